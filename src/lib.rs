@@ -15,3 +15,9 @@ pub mod id;
 pub mod time;
 
 pub mod wire;
+
+pub mod quality;
+
+pub mod control;
+
+pub mod http;

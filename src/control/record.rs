@@ -1,0 +1,372 @@
+//! What is known of a call and of a stream, as the API shows it: facts and scores, no behaviour.
+//!
+//! Field names and their meaning are the HTTP contract; a value that is not known is `None`
+//! and reaches JSON as `null`.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use serde::{Serialize, Serializer};
+
+use crate::{
+    id::Ssrc,
+    quality::{Impairments, MosBasis, Rating},
+    time::Timestamp,
+};
+
+/// One call, active or finished, with its streams in both directions.
+///
+/// The call's own figures are those of its worst direction.
+#[derive(Clone, Debug, Serialize)]
+pub struct CallRecord {
+    /// The SIP Call-ID.
+    pub call_id: String,
+    /// The From header's URI.
+    pub from: Option<String>,
+    /// The To header's URI.
+    pub to: Option<String>,
+    /// The caller's User-Agent.
+    pub user_agent: Option<String>,
+    /// Where the call stands.
+    pub state: CallState,
+    /// The last final SIP status sent for the INVITE, or the last provisional one before that.
+    pub status_code: Option<u16>,
+    /// Who or what ended it.
+    pub ended_by: Option<EndedBy>,
+    /// When the INVITE arrived.
+    pub start_time: Timestamp,
+    /// When it was answered with a 2xx.
+    pub answer_time: Option<Timestamp>,
+    /// When it ended or failed.
+    pub end_time: Option<Timestamp>,
+    /// Seconds from answer to end (to now while active); 0 if never answered.
+    pub duration_seconds: f64,
+    /// Session request delay, milliseconds (RFC 6076 section 4.3), measured here.
+    pub srd_ms: Option<f64>,
+    /// RTP packets sent to the caller.
+    pub packets_sent: u64,
+    /// The figures of the worst direction.
+    #[serde(flatten)]
+    pub figures: Figures,
+    /// Highest jitter of any stream of the call, milliseconds.
+    pub jitter_avg_ms: Option<f64>,
+    /// Highest jitter seen, milliseconds.
+    pub jitter_max_ms: Option<f64>,
+    /// Mean round-trip time, milliseconds.
+    pub latency_avg_ms: Option<f64>,
+    /// Longest round-trip time, milliseconds.
+    pub latency_max_ms: Option<f64>,
+    /// Codec of the worst direction.
+    pub codec: Option<&'static str>,
+    /// The scores of the worst direction.
+    #[serde(flatten)]
+    pub score: CallScore,
+    /// Whether our own losses may have touched the call.
+    pub integrity: Integrity,
+    /// How much we lost ourselves while the call was up: datagrams and reports, all sockets and
+    /// rings of its shard.
+    pub own_drops: u64,
+    /// Both directions.
+    pub streams: Vec<StreamRecord>,
+    /// Quality over time, oldest first; in lists it is left out.
+    #[serde(skip)]
+    pub timeline: Vec<TimelinePoint>,
+}
+
+/// Packet counts of a call's worst direction.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Figures {
+    /// RTP packets received, duplicates not counted.
+    pub packets_received: Option<u64>,
+    /// Packets that never came.
+    pub packets_lost: Option<u64>,
+    /// Lost of expected, percent.
+    pub packet_loss_percentage: Option<f64>,
+    /// Packets that came after a later one.
+    pub packets_out_of_order: Option<u64>,
+    /// Packets that came again.
+    pub packets_duplicate: Option<u64>,
+    /// Packets too late for the assumed jitter buffer.
+    pub packets_discarded: Option<u64>,
+}
+
+/// The scores of a call's worst direction.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct CallScore {
+    /// MOS-CQ where the delay is known, else MOS-LQ; 1 to 4.5.
+    pub mos_score: Option<f64>,
+    /// MOS-LQ, which leaves delay out; 1 to 4.5.
+    pub mos_lq: Option<f64>,
+    /// The transmission rating that `mos_score` comes from.
+    pub r_factor: Option<f64>,
+    /// What the score is based on.
+    pub mos_basis: Option<MosBasis>,
+    /// Why there is no score, or none of the conversational kind.
+    pub mos_reason: Option<&'static str>,
+    /// The rating band of `mos_score`.
+    pub quality_rating: Option<Rating>,
+}
+
+/// Where a call stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CallState {
+    /// INVITE seen, nothing but 100 sent.
+    Trying,
+    /// 18x sent.
+    Ringing,
+    /// Answered with a 2xx.
+    Active,
+    /// Over after having been answered.
+    Ended,
+    /// Over without having been answered.
+    Failed,
+}
+
+impl CallState {
+    /// Whether nothing more will happen to the call.
+    #[must_use]
+    pub const fn is_over(self) -> bool {
+        matches!(self, Self::Ended | Self::Failed)
+    }
+}
+
+/// Who or what ended a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EndedBy {
+    /// The caller, by BYE or CANCEL.
+    Caller,
+    /// This appliance, when it shut down or refused the call.
+    Callee,
+    /// Nobody: nothing was heard for too long, or no ACK came.
+    Timeout,
+}
+
+/// Whether our own losses may have touched a call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Integrity {
+    /// Nothing was lost on our side while the call was up.
+    #[default]
+    Clean,
+    /// We lost something ourselves; the figures may blame the network for it.
+    Suspect,
+}
+
+/// One RTP stream: one direction of media from one SSRC.
+#[derive(Clone, Debug, Serialize)]
+pub struct StreamRecord {
+    /// rx: measured here. tx: sent from here, as the far end's RTCP reports it.
+    pub direction: Direction,
+    /// Sender's address.
+    pub src: SocketAddr,
+    /// Receiver's address.
+    pub dst: SocketAddr,
+    /// Synchronization source, as `0x%08x`.
+    #[serde(serialize_with = "display")]
+    pub ssrc: Ssrc,
+    /// The last speech payload type.
+    pub payload_type: Option<u8>,
+    /// Its encoding name.
+    pub codec: Option<&'static str>,
+    /// RTP clock, Hz.
+    pub clock_rate: Option<u32>,
+    /// Packet interval, milliseconds.
+    pub ptime_ms: Option<f64>,
+    /// Arrival of the first packet.
+    pub first_time: Option<Timestamp>,
+    /// Arrival of the last packet so far.
+    pub last_time: Option<Timestamp>,
+    /// Packets received, duplicates not counted.
+    pub packets_received: Option<u64>,
+    /// Packets that sequence numbers say were sent.
+    pub packets_expected: Option<u64>,
+    /// Expected and never received.
+    pub packets_lost: Option<u64>,
+    /// Lost of expected, percent.
+    pub loss_percentage: Option<f64>,
+    /// Packets that came after a later one.
+    pub packets_out_of_order: Option<u64>,
+    /// Packets that came again.
+    pub packets_duplicate: Option<u64>,
+    /// Packets too late for the assumed jitter buffer.
+    pub packets_discarded: Option<u64>,
+    /// Mean of the RFC 3550 A.8 estimate over the packets, milliseconds.
+    pub jitter_mean_ms: Option<f64>,
+    /// Highest A.8 estimate, milliseconds.
+    pub jitter_max_ms: Option<f64>,
+    /// 95th percentile of the A.8 estimate, milliseconds; the upper edge of its bucket.
+    pub jitter_p95_ms: Option<f64>,
+    /// Longest time between two packets, milliseconds.
+    pub max_delta_ms: Option<f64>,
+    /// Mean time between two packets, milliseconds.
+    pub mean_delta_ms: Option<f64>,
+    /// Burst ratio (G.107 eq. 7-30), 1 for random loss.
+    pub burst_ratio: Option<f64>,
+    /// Lost or discarded inside bursts, percent (RFC 3611 section 4.7.2, Gmin 16).
+    pub burst_density: Option<f64>,
+    /// Lost or discarded inside gaps, percent (RFC 3611 section 4.7.2, Gmin 16).
+    pub gap_density: Option<f64>,
+    /// Discarded of expected, percent.
+    pub discard_percentage: Option<f64>,
+    /// Mean round-trip time from RTCP, milliseconds.
+    pub rtt_ms: Option<f64>,
+    /// MOS-CQ; `None` where the delay is not known.
+    pub mos_cq: Option<f64>,
+    /// MOS-LQ.
+    pub mos_lq: Option<f64>,
+    /// The rating that the best known of the two comes from.
+    pub r_factor: Option<f64>,
+    /// What the score is based on.
+    pub mos_basis: Option<MosBasis>,
+    /// Why a score is missing.
+    pub mos_reason: Option<&'static str>,
+    /// R lost, by cause.
+    pub impairments: Option<Impairments>,
+    /// The call it belongs to; `None` for an orphan.
+    pub call_id: Option<String>,
+}
+
+/// Which way a stream goes, seen from the appliance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// Received and measured here.
+    Rx,
+    /// Sent from here.
+    Tx,
+}
+
+/// One interval of a received stream, for the timeline.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct TimelinePoint {
+    /// End of the interval.
+    pub time: Timestamp,
+    /// Packets received in it.
+    pub packets_received: u32,
+    /// Packets lost in it.
+    pub packets_lost: i32,
+    /// Packets discarded in it.
+    pub packets_discarded: u32,
+    /// A.8 jitter at its end, milliseconds.
+    pub jitter_ms: f32,
+    /// MOS of the interval by the same rules as the call's.
+    pub mos: Option<f32>,
+    /// Whether we lost something ourselves in it.
+    pub integrity: Integrity,
+}
+
+/// Everything a reader sees, frozen at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// When it was taken.
+    pub taken_at: Timestamp,
+    /// When the appliance started.
+    pub started_at: Timestamp,
+    /// Calls that are up, oldest first.
+    pub active: Vec<Arc<CallRecord>>,
+    /// Finished calls, oldest first.
+    pub history: Vec<Arc<CallRecord>>,
+    /// Streams that belong to no call, oldest first.
+    pub orphans: Vec<Arc<StreamRecord>>,
+    /// Totals since start.
+    pub totals: Totals,
+    /// One entry a shard.
+    pub shards: Vec<ShardHealth>,
+    /// Distribution of interarrival deviation over all packets, microseconds.
+    pub jitter_us: Distribution,
+    /// Distribution of round-trip times from RTCP, microseconds.
+    pub rtt_us: Distribution,
+}
+
+/// Totals over all finished calls since start.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Totals {
+    /// Calls that ended or failed.
+    pub calls: u64,
+    /// Of these, answered.
+    pub answered: u64,
+    /// Of these, failed.
+    pub failed: u64,
+    /// Calls with a score that is not suspect.
+    pub scored: u64,
+    /// Sum of their `mos_score`.
+    pub mos_sum: f64,
+    /// Answered calls outside a threshold of `quality::THRESHOLDS`.
+    pub with_issues: u64,
+    /// Calls marked suspect.
+    pub suspect: u64,
+}
+
+/// One shard's own state: what it did and what it lost.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct ShardHealth {
+    /// Which shard.
+    pub shard: u16,
+    /// Calls in its dialog table that are up.
+    pub calls_active: u64,
+    /// Calls it has accepted since start.
+    pub calls_total: u64,
+    /// Streams in its table.
+    pub streams_active: u64,
+    /// RTP packets handled.
+    pub rtp_packets: u64,
+    /// RTCP datagrams handled.
+    pub rtcp_packets: u64,
+    /// SIP messages handled.
+    pub sip_messages: u64,
+    /// SIP messages that no parser could read.
+    pub sip_malformed: u64,
+    /// Datagrams on media ports that are neither RTP nor RTCP.
+    pub media_other: u64,
+    /// Datagrams that the kernel dropped because a socket buffer was full.
+    pub socket_overflow: u64,
+    /// Datagrams longer than their receive slot, cut off.
+    pub truncated: u64,
+    /// SIP messages lost between shards because the ring was full.
+    pub handoff_full: u64,
+    /// Reports lost because the ring to control was full.
+    pub ring_full: u64,
+    /// Datagrams not sent because the send queue was full.
+    pub send_dropped: u64,
+    /// Calls refused because the dialog table was full.
+    pub calls_refused: u64,
+    /// Packets not measured because the stream table was full.
+    pub streams_refused: u64,
+    /// Share of time spent working, 0 to 1, over the last interval.
+    pub busy: f64,
+}
+
+impl ShardHealth {
+    /// Everything the shard lost itself.
+    #[must_use]
+    pub const fn own_drops(&self) -> u64 {
+        self.socket_overflow
+            + self.truncated
+            + self.handoff_full
+            + self.ring_full
+            + self.send_dropped
+            + self.streams_refused
+    }
+}
+
+/// Count and quantiles of a distribution; microseconds.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Distribution {
+    /// Samples.
+    pub count: u64,
+    /// Arithmetic mean.
+    pub mean: f64,
+    /// Median.
+    pub p50: u64,
+    /// 95th percentile.
+    pub p95: u64,
+    /// 99th percentile.
+    pub p99: u64,
+    /// Highest.
+    pub max: u64,
+}
+
+fn display<T: core::fmt::Display, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(value)
+}
