@@ -14,6 +14,8 @@
 pub mod id;
 pub mod time;
 
+pub mod source;
+
 pub mod wire;
 
 pub mod quality;
