@@ -7,6 +7,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use serde::{Serialize, Serializer};
 
+pub use crate::shard::{health::ShardHealth, report::EndedBy};
 use crate::{
     id::Ssrc,
     quality::{Impairments, MosBasis, Rating},
@@ -61,6 +62,76 @@ pub struct CallRecord {
     #[serde(flatten)]
     pub score: CallScore,
     /// Whether our own losses may have touched the call.
+    pub integrity: Integrity,
+    /// How much we lost ourselves while the call was up: datagrams and reports, all sockets and
+    /// rings of its shard.
+    pub own_drops: u64,
+    /// Both directions.
+    pub streams: Vec<StreamRecord>,
+    /// Quality over time, oldest first; in lists it is left out.
+    #[serde(skip)]
+    pub timeline: Vec<TimelinePoint>,
+}
+
+/// Packet counts of a call's worst direction.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Figures {
+    /// RTP packets received, duplicates not counted.
+    pub packets_received: Option<u64>,
+    /// Packets that never came.
+    pub packets_lost: Option<u64>,
+    /// Lost of expected, percent.
+    pub packet_loss_percentage: Option<f64>,
+    /// Packets that came after a later one.
+    pub packets_out_of_order: Option<u64>,
+    /// Packets that came again.
+    pub packets_duplicate: Option<u64>,
+    /// Packets too late for the assumed jitter buffer.
+    pub packets_discarded: Option<u64>,
+}
+
+/// The scores of a call's worst direction.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct CallScore {
+    /// MOS-CQ where the delay is known, else MOS-LQ; 1 to 4.5.
+    pub mos_score: Option<f64>,
+    /// MOS-LQ, which leaves delay out; 1 to 4.5.
+    pub mos_lq: Option<f64>,
+    /// The transmission rating that `mos_score` comes from.
+    pub r_factor: Option<f64>,
+    /// What the score is based on.
+    pub mos_basis: Option<MosBasis>,
+    /// Why there is no score, or none of the conversational kind.
+    pub mos_reason: Option<&'static str>,
+    /// The rating band of `mos_score`.
+    pub quality_rating: Option<Rating>,
+}
+
+/// Where a call stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CallState {
+    /// INVITE seen, nothing but 100 sent.
+    Trying,
+    /// 18x sent.
+    Ringing,
+    /// Answered with a 2xx.
+    Active,
+    /// Over after having been answered.
+    Ended,
+    /// Over without having been answered.
+    Failed,
+}
+
+impl CallState {
+    /// Whether nothing more will happen to the call.
+    #[must_use]
+    pub const fn is_over(self) -> bool {
+        matches!(self, Self::Ended | Self::Failed)
+    }
+}
+
+/// Whether our own losses may have touched the call.
     pub integrity: Integrity,
     /// How much we lost ourselves while the call was up: datagrams and reports, all sockets and
     /// rings of its shard.
@@ -296,58 +367,6 @@ pub struct Totals {
     pub with_issues: u64,
     /// Calls marked suspect.
     pub suspect: u64,
-}
-
-/// One shard's own state: what it did and what it lost.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct ShardHealth {
-    /// Which shard.
-    pub shard: u16,
-    /// Calls in its dialog table that are up.
-    pub calls_active: u64,
-    /// Calls it has accepted since start.
-    pub calls_total: u64,
-    /// Streams in its table.
-    pub streams_active: u64,
-    /// RTP packets handled.
-    pub rtp_packets: u64,
-    /// RTCP datagrams handled.
-    pub rtcp_packets: u64,
-    /// SIP messages handled.
-    pub sip_messages: u64,
-    /// SIP messages that no parser could read.
-    pub sip_malformed: u64,
-    /// Datagrams on media ports that are neither RTP nor RTCP.
-    pub media_other: u64,
-    /// Datagrams that the kernel dropped because a socket buffer was full.
-    pub socket_overflow: u64,
-    /// Datagrams longer than their receive slot, cut off.
-    pub truncated: u64,
-    /// SIP messages lost between shards because the ring was full.
-    pub handoff_full: u64,
-    /// Reports lost because the ring to control was full.
-    pub ring_full: u64,
-    /// Datagrams not sent because the send queue was full.
-    pub send_dropped: u64,
-    /// Calls refused because the dialog table was full.
-    pub calls_refused: u64,
-    /// Packets not measured because the stream table was full.
-    pub streams_refused: u64,
-    /// Share of time spent working, 0 to 1, over the last interval.
-    pub busy: f64,
-}
-
-impl ShardHealth {
-    /// Everything the shard lost itself.
-    #[must_use]
-    pub const fn own_drops(&self) -> u64 {
-        self.socket_overflow
-            + self.truncated
-            + self.handoff_full
-            + self.ring_full
-            + self.send_dropped
-            + self.streams_refused
-    }
 }
 
 /// Count and quantiles of a distribution; microseconds.
