@@ -12,11 +12,14 @@
 //! Data goes one way. A stage knows the stages to its left and none to its right.
 
 pub mod id;
+pub mod limits;
 pub mod time;
 
 pub mod source;
 
 pub mod wire;
+
+pub mod shard;
 
 pub mod quality;
 

@@ -34,14 +34,14 @@ pub(crate) struct Dialog {
     /// Where the last request came from.
     pub(crate) peer: SocketAddr,
     pub(crate) phase: Phase,
-    /// CSeq number of the last INVITE, and of the first.
+    /// CSeq number of the last INVITE.
     pub(crate) invite_cseq: u32,
-    /// The highest CSeq number heard.
-    pub(crate) remote_cseq: u32,
     /// CSeq number of the last request sent from here.
     pub(crate) local_cseq: u32,
     /// The last response to the INVITE, while the INVITE may come again.
     pub(crate) response: Option<Box<Sent>>,
+    /// The 2xx to the INVITE, until it is sent.
+    pub(crate) answer: Option<Sent>,
     /// What is sent again until the far end answers it.
     pub(crate) resend: Option<Resend>,
     pub(crate) media: Media,
@@ -86,13 +86,11 @@ impl Policy {
 }
 
 /// A datagram as it was sent, to be sent again.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Sent {
     pub(crate) src: SocketAddr,
     pub(crate) dst: SocketAddr,
     pub(crate) bytes: Box<[u8]>,
-    /// The branch of the request that it answers, if any.
-    pub(crate) branch: u64,
 }
 
 /// A datagram on its way again and again (RFC 3261 sections 13.3.1.4 and 17.1.2.2).
@@ -277,4 +275,3 @@ pub(crate) const T1: Duration = Duration::from_millis(500);
 
 /// Longest interval between two retransmissions (RFC 3261 section 17.1.2.2).
 const T2: Duration = Duration::from_secs(4);
-

@@ -101,7 +101,9 @@ impl Jitter {
 
     /// The A.8 estimate in RTP time stamp units, as a report block carries it.
     pub(crate) fn jitter_ticks(&self) -> u32 {
-        saturate((self.estimate_x16 >> 4).saturating_mul(u64::from(self.clock_rate)) / 1_000_000_000)
+        saturate(
+            (self.estimate_x16 >> 4).saturating_mul(u64::from(self.clock_rate)) / 1_000_000_000,
+        )
     }
 
     /// Samples, the sum of the estimate over them and its maximum, microseconds.
@@ -156,15 +158,22 @@ impl LogBuckets {
         }
     }
 
+    /// Reads a word; see [`super::stream::Stream::touched`].
+    pub(crate) fn touched(&self) -> u64 {
+        u64::from(self.0[TYPICAL_BUCKET])
+    }
+
     /// The upper edge of the bucket that holds this quantile (0 to 1); `None` if empty.
     pub(crate) fn quantile_us(&self, quantile: f64) -> Option<u32> {
         let total: u32 = self.0.iter().copied().map(u32::from).sum();
         let mut below = 0;
-        self.0.iter().position(|&count| {
-            below += u32::from(count);
-            count > 0 && f64::from(below) >= quantile * f64::from(total)
-        })
-        .map(upper_edge_us)
+        self.0
+            .iter()
+            .position(|&count| {
+                below += u32::from(count);
+                count > 0 && f64::from(below) >= quantile * f64::from(total)
+            })
+            .map(upper_edge_us)
     }
 }
 
@@ -209,6 +218,9 @@ const SUB_BITS: u32 = 3;
 const SUB_BUCKETS: u32 = 1 << SUB_BITS;
 /// One below the floor, 14 octaves to 2^20 µs, and the last one takes the rest.
 const BUCKETS: usize = 1 + 14 * SUB_BUCKETS as usize + 7;
+
+/// The bucket of 1 ms, near which most networks are.
+const TYPICAL_BUCKET: usize = 32;
 
 #[cfg(test)]
 mod tests {

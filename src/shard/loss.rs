@@ -5,7 +5,7 @@
 
 /// Counters over the fates of a stream's packets. "Bad" is lost or discarded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LossShape {
+pub(crate) struct LossShape {
     total: u64,
     bad: u64,
     /// Runs of one or more bad packets.
@@ -35,27 +35,25 @@ impl LossShape {
     }
 
     /// Packets taken in.
-    #[must_use]
-    pub const fn total(&self) -> u64 {
+    pub(crate) const fn total(&self) -> u64 {
         self.total
     }
 
     /// Bad ones among them.
-    #[must_use]
-    pub const fn bad(&self) -> u64 {
+    #[cfg(test)]
+    pub(crate) const fn bad(&self) -> u64 {
         self.bad
     }
 
     /// Runs of consecutive bad packets.
-    #[must_use]
-    pub const fn runs(&self) -> u64 {
+    #[cfg(test)]
+    pub(crate) const fn runs(&self) -> u64 {
         self.runs
     }
 
     /// The burst ratio: mean run of bad packets over what random loss would give
     /// (G.107 section 7.4); at least 1; `None` without a bad packet.
-    #[must_use]
-    pub fn burst_ratio(&self) -> Option<f64> {
+    pub(crate) fn burst_ratio(&self) -> Option<f64> {
         let share = ratio(self.bad, self.total)?;
         let mean_run = ratio(self.bad, self.runs)?;
         Some((mean_run * (1.0 - share)).max(1.0))
@@ -63,15 +61,13 @@ impl LossShape {
 
     /// Bad packets in bursts, percent of the packets in bursts (RFC 3611 section 4.7.2);
     /// 0 without a burst.
-    #[must_use]
-    pub fn burst_density(&self) -> f64 {
+    pub(crate) fn burst_density(&self) -> f64 {
         let closed = self.closed();
         100.0 * ratio(closed.burst_bad, closed.burst_packets).unwrap_or(0.0)
     }
 
     /// Bad packets in gaps, percent of the packets in gaps (RFC 3611 section 4.7.2).
-    #[must_use]
-    pub fn gap_density(&self) -> f64 {
+    pub(crate) fn gap_density(&self) -> f64 {
         let closed = self.closed();
         let bad = self.bad - closed.burst_bad;
         100.0 * ratio(bad, self.total - closed.burst_packets).unwrap_or(0.0)

@@ -130,6 +130,11 @@ impl Sequence {
         shape
     }
 
+    /// Reads a word; see [`super::stream::Stream::touched`].
+    pub(crate) const fn touched(&self) -> u64 {
+        self.highest ^ self.shape.total()
+    }
+
     fn advance(&mut self, steps: u16) {
         let leaving = (self.depth + u32::from(steps)).saturating_sub(WINDOW);
         if leaving > 0 {
