@@ -21,6 +21,8 @@ pub mod wire;
 
 pub mod shard;
 
+pub mod ring;
+
 pub mod quality;
 
 pub mod control;

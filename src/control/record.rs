@@ -3,7 +3,10 @@
 //! Field names and their meaning are the HTTP contract; a value that is not known is `None`
 //! and reaches JSON as `null`.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
 
 use serde::{Serialize, Serializer};
 
@@ -214,6 +217,49 @@ pub struct StreamRecord {
     pub impairments: Option<Impairments>,
     /// The call it belongs to; `None` for an orphan.
     pub call_id: Option<String>,
+}
+
+impl StreamRecord {
+    /// A record in which nothing is known.
+    pub(super) const fn empty(direction: Direction) -> Self {
+        let nowhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+        Self {
+            direction,
+            src: nowhere,
+            dst: nowhere,
+            ssrc: Ssrc(0),
+            payload_type: None,
+            codec: None,
+            clock_rate: None,
+            ptime_ms: None,
+            first_time: None,
+            last_time: None,
+            packets_received: None,
+            packets_expected: None,
+            packets_lost: None,
+            loss_percentage: None,
+            packets_out_of_order: None,
+            packets_duplicate: None,
+            packets_discarded: None,
+            jitter_mean_ms: None,
+            jitter_max_ms: None,
+            jitter_p95_ms: None,
+            max_delta_ms: None,
+            mean_delta_ms: None,
+            burst_ratio: None,
+            burst_density: None,
+            gap_density: None,
+            discard_percentage: None,
+            rtt_ms: None,
+            mos_cq: None,
+            mos_lq: None,
+            r_factor: None,
+            mos_basis: None,
+            mos_reason: None,
+            impairments: None,
+            call_id: None,
+        }
+    }
 }
 
 /// Which way a stream goes, seen from the appliance.
