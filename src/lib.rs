@@ -11,6 +11,7 @@
 //!
 //! Data goes one way. A stage knows the stages to its left and none to its right.
 
+pub mod config;
 pub mod id;
 pub mod limits;
 pub mod time;
@@ -28,3 +29,5 @@ pub mod quality;
 pub mod control;
 
 pub mod http;
+
+pub mod runtime;
