@@ -36,8 +36,8 @@ fn victim() {
     }
 }
 
-/// tiny_http alone would be dead after any of these: it stops for good when an accept fails, and
-/// its accepting thread panics when a socket cannot be duplicated.
+/// tiny_http alone would not come back: it stops for good when an accept fails, and its accepting
+/// thread panics when a socket cannot be duplicated.
 #[test]
 fn the_api_survives_running_out_of_descriptors() {
     if env::var_os(VICTIM).is_some() {
