@@ -1,5 +1,7 @@
 //! How long it takes to read one packet or message, in memory and warm.
 
+#![expect(clippy::unwrap_used, reason = "a test or bench that cannot go on stops")]
+
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};

@@ -68,7 +68,8 @@ fn the_quick_call_id_is_that_of_the_message() {
 fn exercise(bytes: &[u8]) -> [bool; 4] {
     black_box(classify(bytes));
     let body = SipMessage::parse(bytes).ok().map(|message| exercise_sip(bytes, &message));
-    let sdp = SessionDescription::parse(bytes).or(SessionDescription::parse(body.unwrap_or(&[])));
+    let sdp = SessionDescription::parse(bytes)
+        .or_else(|_| SessionDescription::parse(body.unwrap_or(&[])));
     if let Ok(sdp) = &sdp {
         exercise_sdp(sdp);
     }
