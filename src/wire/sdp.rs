@@ -24,8 +24,11 @@ impl<'a> SessionDescription<'a> {
     ///
     /// # Errors
     ///
-    /// If the first line with anything on it is not `v=0`.
+    /// If the first line with anything on it is not `v=0`, or the limit is passed.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, SdpError> {
+        if bytes.len() > DESCRIPTION_LEN_MAX {
+            return Err(SdpError::TooLong { len: bytes.len() });
+        }
         let bytes = bytes.trim_ascii_start();
         if bytes.is_empty() {
             return Err(SdpError::Empty);
@@ -186,9 +189,12 @@ impl<'a> Media<'a> {
     }
 
     /// The payload types in order of preference. Formats that are no number from 0 to 127 are
-    /// left out.
+    /// left out, and so are those behind the first [`FORMATS_MAX`].
     pub fn formats(&self) -> impl Iterator<Item = u8> + use<'a> {
-        words(self.formats).filter_map(decimal::<u8>).filter(|&format| format <= PAYLOAD_TYPE_MAX)
+        words(self.formats)
+            .take(FORMATS_MAX)
+            .filter_map(decimal::<u8>)
+            .filter(|&format| format <= PAYLOAD_TYPE_MAX)
     }
 
     /// The formats as written, without blanks around them.
@@ -355,6 +361,12 @@ pub enum SdpError {
     /// The first line is no version.
     #[error("the first line is not v=")]
     NotSdp,
+    /// Longer than [`DESCRIPTION_LEN_MAX`].
+    #[error("session description of {len} octets, the limit is {DESCRIPTION_LEN_MAX}")]
+    TooLong {
+        /// Its length in octets.
+        len: usize,
+    },
     /// The version is not 0.
     #[error("SDP version other than 0")]
     Version,
@@ -469,6 +481,11 @@ fn address<'a>(mut words: impl Iterator<Item = &'a [u8]>) -> Option<IpAddr> {
     core::str::from_utf8(split_at_byte(address, b'/').0).ok()?.parse().ok()
 }
 
+/// Octets in a description. A browser's offer with video and many candidates has about 10 KiB; what
+/// a format is mapped to is looked for line by line, so this bounds that work.
+pub const DESCRIPTION_LEN_MAX: usize = 16_384;
+/// Formats of one media description that are looked at. Browsers offer up to 40.
+pub const FORMATS_MAX: usize = 64;
 /// RFC 3550 section 5.1: seven bits.
 const PAYLOAD_TYPE_MAX: u8 = 127;
 
@@ -537,11 +554,13 @@ mod tests {
 
     #[test]
     fn what_is_not_sdp_is_named() {
-        let error = |bytes| SessionDescription::parse(bytes).unwrap_err();
+        let error = |bytes: &[u8]| SessionDescription::parse(bytes).unwrap_err();
         assert_eq!(error(b"\r\n "), SdpError::Empty);
         assert_eq!(error(b"<xml/>"), SdpError::NotSdp);
         assert_eq!(error(b"s=x\nv=0"), SdpError::NotSdp);
         assert_eq!(error(b"v=1\n"), SdpError::Version);
+        let len = DESCRIPTION_LEN_MAX + 1;
+        assert_eq!(error(&vec![b'v'; len]), SdpError::TooLong { len });
         assert_eq!(SessionDescription::parse(b"v=0").unwrap().media().count(), 0);
     }
 
