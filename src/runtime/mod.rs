@@ -66,9 +66,12 @@ impl Appliance {
     pub fn start(config: &Config) -> Result<Self, StartError> {
         check_host()?;
         open_data(&config.data)?;
-        let token = config.api_token_file.as_deref().map(http::Token::read).transpose()?;
-        let listener = TcpListener::bind(config.http)
-            .map_err(|source| StartError::Bind { what: "HTTP", address: config.http, source })?;
+        let token = config.api_token_file.as_deref().map(read_token).transpose()?;
+        let listener = TcpListener::bind(config.http).map_err(|source| StartError::Bind {
+            what: "HTTP",
+            address: config.http,
+            source,
+        })?;
         let cores = host::allowed_cores().map_err(StartError::Host)?;
         let shards = config.shards.map_or(cores.len(), usize::from);
         let sockets = bind_all(config, shards)?;
@@ -116,7 +119,8 @@ impl Appliance {
     /// Whether every shard still runs. One that does not has failed.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        self.shards.iter().all(|(shard, _)| !shard.thread().is_finished())
+        // Each shard holds one share of the flag while it runs, and we hold one.
+        Arc::strong_count(&self.closing) > self.shards.len()
     }
 
     /// Takes no new calls, hangs up those that are up, passes everything on and stops. Takes
@@ -193,8 +197,13 @@ pub enum StartError {
         reason: String,
     },
     /// The API token cannot be used.
-    #[error(transparent)]
-    Token(#[from] http::TokenError),
+    #[error("API token file {path}: {source}")]
+    Token {
+        /// Which file.
+        path: String,
+        /// Why not.
+        source: io::Error,
+    },
 }
 
 struct Sockets {
@@ -223,6 +232,11 @@ fn open_data(path: &Path) -> Result<(), StartError> {
     let probe = path.join(".probe");
     fs::write(&probe, b"").map_err(failed)?;
     fs::remove_file(&probe).map_err(failed)
+}
+
+fn read_token(path: &Path) -> Result<http::Token, StartError> {
+    let failed = |source| StartError::Token { path: path.display().to_string(), source };
+    http::Token::read(path).map_err(failed)
 }
 
 fn bind_all(config: &Config, shards: usize) -> Result<Vec<Sockets>, StartError> {

@@ -7,9 +7,7 @@ use std::{collections::VecDeque, io, net::SocketAddr, time::Duration};
 use arrayvec::ArrayVec;
 
 use crate::{
-    limits::{
-        BATCHES_PER_TURN, MEDIA_SLOT_BYTES, SEND_QUEUE_MAX, SIP_BATCH, SIP_SLOT_BYTES,
-    },
+    limits::{BATCHES_PER_TURN, MEDIA_SLOT_BYTES, SEND_QUEUE_MAX, SIP_BATCH, SIP_SLOT_BYTES},
     ring::{HandoffReceiver, HandoffSender, ShardEnd},
     shard::{Outbox, Shard, owner, report::Report},
     source::{
@@ -185,10 +183,14 @@ impl Turn {
                 let shards = u16::try_from(self.others.len()).unwrap_or(1);
                 let call_id = sip::call_id(datagram.payload).unwrap_or_default();
                 let owner = usize::from(owner(call_id, shards, self.seed).0);
-                match self.others.get_mut(owner).and_then(Option::as_mut) {
-                    Some(other) if other.ring.send(&datagram) => other.bell.ring(),
-                    Some(_) => self.shard.health_mut().handoff_full += 1,
-                    None => self.shard.handle(&[datagram], &mut self.outbox),
+                let Some(other) = self.others.get_mut(owner).and_then(Option::as_mut) else {
+                    self.shard.handle(&[datagram], &mut self.outbox);
+                    continue;
+                };
+                if other.ring.send(&datagram) {
+                    other.bell.ring();
+                } else {
+                    self.shard.health_mut().handoff_full += 1;
                 }
             }
             if count < SIP_BATCH {
@@ -211,33 +213,36 @@ impl Turn {
     /// Sends and reports what the shard wants.
     fn flush(&mut self) {
         self.send_waiting();
+        self.send();
+        let lost = self.ring.publish(self.outbox.reports());
+        self.shard.health_mut().ring_full += lost;
+        self.outbox.clear();
+    }
+
+    /// Sends the outbox; what finds no room waits, within bounds.
+    fn send(&mut self) {
+        let Self { outbox, shard, sip, media, waiting, .. } = self;
         let mut run: ArrayVec<Outgoing<'_>, BATCH> = ArrayVec::new();
-        let mut transmits = self.outbox.transmits().peekable();
+        let mut transmits = outbox.transmits().peekable();
         while let Some((transmit, payload)) = transmits.next() {
             let src = transmit.src;
             run.push(Outgoing { src: Some(src.ip()), dst: transmit.dst, payload });
             let goes_on = transmits.peek().is_some_and(|(next, _)| next.src.port() == src.port());
             if run.is_full() || !goes_on {
-                let sent = if self.waiting.is_empty() {
-                    send_all(socket_of(&self.sip, &self.media, src.port()), &run)
-                } else {
-                    // What waits goes first.
-                    0
-                };
+                // What waits goes first.
+                let socket = waiting.is_empty().then(|| socket_of(sip, media, src.port()));
+                let sent = socket.map_or(0, |socket| send_all(socket, &run));
                 for left in &run[sent..] {
-                    if self.waiting.len() < SEND_QUEUE_MAX {
+                    if waiting.len() < SEND_QUEUE_MAX {
                         let bytes = left.payload.into();
-                        self.waiting.push_back(Waiting { src, dst: left.dst, bytes });
+                        waiting.push_back(Waiting { src, dst: left.dst, bytes });
                     } else {
-                        self.shard.health_mut().send_dropped += 1;
+                        shard.health_mut().send_dropped += 1;
                     }
                 }
                 run.clear();
             }
         }
-        let lost = self.ring.publish(self.outbox.reports());
-        self.shard.health_mut().ring_full += lost;
-        self.outbox.clear();
     }
 
     fn send_waiting(&mut self) {

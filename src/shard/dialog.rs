@@ -244,6 +244,11 @@ impl Dialog {
         matches!(self.phase, Phase::Ringing { .. } | Phase::Answered)
     }
 
+    /// Whether all is said about the call and nothing is waited for.
+    pub(crate) const fn is_quiet(&self) -> bool {
+        matches!(self.phase, Phase::Lingering { .. }) && self.resend.is_none()
+    }
+
     /// When something is next due.
     pub(crate) fn deadline(&self, idle: Duration) -> Timestamp {
         let resend = self.resend.as_ref().map_or(Timestamp::MAX, |resend| resend.at);

@@ -149,9 +149,14 @@ impl Dialogs {
         self.up
     }
 
+    /// All dialogs.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Dialog> {
+        self.slots.iter().flatten()
+    }
+
     /// The slots of all calls that are up.
     pub(crate) fn slots_up(&self) -> Vec<u32> {
-        let up = self.slots.iter().flatten().filter(|dialog| dialog.is_up());
+        let up = self.iter().filter(|dialog| dialog.is_up());
         up.map(|dialog| dialog.id.slot).collect()
     }
 

@@ -163,6 +163,13 @@ impl Shard {
         self.dialogs.up()
     }
 
+    /// Whether a closing shard has nothing more to say: every call is reported and every BYE
+    /// answered.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.dialogs.iter().all(Dialog::is_quiet)
+    }
+
     /// The shard's own state.
     #[must_use]
     pub fn health(&self) -> ShardHealth {
