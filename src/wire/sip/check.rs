@@ -2,6 +2,8 @@
 //!
 //! Never changes how a message reads.
 
+use memchr::memchr2;
+
 use super::{
     HeaderName, Method, NameAddr, SipMessage, StartLine, Uri,
     scan::{elements, quoted_len},
@@ -175,12 +177,15 @@ fn address(name: HeaderName, value: &[u8]) -> Result<NameAddr<'_>, Defect> {
     }
 }
 
+/// A quote behind a backslash does not open a quoted string: some phones escape the quotes around
+/// a display name.
 fn has_open_quote(value: &[u8]) -> bool {
     let mut rest = value;
-    while let Some(quote) = memchr::memchr(b'"', rest) {
-        let inside = &rest[quote + 1..];
-        let Some(len) = quoted_len(inside) else { return true };
-        rest = &inside[len + 1..];
+    while let Some(found) = memchr2(b'"', b'\\', rest) {
+        let inside = &rest[found + 1..];
+        let len = if rest[found] == b'"' { quoted_len(inside) } else { Some(0) };
+        let Some(len) = len else { return true };
+        rest = inside.get(len + 1..).unwrap_or(&[]);
     }
     false
 }
@@ -349,6 +354,7 @@ mod tests {
     fn addresses_and_bodies() {
         let quote = Defect::OpenQuote(HeaderName::To);
         assert_eq!(after("To: ", "To: \"x"), Some((quote, 400)));
+        assert_eq!(after("To: ", "To: \\\"x\\\" "), None);
         let via = Some((Defect::Malformed(HeaderName::Via), 400));
         assert_eq!(after(";branch=z9hG4bK1", ";;,;,,"), via);
         assert_eq!(
