@@ -217,7 +217,7 @@ mod tests {
         assert!(!sender.send(&datagram(&[2; 10])));
         assert_eq!(receiver.receive().unwrap().payload, [1; 40]);
         assert!(sender.send(&datagram(&[])));
-        assert_eq!(receiver.receive().unwrap().payload, []);
+        assert_eq!(receiver.receive().unwrap().payload, b"");
     }
 
     #[test]

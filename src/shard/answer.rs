@@ -42,7 +42,7 @@ impl Agreed {
         let remote_rtp =
             (!address.is_unspecified()).then(|| SocketAddr::new(address, media.port()));
         let remote_rtcp = remote_rtp.map(|rtp| match media.rtcp() {
-            Some((port, ip)) => SocketAddr::new(ip.unwrap_or(rtp.ip()), port),
+            Some((port, ip)) => SocketAddr::new(ip.unwrap_or_else(|| rtp.ip()), port),
             None => SocketAddr::new(rtp.ip(), rtp.port().wrapping_add(1)),
         });
         let formats = formats(&media);

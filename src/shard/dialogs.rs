@@ -93,7 +93,7 @@ impl Dialogs {
     }
 
     /// Room for one more dialog; `None` if the table is full.
-    pub(crate) fn reserve(&mut self) -> Option<DialogId> {
+    pub(crate) fn reserve(&self) -> Option<DialogId> {
         let slot = match self.free.last() {
             Some(&slot) => slot,
             None if self.slots.len() < self.dialogs_max => u32::try_from(self.slots.len()).ok()?,

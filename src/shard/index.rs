@@ -89,7 +89,6 @@ const fn entry(hash: u64, slot: u32) -> u64 {
     hash & TAG | slot as u64
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the lower half is the slot")]
 const fn slot(entry: u64) -> u32 {
     (entry & 0xFFFF_FFFF) as u32
 }

@@ -77,7 +77,7 @@ impl Shard {
             return;
         }
         let Some(stream) = &mut self.streams[slot] else { return };
-        if packet.payload_type() == stream.format().payload_type {
+        if stream.is_speech(packet.payload_type()) {
             if let Some(sample) = stream.arrive(at, packet) {
                 self.distributions.jitter_us.saturating_record(sample.deviation_us.into());
             }

@@ -155,7 +155,7 @@ fn round_trip_us(at: Timestamp, block: &ReportBlock) -> Option<u32> {
         return None;
     }
     let units = at.to_ntp_middle().wrapping_sub(block.lsr()).wrapping_sub(block.dlsr());
-    let micros = u64::from(units) * 1_000_000 >> 16;
+    let micros = (u64::from(units) * 1_000_000) >> 16;
     u32::try_from(micros).ok().filter(|&micros| micros < ROUND_TRIP_MAX_US)
 }
 

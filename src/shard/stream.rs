@@ -2,7 +2,6 @@
 //!
 //! No socket, no clock, no allocation: a packet comes with its time of arrival.
 
-use core::time::Duration;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::{
@@ -151,9 +150,10 @@ impl Stream {
         }
     }
 
-    /// The format of the speech in it.
-    pub(crate) const fn format(&self) -> Format {
-        self.format
+    /// Whether a payload type is that of the speech in it.
+    #[inline]
+    pub(crate) fn is_speech(&self, payload_type: PayloadType) -> bool {
+        payload_type == self.format.payload_type && self.format.codec.is_speech()
     }
 
     /// Arrival of the last packet.
@@ -344,7 +344,7 @@ fn ip_from_bits(bits: u128) -> IpAddr {
 
 /// A time stamp that is off by more than this in the very next packet was set by the sender, not
 /// delayed by the network.
-const TIMESTAMP_JUMP_NANOS: u64 = Duration::from_secs(1).as_nanos() as u64;
+const TIMESTAMP_JUMP_NANOS: u64 = 1_000_000_000;
 
 // The memory that `limits` states for a stream counts on this.
 const _: () = assert!(size_of::<Stream>() <= 704);

@@ -304,7 +304,7 @@ mod tests {
         let nothing = RtpError::Padding { padding: 0, available: 0 };
         assert_eq!(RtpPacket::parse(&bytes[..12]).unwrap_err(), nothing);
         bytes[15] = 4;
-        assert_eq!(RtpPacket::parse(&bytes).unwrap().payload(), []);
+        assert_eq!(RtpPacket::parse(&bytes).unwrap().payload(), b"");
         bytes[15] = 0;
         assert_eq!(RtpPacket::parse(&bytes).unwrap().payload(), [1, 2, 3, 0]);
     }
