@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use arrayvec::ArrayVec;
+
 use super::{
     Parsed as Batch, Shard,
     dialog::{DialogId, Phase, Policy},
@@ -30,14 +32,13 @@ pub(super) struct Parsed<'a> {
     packet: RtpPacket<'a>,
     key: StreamKey,
     hash: u64,
-    likely: Option<u32>,
 }
 
 impl Shard {
     /// Takes in up to [`BATCH`] datagrams of media ports.
     ///
-    /// Three passes, so that the cache misses of a batch overlap: parse and look up the index,
-    /// bring in the streams, measure.
+    /// One short pass after the other, so that the cache misses of a batch overlap: parse, look
+    /// into the index, bring in the streams, measure.
     pub(super) fn handle_media(&mut self, datagrams: &[Datagram<'_>], out: &mut Outbox) {
         let mut batch = Batch::new();
         for datagram in datagrams {
@@ -46,8 +47,7 @@ impl Shard {
                     Ok(packet) => {
                         let key = StreamKey::new(datagram.src, datagram.dst, packet.ssrc());
                         let hash = self.streams.hash(&key);
-                        let likely = self.streams.likely(hash);
-                        batch.push(Parsed { datagram, packet, key, hash, likely });
+                        batch.push(Parsed { datagram, packet, key, hash });
                     }
                     Err(_) => self.health.media_other += 1,
                 },
@@ -56,9 +56,9 @@ impl Shard {
                 _ => self.health.media_other += 1,
             }
         }
-        for slot in batch.iter().filter_map(|parsed| parsed.likely) {
-            self.streams.touch(slot);
-        }
+        let likely: ArrayVec<_, BATCH> =
+            batch.iter().filter_map(|parsed| self.streams.likely(parsed.hash)).collect();
+        likely.iter().for_each(|&slot| self.streams.touch(slot));
         self.health.rtp_packets += batch.len() as u64;
         for parsed in &batch {
             self.handle_rtp(parsed, out);
@@ -105,7 +105,7 @@ impl Shard {
                 false
             }
             // Its call is over. Unless another one expects this source, these are stragglers.
-            State::Closed { .. } => {
+            State::Closed => {
                 let port = parsed.datagram.dst.port();
                 if self.dialogs.find_media(parsed.datagram.src, port).is_some() {
                     self.streams.remove(slot);
@@ -226,7 +226,7 @@ impl Shard {
         let Some(stream) = &self.streams[slot] else { return true };
         match stream.state {
             State::Probation { .. } => true,
-            State::Closed { at } => now.since(at) >= STREAM_IDLE,
+            State::Closed => now.since(stream.last_at()) >= STREAM_IDLE,
             State::Live => stream.dialog.is_none() && now.since(stream.last_at()) >= STREAM_IDLE,
         }
     }
@@ -235,7 +235,7 @@ impl Shard {
     pub(super) fn finish_stream(&mut self, slot: u32, now: Timestamp, out: &mut Outbox) {
         self.report_stream(slot, now, true, out);
         if let Some(stream) = &mut self.streams[slot] {
-            stream.state = State::Closed { at: now };
+            stream.state = State::Closed;
         }
     }
 

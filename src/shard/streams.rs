@@ -7,7 +7,7 @@ use core::{
 };
 
 use super::{
-    index::Index,
+    index::{INDEX_MIN, Index},
     stream::{Stream, StreamKey},
 };
 
@@ -26,7 +26,7 @@ impl Streams {
     /// choose the keys.
     pub(crate) fn new(slots_max: usize, seed: u64) -> Self {
         Self {
-            index: Index::new(slots_max),
+            index: Index::new(INDEX_MIN),
             // Address space only, until a slot is used: growing would copy and stall.
             slots: Vec::with_capacity(slots_max),
             free: Vec::with_capacity(slots_max),
