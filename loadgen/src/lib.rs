@@ -17,4 +17,6 @@ pub mod audio;
 pub mod impair;
 pub mod jitter;
 pub mod options;
+pub mod request;
 pub mod truth;
+pub mod uac;
