@@ -14,6 +14,7 @@ pub mod rtcp;
 pub mod rtp;
 pub mod sdp;
 pub mod sip;
+mod text;
 
 /// A datagram as a source hands it up: all that is known about it outside its bytes.
 #[derive(Clone, Copy, Debug)]
