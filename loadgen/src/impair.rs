@@ -202,10 +202,12 @@ struct Held {
 /// What random numbers are for; each purpose of each call has a stream of its own.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Purpose {
-    /// SSRC, first sequence number, tags, phases.
+    /// SSRC, first sequence number and RTP time, phases.
     Identity = 0,
     /// The plan.
     Impairments = 1,
+    /// SDP session.
+    Session = 2,
 }
 
 /// The random numbers of one purpose of one call.

@@ -14,9 +14,17 @@
 //! input and of a seed, so that a run can be repeated packet by packet.
 
 pub mod audio;
+pub mod call;
+pub mod engine;
+pub mod histogram;
 pub mod impair;
 pub mod jitter;
+pub mod media;
 pub mod options;
+pub mod receive;
+pub mod report;
 pub mod request;
+pub mod sdp;
 pub mod truth;
 pub mod uac;
+pub mod verify;
