@@ -389,8 +389,11 @@ impl Sockets {
 }
 
 /// A call receives 50 small packets a second and is looked at several times in it.
-const MEDIA_OPTIONS: UdpOptions =
-    UdpOptions { reuse_port: false, receive_buffer_bytes: 128 * 1024, send_buffer_bytes: 64 * 1024 };
+const MEDIA_OPTIONS: UdpOptions = UdpOptions {
+    reuse_port: false,
+    receive_buffer_bytes: 128 * 1024,
+    send_buffer_bytes: 64 * 1024,
+};
 /// More would mean that ports have run out.
 const PAIRS_TRIED: u32 = 8;
 /// The far end reads RTP and SIP from different sockets and may read a BYE before the packets

@@ -61,8 +61,7 @@ impl Route {
             Some(bind) => bind.ip(),
             None => local_ip_towards(address).map_err(not_found)?,
         };
-        let callee =
-            Callee { user: user.to_owned(), host: target.host.clone(), port: target.port };
+        let callee = Callee { user: user.to_owned(), host: target.host.clone(), port: target.port };
         let local_port = bind.map_or(0, |bind| bind.port());
         Ok(Self { target: address, callee, local_ip, local_port })
     }
@@ -260,10 +259,17 @@ impl<'a> Worker<'a> {
             && due <= now
         {
             let run_id = self.shared.started_at.as_nanos() / NANOS_PER_MILLI;
-            let mut call =
-                Call::new(self.shared.scenario, self.shared.route, self.socket.local_addr(), index, run_id);
+            let mut call = Call::new(
+                self.shared.scenario,
+                self.shared.route,
+                self.socket.local_addr(),
+                index,
+                run_id,
+            );
             let local = self.socket.local_addr();
-            if let Err(error) = call.start(self.shared.scenario, clock::now(), local, &mut self.outbox) {
+            if let Err(error) =
+                call.start(self.shared.scenario, clock::now(), local, &mut self.outbox)
+            {
                 self.generator.socket_error.get_or_insert_with(|| error.to_string());
             }
             self.open += usize::from(!call.is_over());
@@ -284,7 +290,12 @@ impl<'a> Worker<'a> {
                 let Some(place) = self.place_of(&message) else { continue };
                 let call = &mut self.calls[place];
                 let was_over = call.is_over();
-                call.receive_sip(self.shared.scenario, datagram.received_at, &message, &mut self.outbox);
+                call.receive_sip(
+                    self.shared.scenario,
+                    datagram.received_at,
+                    &message,
+                    &mut self.outbox,
+                );
                 self.open -= usize::from(!was_over && call.is_over());
                 self.arm(place);
             }

@@ -65,8 +65,7 @@ fn one_rate_does_not_move_the_choices_of_another() {
 #[test]
 fn bursts_have_the_mean_length_asked_for() {
     for (loss, mean_run) in [(0.02, 1.0), (0.05, 4.0), (0.3, 8.0)] {
-        let impairments =
-            Impairments { loss, mean_run: Some(mean_run), ..Impairments::default() };
+        let impairments = Impairments { loss, mean_run: Some(mean_run), ..Impairments::default() };
         let sent: Vec<_> = Plan::new(impairments, PACKETS, 3, 0).map(|t| t.index).collect();
         let gaps: Vec<_> = sent.windows(2).map(|w| w[1] - w[0] - 1).filter(|&n| n > 0).collect();
         let lost: u32 = gaps.iter().sum();
