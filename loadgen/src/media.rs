@@ -188,7 +188,7 @@ impl Stream {
     }
 
     const fn rtp_time(&self, index: u32) -> u32 {
-        self.first_rtp_time.wrapping_add(index.wrapping_mul(SAMPLES_PER_PACKET as u32))
+        self.first_rtp_time.wrapping_add(index.wrapping_mul(TICKS_PER_PACKET))
     }
 }
 
@@ -221,6 +221,9 @@ pub const PACKET_LEN: usize = RtpHeader::LEN + SAMPLES_PER_PACKET;
 
 /// RFC 3550 section 6.2: the least mean time between reports.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
+/// RTP time runs with the samples.
+const TICKS_PER_PACKET: u32 = 160;
+const _: () = assert!(TICKS_PER_PACKET as usize == SAMPLES_PER_PACKET);
 /// At 8000 Hz.
 const NANOS_PER_SAMPLE: u128 = 125_000;
 /// LSR and DLSR count in 1/65536 s.

@@ -35,7 +35,9 @@ impl Receiver {
         if let Some(source) = &mut self.source
             && source.ssrc.0 == ssrc.0
         {
-            source.last_report = Some((at, (ntp >> 16) as u32));
+            #[expect(clippy::cast_possible_truncation, reason = "the middle 32 bits are meant")]
+            let middle = (ntp >> 16) as u32;
+            source.last_report = Some((at, middle));
         }
     }
 

@@ -430,6 +430,7 @@ fn fmt_verification(f: &mut fmt::Formatter<'_>, v: &Verification) -> fmt::Result
     let count = rows.clone().count();
     for (call, fault) in rows.take(DISAGREEMENTS_SHOWN) {
         let id: String = call.call_id.chars().take(CALL_ID_SHOWN).collect();
+        let measured: String = fault.measured.chars().take(MEASURED_SHOWN).collect();
         writeln!(f, "{id:<44}{:<22}{:>14}{:>14}", fault.figure, fault.injected, fault.measured)?;
     }
     if count > DISAGREEMENTS_SHOWN {
