@@ -425,13 +425,13 @@ fn fmt_verification(f: &mut fmt::Formatter<'_>, v: &Verification) -> fmt::Result
     if v.disagreements.is_empty() {
         return Ok(());
     }
-    writeln!(f, "\n{:<44}{:<22}{:>14}{:>14}", "disagreements", "figure", "injected", "measured")?;
+    writeln!(f, "\n{:<44}{:<22}{:>14}  {:>18}", "disagreements", "figure", "injected", "measured")?;
     let rows = v.disagreements.iter().flat_map(|call| call.faults.iter().map(move |f| (call, f)));
     let count = rows.clone().count();
     for (call, fault) in rows.take(DISAGREEMENTS_SHOWN) {
         let id: String = call.call_id.chars().take(CALL_ID_SHOWN).collect();
         let measured: String = fault.measured.chars().take(MEASURED_SHOWN).collect();
-        writeln!(f, "{id:<44}{:<22}{:>14}{:>14}", fault.figure, fault.injected, fault.measured)?;
+        writeln!(f, "{id:<44}{:<22}{:>14}  {measured:>18}", fault.figure, fault.injected)?;
     }
     if count > DISAGREEMENTS_SHOWN {
         writeln!(f, "… and {} more", count - DISAGREEMENTS_SHOWN)?;
@@ -476,3 +476,4 @@ fn mean_ms(values: impl Iterator<Item = Duration>) -> Option<f64> {
 const LAG_P99_MAX_MS: f64 = 5.0;
 const DISAGREEMENTS_SHOWN: usize = 20;
 const CALL_ID_SHOWN: usize = 42;
+const MEASURED_SHOWN: usize = 18;
