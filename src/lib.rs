@@ -11,15 +11,23 @@
 //!
 //! Data goes one way. A stage knows the stages to its left and none to its right.
 
+pub mod config;
 pub mod id;
+pub mod limits;
 pub mod time;
 
 pub mod source;
 
 pub mod wire;
 
+pub mod shard;
+
+pub mod ring;
+
 pub mod quality;
 
 pub mod control;
 
 pub mod http;
+
+pub mod runtime;

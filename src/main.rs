@@ -1,1 +1,131 @@
-fn main() {}
+//! The `voxplane` command: reads what it is told, runs the appliance, says why it cannot.
+
+use std::{
+    io::{self, Write as _},
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::{Args, Parser, Subcommand};
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    iterator::Signals,
+};
+use voxplane::{
+    config::{Config, ConfigError, PortRange, RawConfig},
+    runtime::{Appliance, StartError},
+};
+
+/// Answers SIP calls, measures their media, tells what it is worth.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the appliance until SIGTERM or SIGINT.
+    Run(RunArgs),
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// TOML file with settings; flags go over it.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Executors, one on a core each [default: all cores].
+    #[arg(long, value_name = "N")]
+    shards: Option<u16>,
+    /// Where SIP comes in [default: 0.0.0.0:5060].
+    #[arg(long, value_name = "ADDR:PORT")]
+    sip: Option<SocketAddr>,
+    /// Ports for RTP and RTCP [default: 20000-20063].
+    #[arg(long, value_name = "A-B")]
+    rtp_ports: Option<PortRange>,
+    /// Where the API listens [default: 127.0.0.1:8080].
+    #[arg(long, value_name = "ADDR:PORT")]
+    http: Option<SocketAddr>,
+    /// The appliance's own directory [default: ./voxplane-data].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// File with the API's bearer token.
+    #[arg(long, value_name = "FILE")]
+    api_token_file: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let Command::Run(args) = Cli::parse().command;
+    tracing_subscriber::fmt().with_writer(io::stderr).init();
+    let config = match configure(args) {
+        Ok(config) => config,
+        Err(error) => return fail(&error, EXIT_USAGE),
+    };
+    match run(&config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error, EXIT_FAILED),
+    }
+}
+
+fn configure(args: RunArgs) -> Result<Config, ConfigError> {
+    let file = args.config.as_deref().map(RawConfig::read).transpose()?.unwrap_or_default();
+    let flags = RawConfig {
+        shards: args.shards,
+        sip: args.sip,
+        rtp_ports: args.rtp_ports,
+        http: args.http,
+        data: args.data,
+        api_token_file: args.api_token_file,
+        ..RawConfig::default()
+    };
+    flags.over(file).complete()
+}
+
+fn run(config: &Config) -> Result<(), StartError> {
+    // Before the first thread: a signal that comes early is not missed.
+    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(StartError::Host)?;
+    let appliance = Appliance::start(config)?;
+    greet(&appliance, config).map_err(StartError::Host)?;
+    while signals.pending().next().is_none() && appliance.is_running() {
+        std::thread::sleep(SIGNAL_POLL);
+    }
+    tracing::info!("stopping: no new calls, hanging up");
+    appliance.stop()
+}
+
+/// Says where everything is and what to try.
+fn greet(appliance: &Appliance, config: &Config) -> io::Result<()> {
+    let (sip, http) = (appliance.sip_addr(), appliance.http_addr());
+    let mut target = sip;
+    if target.ip().is_unspecified() {
+        let local = if target.is_ipv4() { [127, 0, 0, 1].into() } else { target.ip() };
+        target.set_ip(local);
+    }
+    write!(
+        io::stdout(),
+        "voxplane {version}, {shards} shards\n  \
+           SIP   {sip} (UDP)\n  \
+           RTP   {rtp}\n  \
+           API   http://{http}\n\
+         try   call sip:echo@{target} with any SIP phone, or\n      \
+               cargo run --release -p loadgen -- {target} --calls 20 --rate 10 --duration 10s\n\
+         then  curl http://{http}/api/qos/metrics\n",
+        version = env!("CARGO_PKG_VERSION"),
+        shards = appliance.shards(),
+        rtp = config.rtp_ports,
+    )
+}
+
+fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
+    let _ = writeln!(io::stderr(), "voxplane: {error}");
+    ExitCode::from(code)
+}
+
+const EXIT_FAILED: u8 = 1;
+const EXIT_USAGE: u8 = 2;
+
+/// How soon a signal is seen.
+const SIGNAL_POLL: Duration = Duration::from_millis(50);

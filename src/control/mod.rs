@@ -1,4 +1,10 @@
 //! One thread that joins what the shards report into calls, scores them and publishes snapshots.
+//!
+//! May allocate, never touches a shard; what it knows came through a ring.
 
+mod calls;
+mod join;
 pub mod record;
 pub mod snapshot;
+
+pub use calls::Calls;

@@ -3,10 +3,14 @@
 //! Field names and their meaning are the HTTP contract; a value that is not known is `None`
 //! and reaches JSON as `null`.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
 
 use serde::{Serialize, Serializer};
 
+pub use crate::shard::{health::ShardHealth, report::EndedBy};
 use crate::{
     id::Ssrc,
     quality::{Impairments, MosBasis, Rating},
@@ -130,18 +134,6 @@ impl CallState {
     }
 }
 
-/// Who or what ended a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum EndedBy {
-    /// The caller, by BYE or CANCEL.
-    Caller,
-    /// This appliance, when it shut down or refused the call.
-    Callee,
-    /// Nobody: nothing was heard for too long, or no ACK came.
-    Timeout,
-}
-
 /// Whether our own losses may have touched a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -227,6 +219,49 @@ pub struct StreamRecord {
     pub call_id: Option<String>,
 }
 
+impl StreamRecord {
+    /// A record in which nothing is known.
+    pub(super) const fn empty(direction: Direction) -> Self {
+        let nowhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+        Self {
+            direction,
+            src: nowhere,
+            dst: nowhere,
+            ssrc: Ssrc(0),
+            payload_type: None,
+            codec: None,
+            clock_rate: None,
+            ptime_ms: None,
+            first_time: None,
+            last_time: None,
+            packets_received: None,
+            packets_expected: None,
+            packets_lost: None,
+            loss_percentage: None,
+            packets_out_of_order: None,
+            packets_duplicate: None,
+            packets_discarded: None,
+            jitter_mean_ms: None,
+            jitter_max_ms: None,
+            jitter_p95_ms: None,
+            max_delta_ms: None,
+            mean_delta_ms: None,
+            burst_ratio: None,
+            burst_density: None,
+            gap_density: None,
+            discard_percentage: None,
+            rtt_ms: None,
+            mos_cq: None,
+            mos_lq: None,
+            r_factor: None,
+            mos_basis: None,
+            mos_reason: None,
+            impairments: None,
+            call_id: None,
+        }
+    }
+}
+
 /// Which way a stream goes, seen from the appliance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -296,58 +331,6 @@ pub struct Totals {
     pub with_issues: u64,
     /// Calls marked suspect.
     pub suspect: u64,
-}
-
-/// One shard's own state: what it did and what it lost.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct ShardHealth {
-    /// Which shard.
-    pub shard: u16,
-    /// Calls in its dialog table that are up.
-    pub calls_active: u64,
-    /// Calls it has accepted since start.
-    pub calls_total: u64,
-    /// Streams in its table.
-    pub streams_active: u64,
-    /// RTP packets handled.
-    pub rtp_packets: u64,
-    /// RTCP datagrams handled.
-    pub rtcp_packets: u64,
-    /// SIP messages handled.
-    pub sip_messages: u64,
-    /// SIP messages that no parser could read.
-    pub sip_malformed: u64,
-    /// Datagrams on media ports that are neither RTP nor RTCP.
-    pub media_other: u64,
-    /// Datagrams that the kernel dropped because a socket buffer was full.
-    pub socket_overflow: u64,
-    /// Datagrams longer than their receive slot, cut off.
-    pub truncated: u64,
-    /// SIP messages lost between shards because the ring was full.
-    pub handoff_full: u64,
-    /// Reports lost because the ring to control was full.
-    pub ring_full: u64,
-    /// Datagrams not sent because the send queue was full.
-    pub send_dropped: u64,
-    /// Calls refused because the dialog table was full.
-    pub calls_refused: u64,
-    /// Packets not measured because the stream table was full.
-    pub streams_refused: u64,
-    /// Share of time spent working, 0 to 1, over the last interval.
-    pub busy: f64,
-}
-
-impl ShardHealth {
-    /// Everything the shard lost itself.
-    #[must_use]
-    pub const fn own_drops(&self) -> u64 {
-        self.socket_overflow
-            + self.truncated
-            + self.handoff_full
-            + self.ring_full
-            + self.send_dropped
-            + self.streams_refused
-    }
 }
 
 /// Count and quantiles of a distribution; microseconds.

@@ -1,1 +1,110 @@
 //! The HTTP API: a guarded door, then read-only routes over control's newest snapshot.
+//!
+//! ```text
+//! clients ──▶ door ──▶ intake ──▶ private socket ──▶ tiny_http ──▶ routes ──▶ snapshot
+//!             one thread, bounded connections         four threads
+//! ```
+//!
+//! Nothing here touches a shard or waits for one. JSON answers show values that are not known as
+//! `null`; an error is `{"error":{"code","message"}}`.
+
+mod backend;
+mod clock;
+mod connection;
+mod door;
+mod health;
+mod intake;
+mod prometheus;
+mod query;
+mod reply;
+mod routes;
+mod token;
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    os::unix::net::UnixListener,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    thread::{self, JoinHandle},
+};
+
+use self::{
+    backend::Den,
+    door::{Door, Shared},
+    routes::Api,
+};
+use crate::control::snapshot::SnapshotCell;
+
+pub use self::token::Token;
+
+/// How the API is served.
+#[derive(Debug)]
+pub struct Options {
+    /// Where clients come in.
+    pub listener: TcpListener,
+    /// What every request but `/healthz` must carry; `None` lets everyone in.
+    pub token: Option<Token>,
+}
+
+/// The running API. It stops when it is dropped.
+#[derive(Debug)]
+pub struct Server {
+    local_addr: SocketAddr,
+    shared: Arc<Shared>,
+    waker: mio::Waker,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Starts serving what `snapshots` holds.
+    ///
+    /// # Errors
+    ///
+    /// What making the private directory and socket, the event queue or a thread gives.
+    pub fn start(options: Options, snapshots: SnapshotCell) -> io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let den = Den::new()?;
+        let private = UnixListener::bind(den.socket())?;
+        let (door, waker) =
+            Door::new(options.listener, den.socket(), options.token, Arc::clone(&shared))?;
+        let local_addr = door.local_addr()?;
+        let api = Api::new(snapshots, Arc::clone(&shared));
+        // From here on an error drops `server`, which ends the threads that have started.
+        let mut server = Self { local_addr, shared, waker, threads: Vec::new() };
+        let shared = Arc::clone(&server.shared);
+        server.spawn("http-server", move || backend::run(private, &den.socket(), &api, &shared))?;
+        server.spawn("http-door", move || door.run())?;
+        Ok(server)
+    }
+
+    /// The address that it listens on.
+    #[must_use]
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Closes every connection and waits for the threads to end.
+    pub fn stop(self) {
+        drop(self);
+    }
+
+    fn spawn(&mut self, name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        self.threads.push(thread::Builder::new().name(name.to_owned()).spawn(body)?);
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Relaxed);
+        if let Err(error) = self.waker.wake() {
+            tracing::warn!(%error, "the HTTP door cannot be told to close");
+            return;
+        }
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the HTTP server has panicked");
+            }
+        }
+    }
+}

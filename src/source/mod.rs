@@ -4,4 +4,5 @@
 //! nothing of what is in them.
 
 pub mod clock;
+pub mod host;
 pub mod udp;

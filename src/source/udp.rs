@@ -84,6 +84,14 @@ impl UdpSocket {
         self.local
     }
 
+    /// Another descriptor of the same socket, for who waits until it can be read.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn try_clone_std(&self) -> io::Result<std::net::UdpSocket> {
+        Ok(self.socket.try_clone()?.into())
+    }
+
     /// Sends up to [`BATCH`] datagrams and says how many the kernel took. 0 means that its
     /// buffer is full: try the same ones later.
     ///

@@ -14,8 +14,7 @@ use super::{
 /// A view of one session description.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionDescription<'a> {
-    /// The lines before the first media description.
-    session: &'a [u8],
+    session: Section<'a>,
     /// From the first `m=` on.
     media: &'a [u8],
 }
@@ -25,8 +24,11 @@ impl<'a> SessionDescription<'a> {
     ///
     /// # Errors
     ///
-    /// If the first line with anything on it is not `v=0`.
+    /// If the first line with anything on it is not `v=0`, or the limit is passed.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, SdpError> {
+        if bytes.len() > DESCRIPTION_LEN_MAX {
+            return Err(SdpError::TooLong { len: bytes.len() });
+        }
         let bytes = bytes.trim_ascii_start();
         if bytes.is_empty() {
             return Err(SdpError::Empty);
@@ -37,13 +39,13 @@ impl<'a> SessionDescription<'a> {
             _ => return Err(SdpError::NotSdp),
         }
         let (session, media) = bytes.split_at(section_len(bytes));
-        Ok(Self { session, media })
+        Ok(Self { session: Section::read(session), media })
     }
 
     /// Who made this and which version of it this is; `None` if the line is missing or cut.
     #[must_use]
     pub fn origin(&self) -> Option<Origin<'a>> {
-        let value = Lines(self.session).value_of(b'o')?;
+        let value = Lines(self.session.lines).value_of(b'o')?;
         let mut words = words(value);
         let (username, session_id, version) = (words.next()?, words.next()?, words.next()?);
         Some(Origin { username, session_id, version, address: address(words) })
@@ -52,13 +54,13 @@ impl<'a> SessionDescription<'a> {
     /// The name of the session.
     #[must_use]
     pub fn name(&self) -> Option<&'a [u8]> {
-        Lines(self.session).value_of(b's')
+        Lines(self.session.lines).value_of(b's')
     }
 
     /// The address that media without one of their own go to.
     #[must_use]
     pub fn connection(&self) -> Option<IpAddr> {
-        Lines(self.session).value_of(b'c').and_then(|value| address(words(value)))
+        self.session.connection.and_then(|value| address(words(value)))
     }
 
     /// The media descriptions in order. Answers must keep that order, so none is left out
@@ -85,7 +87,7 @@ pub struct Origin<'a> {
 /// An iterator over media descriptions.
 #[derive(Clone, Debug)]
 pub struct MediaIter<'a> {
-    session: &'a [u8],
+    session: Section<'a>,
     rest: &'a [u8],
 }
 
@@ -98,15 +100,14 @@ impl<'a> Iterator for MediaIter<'a> {
         let after = &self.rest[end..];
         let (section, rest) = after.split_at(section_len(after));
         self.rest = rest;
-        Some(Media::new(self.session, line.value, section))
+        Some(Media::new(&self.session, line.value, section))
     }
 }
 
 /// A view of one media description (RFC 8866 section 5.14).
 #[derive(Clone, Copy, Debug)]
 pub struct Media<'a> {
-    session: &'a [u8],
-    section: &'a [u8],
+    section: Section<'a>,
     kind_text: &'a [u8],
     port: u16,
     port_count: u16,
@@ -115,13 +116,15 @@ pub struct Media<'a> {
 }
 
 impl<'a> Media<'a> {
-    fn new(session: &'a [u8], line: &'a [u8], section: &'a [u8]) -> Self {
+    fn new(session: &Section<'a>, line: &'a [u8], lines: &'a [u8]) -> Self {
+        let mut section = Section::read(lines);
+        section.connection = section.connection.or(session.connection);
+        section.direction = section.direction.or(session.direction);
         let (kind_text, rest) = split_word(line);
         let (port, rest) = split_word(rest);
         let (protocol, formats) = split_word(rest);
         let (port, count) = split_at_byte(port, b'/');
         Self {
-            session,
             section,
             kind_text,
             port: decimal(port).unwrap_or(0),
@@ -186,9 +189,12 @@ impl<'a> Media<'a> {
     }
 
     /// The payload types in order of preference. Formats that are no number from 0 to 127 are
-    /// left out.
+    /// left out, and so are those behind the first [`FORMATS_MAX`].
     pub fn formats(&self) -> impl Iterator<Item = u8> + use<'a> {
-        words(self.formats).filter_map(decimal::<u8>).filter(|&format| format <= PAYLOAD_TYPE_MAX)
+        words(self.formats)
+            .take(FORMATS_MAX)
+            .filter_map(decimal::<u8>)
+            .filter(|&format| format <= PAYLOAD_TYPE_MAX)
     }
 
     /// The formats as written, without blanks around them.
@@ -201,15 +207,12 @@ impl<'a> Media<'a> {
     /// `None` if it is missing, cut or a name.
     #[must_use]
     pub fn connection(&self) -> Option<IpAddr> {
-        Lines(self.section)
-            .value_of(b'c')
-            .or_else(|| Lines(self.session).value_of(b'c'))
-            .and_then(|value| address(words(value)))
+        self.section.connection.and_then(|value| address(words(value)))
     }
 
     /// All attributes of these media, in order: name and value, empty if it has none.
     pub fn attributes(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
-        attributes(self.section)
+        attributes(self.section.lines)
     }
 
     /// What a payload type is mapped to (RFC 8866 section 6.6).
@@ -237,7 +240,7 @@ impl<'a> Media<'a> {
     /// The length of media per packet, in ms, that the other side would like to receive.
     #[must_use]
     pub fn ptime(&self) -> Option<u16> {
-        let (whole, _) = split_at_byte(self.attribute("ptime")?, b'.');
+        let (whole, _) = split_at_byte(self.section.ptime?, b'.');
         decimal(whole).filter(|&ms| ms > 0)
     }
 
@@ -245,8 +248,7 @@ impl<'a> Media<'a> {
     /// say nothing, and both ways if that says nothing either (RFC 8866 section 6.7).
     #[must_use]
     pub fn direction(&self) -> Direction {
-        let find = |lines| attributes(lines).find_map(|(name, _)| Direction::from_name(name));
-        find(self.section).or_else(|| find(self.session)).unwrap_or_default()
+        self.section.direction.unwrap_or_default()
     }
 
     /// Whether the other side wants no media: by direction (RFC 3264 section 8.4), or by the
@@ -260,27 +262,20 @@ impl<'a> Media<'a> {
     /// Where RTCP goes if not to the next port (RFC 3605).
     #[must_use]
     pub fn rtcp(&self) -> Option<(u16, Option<IpAddr>)> {
-        let mut words = words(self.attribute("rtcp")?);
+        let mut words = words(self.section.rtcp?);
         let port = decimal(words.next()?)?;
         Some((port, address(words)))
     }
 
     /// Whether RTCP may share the port of RTP (RFC 5761).
     #[must_use]
-    pub fn rtcp_mux(&self) -> bool {
-        self.attribute("rtcp-mux").is_some()
-    }
-
-    /// The value of these media's first attribute of a name.
-    fn attribute(&self, wanted: &str) -> Option<&'a [u8]> {
-        attributes(self.section)
-            .find(|(name, _)| name.eq_ignore_ascii_case(wanted.as_bytes()))
-            .map(|(_, value)| value)
+    pub const fn rtcp_mux(&self) -> bool {
+        self.section.rtcp_mux
     }
 
     /// The rest of the first attribute of a name whose value begins with a format.
     fn for_format(&self, wanted: &str, payload_type: u8) -> Option<&'a [u8]> {
-        attributes(self.section)
+        attributes(self.section.lines)
             .filter(|(name, _)| name.eq_ignore_ascii_case(wanted.as_bytes()))
             .map(|(_, value)| split_word(value))
             .find(|&(format, _)| decimal(format) == Some(payload_type))
@@ -366,9 +361,58 @@ pub enum SdpError {
     /// The first line is no version.
     #[error("the first line is not v=")]
     NotSdp,
+    /// Longer than [`DESCRIPTION_LEN_MAX`].
+    #[error("session description of {len} octets, the limit is {DESCRIPTION_LEN_MAX}")]
+    TooLong {
+        /// Its length in octets.
+        len: usize,
+    },
     /// The version is not 0.
     #[error("SDP version other than 0")]
     Version,
+}
+
+/// The lines of a session or of one media description, and what is asked of them each time.
+/// Of what stands there twice the first counts.
+#[derive(Clone, Copy, Debug)]
+struct Section<'a> {
+    lines: &'a [u8],
+    connection: Option<&'a [u8]>,
+    direction: Option<Direction>,
+    ptime: Option<&'a [u8]>,
+    rtcp: Option<&'a [u8]>,
+    rtcp_mux: bool,
+}
+
+impl<'a> Section<'a> {
+    fn read(lines: &'a [u8]) -> Self {
+        let mut section = Self {
+            lines,
+            connection: None,
+            direction: None,
+            ptime: None,
+            rtcp: None,
+            rtcp_mux: false,
+        };
+        for Line { kind, value } in Lines(lines) {
+            match kind {
+                b'c' => section.connection = section.connection.or(Some(value)),
+                b'a' => section.read_attribute(value),
+                _ => {}
+            }
+        }
+        section
+    }
+
+    fn read_attribute(&mut self, line: &'a [u8]) {
+        let (name, value) = split_attribute(line);
+        match name {
+            name if name.eq_ignore_ascii_case(b"ptime") => self.ptime = self.ptime.or(Some(value)),
+            name if name.eq_ignore_ascii_case(b"rtcp") => self.rtcp = self.rtcp.or(Some(value)),
+            name if name.eq_ignore_ascii_case(b"rtcp-mux") => self.rtcp_mux = true,
+            _ => self.direction = self.direction.or_else(|| Direction::from_name(name)),
+        }
+    }
 }
 
 /// One line: its letter and what follows the `=`.
@@ -419,10 +463,12 @@ fn section_len(bytes: &[u8]) -> usize {
 }
 
 fn attributes(lines: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    Lines(lines).filter(|line| line.kind == b'a').map(|line| {
-        let (name, value) = split_at_byte(line.value, b':');
-        (name.trim_ascii_end(), value.trim_ascii_start())
-    })
+    Lines(lines).filter(|line| line.kind == b'a').map(|line| split_attribute(line.value))
+}
+
+fn split_attribute(line: &[u8]) -> (&[u8], &[u8]) {
+    let (name, value) = split_at_byte(line, b':');
+    (name.trim_ascii_end(), value.trim_ascii_start())
 }
 
 fn words(value: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -435,6 +481,11 @@ fn address<'a>(mut words: impl Iterator<Item = &'a [u8]>) -> Option<IpAddr> {
     core::str::from_utf8(split_at_byte(address, b'/').0).ok()?.parse().ok()
 }
 
+/// Octets in a description. A browser's offer with video and many candidates has about 10 KiB; what
+/// a format is mapped to is looked for line by line, so this bounds that work.
+pub const DESCRIPTION_LEN_MAX: usize = 16_384;
+/// Formats of one media description that are looked at. Browsers offer up to 40.
+pub const FORMATS_MAX: usize = 64;
 /// RFC 3550 section 5.1: seven bits.
 const PAYLOAD_TYPE_MAX: u8 = 127;
 
@@ -503,11 +554,13 @@ mod tests {
 
     #[test]
     fn what_is_not_sdp_is_named() {
-        let error = |bytes| SessionDescription::parse(bytes).unwrap_err();
+        let error = |bytes: &[u8]| SessionDescription::parse(bytes).unwrap_err();
         assert_eq!(error(b"\r\n "), SdpError::Empty);
         assert_eq!(error(b"<xml/>"), SdpError::NotSdp);
         assert_eq!(error(b"s=x\nv=0"), SdpError::NotSdp);
         assert_eq!(error(b"v=1\n"), SdpError::Version);
+        let len = DESCRIPTION_LEN_MAX + 1;
+        assert_eq!(error(&vec![b'v'; len]), SdpError::TooLong { len });
         assert_eq!(SessionDescription::parse(b"v=0").unwrap().media().count(), 0);
     }
 

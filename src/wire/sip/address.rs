@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use memchr::memchr;
 
-use super::scan::{find_outside, quoted_len};
+use super::scan::{Outside, quoted_len};
 use crate::wire::text::decimal;
 
 /// An address with a display name and parameters: the value of From, To, or one element of
@@ -82,12 +82,13 @@ pub struct Param<'a> {
 #[derive(Clone, Debug)]
 pub struct Params<'a> {
     rest: &'a [u8],
+    outside: Outside,
 }
 
 impl<'a> Params<'a> {
     /// Parameters that begin at a `;`, or behind one.
     pub(super) const fn new(params: &'a [u8]) -> Self {
-        Self { rest: params }
+        Self { rest: params, outside: Outside::new() }
     }
 
     /// The value of the first parameter of a name, which compares without case; empty if it has
@@ -104,7 +105,7 @@ impl<'a> Iterator for Params<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         while !self.rest.is_empty() {
-            let end = find_outside(self.rest, b';');
+            let end = self.outside.find(b';', self.rest);
             let text = self.rest[..end].trim_ascii();
             self.rest = self.rest.get(end + 1..).unwrap_or(&[]);
             if !text.is_empty() {

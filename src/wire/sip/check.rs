@@ -2,8 +2,10 @@
 //!
 //! Never changes how a message reads.
 
+use memchr::memchr2;
+
 use super::{
-    HeaderName, Method, NameAddr, SipMessage, StartLine, Uri, Via,
+    HeaderName, Method, NameAddr, SipMessage, StartLine, Uri,
     scan::{elements, quoted_len},
 };
 use crate::wire::text::{decimal, split_at_byte};
@@ -145,37 +147,45 @@ fn numbers(message: &SipMessage<'_>) -> Result<(), Defect> {
 }
 
 fn addresses(message: &SipMessage<'_>) -> Result<(), Defect> {
-    for name in [HeaderName::From, HeaderName::To, HeaderName::Contact] {
-        let Some(value) = message.first_of(name) else { continue };
+    for name in [HeaderName::From, HeaderName::To] {
+        address(name, message.first_of(name).unwrap_or(&[]))?;
+    }
+    for value in message.values(HeaderName::Contact) {
         if has_open_quote(value) {
-            return Err(Defect::OpenQuote(name));
+            return Err(Defect::OpenQuote(HeaderName::Contact));
         }
         for element in elements(value) {
-            let address = NameAddr::parse(element);
-            if address.uri.is_empty() {
-                return Err(Defect::Malformed(name));
-            }
-            let expires = address.param("expires");
-            if name == HeaderName::Contact
-                && expires.is_some_and(|text| decimal::<u32>(text).is_none())
-            {
-                return Err(Defect::Number(name));
+            let contact = address(HeaderName::Contact, element)?;
+            if contact.param("expires").is_some_and(|text| decimal::<u32>(text).is_none()) {
+                return Err(Defect::Number(HeaderName::Contact));
             }
         }
     }
-    let via = message.first_of(HeaderName::Via).and_then(Via::parse);
-    if via.is_none_or(|via| !via.is_well_formed()) {
-        return Err(Defect::Malformed(HeaderName::Via));
+    match message.via() {
+        Some(via) if via.is_well_formed() => Ok(()),
+        _ => Err(Defect::Malformed(HeaderName::Via)),
     }
-    Ok(())
 }
 
+fn address(name: HeaderName, value: &[u8]) -> Result<NameAddr<'_>, Defect> {
+    if has_open_quote(value) {
+        return Err(Defect::OpenQuote(name));
+    }
+    match NameAddr::parse(value) {
+        address if address.uri.is_empty() => Err(Defect::Malformed(name)),
+        address => Ok(address),
+    }
+}
+
+/// A quote behind a backslash does not open a quoted string: some phones escape the quotes around
+/// a display name.
 fn has_open_quote(value: &[u8]) -> bool {
     let mut rest = value;
-    while let Some(quote) = memchr::memchr(b'"', rest) {
-        let inside = &rest[quote + 1..];
-        let Some(len) = quoted_len(inside) else { return true };
-        rest = &inside[len + 1..];
+    while let Some(found) = memchr2(b'"', b'\\', rest) {
+        let inside = &rest[found + 1..];
+        let len = if rest[found] == b'"' { quoted_len(inside) } else { Some(0) };
+        let Some(len) = len else { return true };
+        rest = inside.get(len + 1..).unwrap_or(&[]);
     }
     false
 }
@@ -344,6 +354,7 @@ mod tests {
     fn addresses_and_bodies() {
         let quote = Defect::OpenQuote(HeaderName::To);
         assert_eq!(after("To: ", "To: \"x"), Some((quote, 400)));
+        assert_eq!(after("To: ", "To: \\\"x\\\" "), None);
         let via = Some((Defect::Malformed(HeaderName::Via), 400));
         assert_eq!(after(";branch=z9hG4bK1", ";;,;,,"), via);
         assert_eq!(

@@ -144,6 +144,12 @@ impl HeaderName {
         let index = self as usize;
         if index < SINGLE_COUNT { Some(index) } else { None }
     }
+
+    /// A bit of its own.
+    #[inline]
+    pub(super) const fn bit(self) -> u64 {
+        1 << self as u64
+    }
 }
 
 /// Names that a message keeps the first of: up to and with Expires.
@@ -189,6 +195,7 @@ const fn by_length() -> [[u8; 2]; NAME_LEN_MAX + 1] {
 }
 
 const _: () = assert!(SINGLE_COUNT <= u16::BITS as usize && NAMES.len() < 256);
+const _: () = assert!((HeaderName::Other as u32) < u64::BITS);
 
 #[cfg(test)]
 mod tests {

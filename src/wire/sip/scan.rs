@@ -97,13 +97,14 @@ pub fn call_id(bytes: &[u8]) -> Option<&[u8]> {
 /// 7.3.1). Empty parts are left out.
 #[must_use]
 pub const fn elements(value: &[u8]) -> Elements<'_> {
-    Elements { rest: value }
+    Elements { rest: value, outside: Outside::new() }
 }
 
 /// An iterator over the parts of a list; see [`elements`].
 #[derive(Clone, Debug)]
 pub struct Elements<'a> {
     rest: &'a [u8],
+    outside: Outside,
 }
 
 impl<'a> Iterator for Elements<'a> {
@@ -111,7 +112,7 @@ impl<'a> Iterator for Elements<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         while !self.rest.is_empty() {
-            let end = find_outside(self.rest, b',');
+            let end = self.outside.find(b',', self.rest);
             let element = self.rest[..end].trim_ascii();
             self.rest = self.rest.get(end + 1..).unwrap_or(&[]);
             if !element.is_empty() {
@@ -122,21 +123,41 @@ impl<'a> Iterator for Elements<'a> {
     }
 }
 
-/// Where `wanted` first stands outside quoted strings and angle brackets; the length if nowhere.
-/// A quote or bracket that is never closed counts as an ordinary character.
-pub(super) fn find_outside(bytes: &[u8], wanted: u8) -> usize {
-    let mut at = 0;
-    while let Some(found) = memchr3(wanted, b'"', b'<', &bytes[at..]) {
-        at += found;
-        let byte = bytes[at];
-        if byte == wanted {
-            return at;
-        }
-        let inside = &bytes[at + 1..];
-        let closed = if byte == b'"' { quoted_len(inside) } else { memchr(b'>', inside) };
-        at += 1 + closed.map_or(0, |len| len + 1);
+/// Finds separators outside quoted strings and angle brackets, in one text from front to back.
+///
+/// A quote or bracket that is never closed counts as an ordinary character, and so do all of its
+/// kind behind it: the text is searched for what closes them once only, whatever it holds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outside {
+    quotes: bool,
+    brackets: bool,
+}
+
+impl Outside {
+    pub(super) const fn new() -> Self {
+        Self { quotes: true, brackets: true }
     }
-    bytes.len()
+
+    /// Where `wanted` first stands; the length if nowhere.
+    pub(super) fn find(&mut self, wanted: u8, text: &[u8]) -> usize {
+        let mut at = 0;
+        while let Some(found) = memchr3(wanted, b'"', b'<', &text[at..]) {
+            at += found;
+            let inside = &text[at + 1..];
+            let (kind, closed) = match text[at] {
+                byte if byte == wanted => return at,
+                b'"' if self.quotes => (&mut self.quotes, quoted_len(inside)),
+                b'<' if self.brackets => (&mut self.brackets, memchr(b'>', inside)),
+                _ => {
+                    at += 1;
+                    continue;
+                }
+            };
+            *kind = closed.is_some();
+            at += 1 + closed.map_or(0, |len| len + 1);
+        }
+        text.len()
+    }
 }
 
 /// The length of a quoted string whose opening quote stands in front of `bytes`, up to its
@@ -175,6 +196,9 @@ mod tests {
         let list: Vec<_> = elements(b" \"a,\\\"b\" <sip:x,y@z>;p, , c ,\r\n d\"").collect();
         assert_eq!(list, [&b"\"a,\\\"b\" <sip:x,y@z>;p"[..], b"c", b"d\""]);
         assert_eq!(elements(b"<a,b").count(), 2);
+        // An open bracket does not keep quotes from counting, nor the other way round.
+        assert_eq!(elements(b"<a,\"b,c\"").count(), 2);
+        assert_eq!(elements(b"\"a,<b,c>").count(), 2);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use memchr::memchr;
 
 use super::{
     address::{Params, parse_ip, split_port},
-    scan::find_outside,
+    scan::Outside,
 };
 use crate::wire::text::decimal;
 
@@ -42,7 +42,7 @@ impl<'a> Via<'a> {
     #[must_use]
     pub fn parse(value: &'a [u8]) -> Option<Self> {
         let value = value.trim_ascii_start();
-        let text = value[..find_outside(value, b',')].trim_ascii();
+        let text = value[..Outside::new().find(b',', value)].trim_ascii();
         let name = memchr(b'/', text)?;
         let version = name + 1 + memchr(b'/', &text[name + 1..])?;
         let sent = text[version + 1..].trim_ascii_start();
@@ -98,9 +98,9 @@ impl<'a> Via<'a> {
     #[must_use]
     pub fn is_well_formed(&self) -> bool {
         let mut rest = self.params;
-        let mut has_empty_param = false;
+        let (mut has_empty_param, mut outside) = (false, Outside::new());
         while let [b';', after @ ..] = rest {
-            let end = find_outside(after, b';');
+            let end = outside.find(b';', after);
             has_empty_param |= after[..end].trim_ascii().is_empty();
             rest = &after[end..];
         }

@@ -1,0 +1,336 @@
+//! What the appliance is told: a TOML file, overridden by flags, checked once.
+
+use std::{
+    fs, io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+use serde::Deserialize;
+
+use crate::limits::DIALOGS_MAX;
+
+/// Settings of `voxplane run`, complete and checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Executors, one on a core each; `None` takes every core we may run on.
+    pub shards: Option<u16>,
+    /// Where SIP comes in over UDP.
+    pub sip: SocketAddr,
+    /// Ports for RTP and RTCP, shared out among the shards in pairs.
+    pub rtp_ports: PortRange,
+    /// The address that Contact and SDP name, where that is not the one a request came to.
+    pub advertise: Option<IpAddr>,
+    /// Where the HTTP API listens.
+    pub http: SocketAddr,
+    /// The file that holds the bearer token of the API.
+    pub api_token_file: Option<PathBuf>,
+    /// The appliance's own directory.
+    pub data: PathBuf,
+    /// Calls that one shard holds at once, finished ones of the last half minute included.
+    pub max_calls_per_shard: usize,
+    /// Finished calls kept for the history.
+    pub history_calls: usize,
+    /// How long a call rings before it is answered.
+    pub answer_delay: Duration,
+    /// A call of which nothing has been heard for so long is over.
+    pub idle_timeout: Duration,
+}
+
+/// Settings as they may stand in a file or come from flags; what is `None` is not said.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawConfig {
+    /// See [`Config::shards`].
+    pub shards: Option<u16>,
+    /// See [`Config::sip`].
+    pub sip: Option<SocketAddr>,
+    /// See [`Config::rtp_ports`]; as text, `20000-20063`.
+    pub rtp_ports: Option<PortRange>,
+    /// See [`Config::advertise`].
+    pub advertise: Option<IpAddr>,
+    /// See [`Config::http`].
+    pub http: Option<SocketAddr>,
+    /// See [`Config::api_token_file`].
+    pub api_token_file: Option<PathBuf>,
+    /// See [`Config::data`].
+    pub data: Option<PathBuf>,
+    /// See [`Config::max_calls_per_shard`].
+    pub max_calls_per_shard: Option<usize>,
+    /// See [`Config::history_calls`].
+    pub history_calls: Option<usize>,
+    /// See [`Config::answer_delay`]; milliseconds.
+    pub answer_delay_ms: Option<u64>,
+    /// See [`Config::idle_timeout`]; seconds.
+    pub idle_timeout_s: Option<u64>,
+}
+
+impl RawConfig {
+    /// Reads a TOML file.
+    ///
+    /// # Errors
+    /// The file cannot be read, is not TOML, or has a key or a value that is not ours.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let file = path.display().to_string();
+        let text = fs::read_to_string(path)
+            .map_err(|source| ConfigError::Unreadable { file: file.clone(), source })?;
+        toml::from_str(&text).map_err(|error| {
+            // The parser's own text draws the line over several lines; one sentence is ours.
+            let line = error.span().map_or(0, |span| text[..span.start].matches('\n').count() + 1);
+            let reason = error.message().lines().next().unwrap_or("not TOML").to_owned();
+            ConfigError::Invalid { file, line, reason }
+        })
+    }
+
+    /// These settings, with those of `below` where these say nothing.
+    #[must_use]
+    pub fn over(self, below: Self) -> Self {
+        Self {
+            shards: self.shards.or(below.shards),
+            sip: self.sip.or(below.sip),
+            rtp_ports: self.rtp_ports.or(below.rtp_ports),
+            advertise: self.advertise.or(below.advertise),
+            http: self.http.or(below.http),
+            api_token_file: self.api_token_file.or(below.api_token_file),
+            data: self.data.or(below.data),
+            max_calls_per_shard: self.max_calls_per_shard.or(below.max_calls_per_shard),
+            history_calls: self.history_calls.or(below.history_calls),
+            answer_delay_ms: self.answer_delay_ms.or(below.answer_delay_ms),
+            idle_timeout_s: self.idle_timeout_s.or(below.idle_timeout_s),
+        }
+    }
+
+    /// Fills in the defaults and checks the whole.
+    ///
+    /// # Errors
+    /// A value is out of its range; the error names it.
+    pub fn complete(self) -> Result<Config, ConfigError> {
+        let config = Config {
+            shards: self.shards,
+            sip: self.sip.unwrap_or(DEFAULT_SIP),
+            rtp_ports: self.rtp_ports.unwrap_or(DEFAULT_RTP_PORTS),
+            advertise: self.advertise,
+            http: self.http.unwrap_or(DEFAULT_HTTP),
+            api_token_file: self.api_token_file,
+            data: self.data.unwrap_or_else(|| PathBuf::from(DEFAULT_DATA)),
+            max_calls_per_shard: self.max_calls_per_shard.unwrap_or(DIALOGS_MAX),
+            history_calls: self.history_calls.unwrap_or(DEFAULT_HISTORY_CALLS),
+            answer_delay: Duration::from_millis(self.answer_delay_ms.unwrap_or(0)),
+            idle_timeout: Duration::from_secs(self.idle_timeout_s.unwrap_or(DEFAULT_IDLE_SECS)),
+        };
+        config.check()?;
+        Ok(config)
+    }
+}
+
+impl Config {
+    fn check(&self) -> Result<(), ConfigError> {
+        let range = |key, value: u64, low, high| {
+            if (low..=high).contains(&value) {
+                Ok(())
+            } else {
+                Err(ConfigError::OutOfRange { key, value, low, high })
+            }
+        };
+        let shards = self.shards.map_or(1, u64::from);
+        range("shards", shards, 1, SHARDS_MAX)?;
+        range("max_calls_per_shard", self.max_calls_per_shard as u64, 1, CALLS_PER_SHARD_MAX)?;
+        range("history_calls", self.history_calls as u64, 0, HISTORY_CALLS_MAX)?;
+        let delay_ms = u64::try_from(self.answer_delay.as_millis()).unwrap_or(u64::MAX);
+        range("answer_delay_ms", delay_ms, 0, ANSWER_DELAY_MS_MAX)?;
+        range("idle_timeout_s", self.idle_timeout.as_secs(), 1, IDLE_SECS_MAX)?;
+        let pairs = u64::from(self.rtp_ports.pairs());
+        if pairs < shards {
+            return Err(ConfigError::TooFewPorts { ports: self.rtp_ports, pairs, shards });
+        }
+        if self.rtp_ports.contains(self.sip.port()) {
+            return Err(ConfigError::PortClash { ports: self.rtp_ports, port: self.sip.port() });
+        }
+        let is_exposed = !self.http.ip().is_loopback();
+        if is_exposed && self.api_token_file.is_none() {
+            return Err(ConfigError::Exposed { http: self.http });
+        }
+        Ok(())
+    }
+}
+
+/// An inclusive range of ports, written `20000-20063`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct PortRange {
+    first: u16,
+    last: u16,
+}
+
+impl PortRange {
+    /// The even ports that have the port above them in the range: RTP, with RTCP above.
+    pub fn rtp(self) -> impl Iterator<Item = u16> {
+        let first_even = self.first.next_multiple_of(2);
+        (first_even..self.last).step_by(2)
+    }
+
+    /// How many pairs of RTP and RTCP ports there are.
+    #[must_use]
+    pub fn pairs(self) -> u16 {
+        u16::try_from(self.rtp().count()).unwrap_or(u16::MAX)
+    }
+
+    /// Whether a port is in the range.
+    #[must_use]
+    pub fn contains(self, port: u16) -> bool {
+        (self.first..=self.last).contains(&port)
+    }
+}
+
+impl std::fmt::Display for PortRange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.first, self.last)
+    }
+}
+
+impl FromStr for PortRange {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (first, last) = text.split_once('-').ok_or("expected FIRST-LAST")?;
+        let port = |text: &str| match text.trim().parse() {
+            Ok(0) | Err(_) => Err(format!("`{text}` is no port from 1 to 65534")),
+            Ok(u16::MAX) => Err("65535 has no port above it".to_owned()),
+            Ok(port) => Ok(port),
+        };
+        let (first, last) = (port(first)?, port(last)?);
+        if first > last {
+            return Err(format!("{first} is above {last}"));
+        }
+        Ok(Self { first, last })
+    }
+}
+
+impl TryFrom<String> for PortRange {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+/// Why the settings cannot be used. Each is one sentence.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The API would be open to the network without a token.
+    #[error("http: {http} is not a loopback address, so api_token_file is needed")]
+    Exposed {
+        /// Where it would listen.
+        http: SocketAddr,
+    },
+    /// The file is not ours.
+    #[error("{file}, line {line}: {reason}")]
+    Invalid {
+        /// Which file.
+        file: String,
+        /// Which line, from 1.
+        line: usize,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A number is out of its range.
+    #[error("{key}: {value} is not from {low} to {high}")]
+    OutOfRange {
+        /// Which setting.
+        key: &'static str,
+        /// What it is.
+        value: u64,
+        /// The least it can be.
+        low: u64,
+        /// The most it can be.
+        high: u64,
+    },
+    /// SIP would come to a port for RTP.
+    #[error("rtp_ports: {ports} contains the SIP port {port}")]
+    PortClash {
+        /// The range.
+        ports: PortRange,
+        /// The port in both.
+        port: u16,
+    },
+    /// A shard would have no port.
+    #[error("rtp_ports: {ports} has {pairs} pairs of ports, fewer than the {shards} shards")]
+    TooFewPorts {
+        /// The range.
+        ports: PortRange,
+        /// Pairs in it.
+        pairs: u64,
+        /// Shards asked for.
+        shards: u64,
+    },
+    /// The file cannot be read.
+    #[error("{file}: {source}")]
+    Unreadable {
+        /// Which file.
+        file: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+const DEFAULT_SIP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 5060);
+const DEFAULT_RTP_PORTS: PortRange = PortRange { first: 20_000, last: 20_063 };
+const DEFAULT_HTTP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+const DEFAULT_DATA: &str = "./voxplane-data";
+/// About 20 MB.
+const DEFAULT_HISTORY_CALLS: usize = 10_000;
+/// Long enough for a call on hold, short enough for a trunk that lost a BYE.
+const DEFAULT_IDLE_SECS: u64 = 300;
+
+/// More cores than any box this was thought for.
+const SHARDS_MAX: u64 = 256;
+const CALLS_PER_SHARD_MAX: u64 = 1_000_000;
+const HISTORY_CALLS_MAX: u64 = 1_000_000;
+/// An INVITE transaction may take three minutes (RFC 3261 section 16.6, timer C).
+const ANSWER_DELAY_MS_MAX: u64 = 180_000;
+const IDLE_SECS_MAX: u64 = 86_400;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_are_even_with_the_odd_above() {
+        let range: PortRange = "20001-20006".parse().unwrap();
+        assert_eq!(range.rtp().collect::<Vec<_>>(), [20_002, 20_004]);
+        assert_eq!(DEFAULT_RTP_PORTS.pairs(), 32);
+    }
+
+    #[test]
+    fn bad_values_are_named() {
+        let complete = |text: &str| {
+            let raw: RawConfig = toml::from_str(text).map_err(|error| error.to_string())?;
+            raw.complete().map_err(|error| error.to_string())
+        };
+        assert!(complete("").is_ok());
+        for (text, named) in [
+            ("shards = 0", "shards: 0 is not from 1 to 256"),
+            ("shards = 64", "fewer than the 64 shards"),
+            ("sip = '0.0.0.0:20010'", "contains the SIP port 20010"),
+            ("http = '0.0.0.0:8080'", "api_token_file is needed"),
+            ("rtp_ports = '7-3'", "7 is above 3"),
+            ("colour = 'red'", "unknown field `colour`"),
+            ("idle_timeout_s = 0", "idle_timeout_s: 0 is not from 1"),
+        ] {
+            let error = complete(text).unwrap_err();
+            assert!(error.contains(named), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn flags_go_over_the_file_and_the_file_over_defaults() {
+        let file: RawConfig = toml::from_str("shards = 3\nsip = '127.0.0.1:5070'").unwrap();
+        let flags = RawConfig { shards: Some(2), ..RawConfig::default() };
+        let config = flags.over(file).complete().unwrap();
+        assert_eq!(config.shards, Some(2));
+        assert_eq!(config.sip, "127.0.0.1:5070".parse().unwrap());
+        assert_eq!(config.http, DEFAULT_HTTP);
+    }
+}

@@ -1,0 +1,436 @@
+//! All calls that control knows: reports go in, records come out. Reads no clock.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::Arc,
+};
+
+use super::{
+    join::{Tally, call_score, mean_ms, rx_record, tx_record},
+    record::{
+        CallRecord, CallScore, CallState, Distribution, EndedBy, Figures, Integrity, ShardHealth,
+        Snapshot, StreamRecord, TimelinePoint, Totals,
+    },
+};
+use crate::{
+    id::{CallRef, StreamRef},
+    quality::THRESHOLDS,
+    shard::{
+        distributions::Distributions,
+        report::{
+            CallEvent, CallReport, RemoteReport, Report, RoundTrip, StreamReport, TextField,
+            TextReport,
+        },
+    },
+    time::Timestamp,
+};
+
+/// The calls that are up, those of the recent past, and the streams that belong to none.
+#[derive(Debug)]
+pub struct Calls {
+    started_at: Timestamp,
+    history_max: usize,
+    /// In order of arrival.
+    active: BTreeMap<u64, Call>,
+    order: HashMap<CallRef, u64>,
+    opened: u64,
+    history: VecDeque<Arc<CallRecord>>,
+    orphans: BTreeMap<StreamRef, Arc<StreamRecord>>,
+    totals: Totals,
+    shards: Vec<ShardHealth>,
+    distributions: Distributions,
+    has_news: bool,
+}
+
+/// A call that is up: its record, and what the next report is compared with.
+#[derive(Debug)]
+struct Call {
+    record: Arc<CallRecord>,
+    received: Vec<StreamReport>,
+    sent: Option<RemoteReport>,
+    srd_seen: bool,
+    /// How much time a point of the timeline stands for, in reports.
+    timeline_step: u32,
+    timeline_pending: u32,
+}
+
+impl Calls {
+    /// Nothing yet. At most `history_max` finished calls are kept.
+    #[must_use]
+    pub fn new(started_at: Timestamp, history_max: usize) -> Self {
+        Self {
+            started_at,
+            history_max,
+            active: BTreeMap::new(),
+            order: HashMap::new(),
+            opened: 0,
+            history: VecDeque::new(),
+            orphans: BTreeMap::new(),
+            totals: Totals::default(),
+            shards: Vec::new(),
+            distributions: Distributions::new(),
+            has_news: true,
+        }
+    }
+
+    /// Takes in a report.
+    pub fn apply(&mut self, report: &Report) {
+        self.has_news = true;
+        match report {
+            Report::Call(report) => self.on_call(report),
+            Report::Text(report) => self.on_text(report),
+            Report::Stream(report) => self.on_stream(report),
+            Report::Remote(report) => {
+                if let Some(call) = self.call(report.call) {
+                    call.sent = Some(*report);
+                    call.refresh();
+                }
+            }
+            Report::Health(health) => self.on_health(*health),
+        }
+    }
+
+    /// The distributions of all shards since the start, to merge into.
+    pub const fn distributions_mut(&mut self) -> &mut Distributions {
+        &mut self.distributions
+    }
+
+    /// Whether anything has come since the last snapshot.
+    #[must_use]
+    pub const fn has_news(&self) -> bool {
+        self.has_news
+    }
+
+    /// All there is to see, now.
+    pub fn snapshot(&mut self, now: Timestamp) -> Snapshot {
+        self.has_news = false;
+        Snapshot {
+            taken_at: now,
+            started_at: self.started_at,
+            active: self.active.values().map(|call| Arc::clone(&call.record)).collect(),
+            history: self.history.iter().cloned().collect(),
+            orphans: self.orphans.values().cloned().collect(),
+            totals: self.totals,
+            shards: self.shards.clone(),
+            jitter_us: distribution(&self.distributions.jitter_us),
+            rtt_us: distribution(&self.distributions.rtt_us),
+        }
+    }
+
+    fn call(&mut self, call: CallRef) -> Option<&mut Call> {
+        self.active.get_mut(self.order.get(&call)?)
+    }
+
+    fn on_call(&mut self, report: &CallReport) {
+        if report.event == CallEvent::Opened {
+            self.opened += 1;
+            self.order.insert(report.call, self.opened);
+            self.active.insert(self.opened, Call::new(report.at));
+            return;
+        }
+        let Some(call) = self.call(report.call) else { return };
+        call.on_event(report.at, report.event);
+        if call.record.state.is_over() {
+            self.finish(report.call);
+        }
+    }
+
+    fn on_text(&mut self, report: &TextReport) {
+        let Some(call) = self.call(report.call) else { return };
+        let text = String::from_utf8_lossy(&report.bytes[..usize::from(report.len)]);
+        let record = Arc::make_mut(&mut call.record);
+        match report.field {
+            TextField::CallId => record.call_id.push_str(&text),
+            TextField::From => record.from.get_or_insert_default().push_str(&text),
+            TextField::To => record.to.get_or_insert_default().push_str(&text),
+            TextField::UserAgent => record.user_agent.get_or_insert_default().push_str(&text),
+        }
+    }
+
+    fn on_stream(&mut self, report: &StreamReport) {
+        match report.call {
+            Some(call) => {
+                // What was an orphan has found its call.
+                self.orphans.remove(&report.stream);
+                if let Some(call) = self.call(call) {
+                    call.on_stream(report);
+                }
+            }
+            None => {
+                let record = rx_record(report, &RoundTrip::default(), None);
+                self.orphans.insert(report.stream, Arc::new(record));
+                if self.orphans.len() > ORPHANS_MAX {
+                    self.orphans.pop_first();
+                }
+            }
+        }
+    }
+
+    fn on_health(&mut self, health: ShardHealth) {
+        let index = usize::from(health.shard);
+        if self.shards.len() <= index {
+            self.shards.resize(index + 1, ShardHealth::default());
+        }
+        self.shards[index] = health;
+    }
+
+    /// Moves a call from the active ones to the history.
+    fn finish(&mut self, call: CallRef) {
+        let Some(call) = self.order.remove(&call).and_then(|order| self.active.remove(&order))
+        else {
+            return;
+        };
+        self.totals.add(&call.record);
+        if self.history.len() >= self.history_max {
+            self.history.pop_front();
+        }
+        if self.history_max > 0 {
+            self.history.push_back(call.record);
+        }
+    }
+}
+
+impl Call {
+    fn new(at: Timestamp) -> Self {
+        Self {
+            record: Arc::new(CallRecord::new(at)),
+            received: Vec::new(),
+            sent: None,
+            srd_seen: false,
+            timeline_step: 1,
+            timeline_pending: 0,
+        }
+    }
+
+    fn on_event(&mut self, at: Timestamp, event: CallEvent) {
+        let record = Arc::make_mut(&mut self.record);
+        let status = match event {
+            CallEvent::Opened | CallEvent::Ended(_) => None,
+            CallEvent::Progressed(status)
+            | CallEvent::Answered(status)
+            | CallEvent::Failed(status, _) => Some(status),
+        };
+        record.status_code = status.or(record.status_code);
+        // RFC 6076 section 4.3: to the first response that says what becomes of the request,
+        // which a 100 does not.
+        if status.is_some_and(|status| status > 100) && !self.srd_seen {
+            self.srd_seen = true;
+            record.srd_ms = Some(crate::time::millis(at.since(record.start_time)));
+        }
+        match event {
+            CallEvent::Opened => {}
+            CallEvent::Progressed(_) => record.state = CallState::Ringing,
+            CallEvent::Answered(_) => {
+                record.state = CallState::Active;
+                record.answer_time = Some(at);
+            }
+            CallEvent::Ended(by) => record.end(at, CallState::Ended, by),
+            CallEvent::Failed(_, by) => record.end(at, CallState::Failed, by),
+        }
+    }
+
+    fn on_stream(&mut self, report: &StreamReport) {
+        let known = self.received.iter_mut().find(|known| known.stream == report.stream);
+        let before = match known {
+            Some(known) => Some(core::mem::replace(known, *report)),
+            None => {
+                self.received.push(*report);
+                None
+            }
+        };
+        self.add_to_timeline(report, before.as_ref());
+        self.refresh();
+    }
+
+    /// Works out everything that depends on the streams.
+    fn refresh(&mut self) {
+        let rtt = self.sent.map_or_else(RoundTrip::default, |sent| sent.rtt);
+        let record = Arc::make_mut(&mut self.record);
+        let call_id = Some(record.call_id.as_str());
+        let mut streams: Vec<StreamRecord> =
+            self.received.iter().map(|report| rx_record(report, &rtt, call_id)).collect();
+        let has_sent = self.sent.filter(|sent| sent.packets_sent > 0);
+        streams.extend(has_sent.map(|sent| tx_record(&sent, call_id)));
+        record.streams = streams;
+
+        let rx = self.received.iter().map(Tally::of_stream).reduce(Tally::and);
+        let tx = has_sent.as_ref().and_then(Tally::of_remote);
+        record.set_figures(rx, tx, &rtt);
+        record.packets_sent = has_sent.map_or(0, |sent| sent.packets_sent);
+        record.latency_avg_ms = mean_ms(&rtt);
+        record.latency_max_ms = (rtt.count > 0).then(|| f64::from(rtt.max_us) / 1e3);
+        record.own_drops = self.received.iter().map(|report| report.own_drops).max().unwrap_or(0);
+        record.integrity = integrity(record.own_drops);
+    }
+
+    /// Adds an interval to the timeline. When that is full, each two points become one, so that
+    /// a long call is seen whole in bounded memory.
+    fn add_to_timeline(&mut self, report: &StreamReport, before: Option<&StreamReport>) {
+        let rtt = self.sent.map_or_else(RoundTrip::default, |sent| sent.rtt);
+        let earlier = before.map(Tally::of_stream).unwrap_or_default();
+        let tally = Tally::of_stream(report).since(&earlier);
+        if tally.expected == 0 {
+            return;
+        }
+        let drops = report.own_drops - before.map_or(0, |before| before.own_drops);
+        #[expect(clippy::cast_possible_truncation, reason = "a plot needs no more digits")]
+        let point = TimelinePoint {
+            time: report.at,
+            packets_received: saturate(tally.received),
+            packets_lost: i32::try_from(tally.lost).unwrap_or(i32::MAX),
+            packets_discarded: saturate(tally.discarded),
+            jitter_ms: report.jitter_us as f32 / 1e3,
+            mos: tally.score(&rtt).mos().map(|mos| mos as f32),
+            integrity: integrity(drops),
+        };
+        let timeline = &mut Arc::make_mut(&mut self.record).timeline;
+        self.timeline_pending += 1;
+        match timeline.last_mut() {
+            Some(last) if self.timeline_pending < self.timeline_step => last.extend(&point),
+            _ => {
+                timeline.push(point);
+                self.timeline_pending = 0;
+            }
+        }
+        if timeline.len() >= TIMELINE_MAX {
+            let halved = timeline.chunks(2).map(|pair| match pair {
+                [first, second] => {
+                    let mut both = *first;
+                    both.extend(second);
+                    both
+                }
+                single => single[0],
+            });
+            *timeline = halved.collect();
+            self.timeline_step *= 2;
+        }
+    }
+}
+
+impl TimelinePoint {
+    /// Goes on with the interval after this one. The worse score stays: that is what a timeline
+    /// is looked at for.
+    fn extend(&mut self, next: &Self) {
+        self.time = next.time;
+        self.packets_received = self.packets_received.saturating_add(next.packets_received);
+        self.packets_lost = self.packets_lost.saturating_add(next.packets_lost);
+        self.packets_discarded = self.packets_discarded.saturating_add(next.packets_discarded);
+        self.jitter_ms = self.jitter_ms.max(next.jitter_ms);
+        self.mos = match (self.mos, next.mos) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        if next.integrity == Integrity::Suspect {
+            self.integrity = Integrity::Suspect;
+        }
+    }
+}
+
+impl CallRecord {
+    fn new(start_time: Timestamp) -> Self {
+        Self {
+            call_id: String::new(),
+            from: None,
+            to: None,
+            user_agent: None,
+            state: CallState::Trying,
+            status_code: None,
+            ended_by: None,
+            start_time,
+            answer_time: None,
+            end_time: None,
+            duration_seconds: 0.0,
+            srd_ms: None,
+            packets_sent: 0,
+            figures: Figures::default(),
+            jitter_avg_ms: None,
+            jitter_max_ms: None,
+            latency_avg_ms: None,
+            latency_max_ms: None,
+            codec: None,
+            score: CallScore { mos_reason: Some(NO_MEDIA), ..CallScore::default() },
+            integrity: Integrity::Clean,
+            own_drops: 0,
+            streams: Vec::new(),
+            timeline: Vec::new(),
+        }
+    }
+
+    fn end(&mut self, at: Timestamp, state: CallState, by: EndedBy) {
+        self.state = state;
+        self.ended_by = Some(by);
+        self.end_time = Some(at);
+        self.duration_seconds =
+            self.answer_time.map_or(0.0, |answered| at.since(answered).as_secs_f64());
+        self.timeline.shrink_to_fit();
+    }
+
+    /// Takes over the figures of the worse direction: the one with the lower score, or where
+    /// scores do not tell, with the higher loss.
+    fn set_figures(&mut self, rx: Option<Tally>, tx: Option<Tally>, rtt: &RoundTrip) {
+        let scored = [rx, tx].into_iter().flatten().map(|tally| (tally, tally.score(rtt)));
+        let badness = |(tally, score): &(Tally, crate::quality::score::Score)| {
+            (-score.mos().unwrap_or(f64::INFINITY), tally.loss_percentage().unwrap_or(0.0))
+        };
+        let worst = scored.max_by(|a, b| {
+            let (a, b) = (badness(a), badness(b));
+            a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1))
+        });
+        let Some((tally, score)) = worst else { return };
+        self.figures = tally.figures();
+        self.jitter_avg_ms = tally.jitter_mean_ms();
+        self.jitter_max_ms = tally.jitter_max_ms();
+        self.codec = tally.codec.name();
+        self.score = call_score(&score);
+    }
+}
+
+impl Totals {
+    fn add(&mut self, record: &CallRecord) {
+        self.calls += 1;
+        let is_answered = record.state == CallState::Ended;
+        self.answered += u64::from(is_answered);
+        self.failed += u64::from(!is_answered);
+        let is_suspect = record.integrity == Integrity::Suspect;
+        self.suspect += u64::from(is_suspect);
+        if let Some(mos) = record.score.mos_score.filter(|_| !is_suspect) {
+            self.scored += 1;
+            self.mos_sum += mos;
+        }
+        let has_issue = THRESHOLDS.exceeded(
+            record.score.mos_score,
+            record.figures.packet_loss_percentage,
+            record.jitter_max_ms,
+            record.latency_max_ms,
+        );
+        self.with_issues += u64::from(is_answered && !is_suspect && has_issue);
+    }
+}
+
+const fn integrity(own_drops: u64) -> Integrity {
+    if own_drops > 0 { Integrity::Suspect } else { Integrity::Clean }
+}
+
+fn distribution(histogram: &hdrhistogram::Histogram<u64>) -> Distribution {
+    Distribution {
+        count: histogram.len(),
+        mean: histogram.mean(),
+        p50: histogram.value_at_quantile(0.5),
+        p95: histogram.value_at_quantile(0.95),
+        p99: histogram.value_at_quantile(0.99),
+        max: histogram.max(),
+    }
+}
+
+fn saturate(value: u64) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}
+
+/// Streams without a call that are remembered.
+const ORPHANS_MAX: usize = 1000;
+
+/// Points of a timeline. A call's first five minutes are seen in steps of 5 s.
+const TIMELINE_MAX: usize = 60;
+
+/// Why a call has no score before its first stream reports.
+const NO_MEDIA: &str = "no media";

@@ -1,0 +1,263 @@
+//! What one direction of a call adds up to, and the records of its streams.
+//!
+//! The one place where counts become loss, jitter and scores, for whoever shows them.
+
+use std::time::Duration;
+
+use super::record::{CallScore, Direction, Figures, StreamRecord};
+use crate::{
+    limits::JITTER_BUFFER,
+    quality::{
+        Rating,
+        score::{Score, ScoreInput, score},
+    },
+    shard::report::{RemoteReport, RoundTrip, StreamReport},
+    time::millis,
+    wire::codec::Codec,
+};
+
+/// What is counted of a direction of media, or of one interval of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tally {
+    pub(super) codec: Codec,
+    pub(super) ptime_ms: Option<f64>,
+    pub(super) received: u64,
+    pub(super) expected: u64,
+    pub(super) lost: u64,
+    pub(super) duplicate: u64,
+    pub(super) out_of_order: u64,
+    pub(super) discarded: u64,
+    pub(super) burst_ratio: Option<f64>,
+    pub(super) jitter_samples: u64,
+    pub(super) jitter_sum_us: u64,
+    pub(super) jitter_max_us: u32,
+}
+
+impl Tally {
+    /// The counts of a received stream.
+    pub(super) fn of_stream(report: &StreamReport) -> Self {
+        let counts = report.counts;
+        Self {
+            codec: report.codec,
+            ptime_ms: ptime_ms(report.ptime_ticks, report.clock_rate),
+            received: counts.received,
+            expected: counts.expected,
+            lost: counts.lost(),
+            duplicate: counts.duplicate,
+            out_of_order: counts.out_of_order,
+            discarded: counts.discarded,
+            burst_ratio: (report.burst_ratio >= 1.0).then(|| f64::from(report.burst_ratio)),
+            jitter_samples: report.jitter_samples.into(),
+            jitter_sum_us: report.jitter_sum_us,
+            jitter_max_us: report.jitter_max_us,
+        }
+    }
+
+    /// The counts of a sent stream, as the far end reports them; `None` while it does not.
+    pub(super) fn of_remote(report: &RemoteReport) -> Option<Self> {
+        let reported = report.reported?;
+        let expected = u64::from(reported.expected);
+        let lost = u64::try_from(reported.lost).unwrap_or(0).min(expected);
+        Some(Self {
+            codec: report.codec,
+            ptime_ms: ptime_ms(report.ptime_ticks, report.clock_rate),
+            received: expected - lost,
+            expected,
+            lost,
+            jitter_samples: reported.reports.into(),
+            jitter_sum_us: reported.jitter_sum_us,
+            jitter_max_us: reported.jitter_max_us,
+            ..Self::default()
+        })
+    }
+
+    /// Both together: streams that followed each other in one direction. What cannot be added,
+    /// such as the codec, is that of the one with more packets of speech.
+    pub(super) fn and(self, other: Self) -> Self {
+        let weight = |tally: &Self| (tally.codec.is_speech(), tally.expected);
+        let main = if weight(&other) > weight(&self) { other } else { self };
+        Self {
+            received: self.received + other.received,
+            expected: self.expected + other.expected,
+            lost: self.lost + other.lost,
+            duplicate: self.duplicate + other.duplicate,
+            out_of_order: self.out_of_order + other.out_of_order,
+            discarded: self.discarded + other.discarded,
+            jitter_samples: self.jitter_samples + other.jitter_samples,
+            jitter_sum_us: self.jitter_sum_us + other.jitter_sum_us,
+            jitter_max_us: self.jitter_max_us.max(other.jitter_max_us),
+            ..main
+        }
+    }
+
+    /// What has been added since an earlier state of the same stream.
+    pub(super) fn since(self, earlier: &Self) -> Self {
+        Self {
+            received: self.received.saturating_sub(earlier.received),
+            expected: self.expected.saturating_sub(earlier.expected),
+            lost: self.lost.saturating_sub(earlier.lost),
+            duplicate: self.duplicate.saturating_sub(earlier.duplicate),
+            out_of_order: self.out_of_order.saturating_sub(earlier.out_of_order),
+            discarded: self.discarded.saturating_sub(earlier.discarded),
+            burst_ratio: None,
+            ..self
+        }
+    }
+
+    /// Scores these counts.
+    pub(super) fn score(&self, rtt: &RoundTrip) -> Score {
+        score(&ScoreInput {
+            codec: self.codec,
+            ptime_ms: self.ptime_ms.unwrap_or(DEFAULT_PTIME_MS),
+            expected: self.expected,
+            lost: self.lost,
+            discarded: self.discarded,
+            burst_ratio: self.burst_ratio,
+            rtt_ms: mean_ms(rtt),
+            jitter_buffer_ms: millis(JITTER_BUFFER),
+        })
+    }
+
+    /// Lost of expected, percent.
+    pub(super) fn loss_percentage(&self) -> Option<f64> {
+        percentage(self.lost, self.expected)
+    }
+
+    /// Mean of the jitter estimate, milliseconds.
+    pub(super) fn jitter_mean_ms(&self) -> Option<f64> {
+        ratio(self.jitter_sum_us, self.jitter_samples).map(|us| us / 1e3)
+    }
+
+    /// Highest jitter estimate, milliseconds.
+    pub(super) fn jitter_max_ms(&self) -> Option<f64> {
+        (self.jitter_samples > 0).then(|| f64::from(self.jitter_max_us) / 1e3)
+    }
+
+    /// The counts as a call shows them.
+    pub(super) fn figures(&self) -> Figures {
+        Figures {
+            packets_received: Some(self.received),
+            packets_lost: Some(self.lost),
+            packet_loss_percentage: self.loss_percentage(),
+            packets_out_of_order: Some(self.out_of_order),
+            packets_duplicate: Some(self.duplicate),
+            packets_discarded: Some(self.discarded),
+        }
+    }
+}
+
+/// The record of a received stream.
+pub(super) fn rx_record(
+    report: &StreamReport,
+    rtt: &RoundTrip,
+    call_id: Option<&str>,
+) -> StreamRecord {
+    let tally = Tally::of_stream(report);
+    let deltas = report.counts.received.saturating_sub(1);
+    let lasted_us = report.last_at.since(report.first_at).as_micros();
+    let mut record = StreamRecord {
+        direction: Direction::Rx,
+        first_time: Some(report.first_at),
+        last_time: Some(report.last_at),
+        packets_out_of_order: Some(tally.out_of_order),
+        packets_duplicate: Some(tally.duplicate),
+        packets_discarded: Some(tally.discarded),
+        jitter_p95_ms: tally.jitter_max_ms().map(|_| f64::from(report.jitter_p95_us) / 1e3),
+        max_delta_ms: (deltas > 0).then(|| f64::from(report.delta_max_us) / 1e3),
+        mean_delta_ms: ratio(u64::try_from(lasted_us).unwrap_or(u64::MAX), deltas)
+            .map(|us| us / 1e3),
+        burst_ratio: tally.burst_ratio,
+        burst_density: Some(report.burst_density.into()),
+        gap_density: Some(report.gap_density.into()),
+        discard_percentage: percentage(tally.discarded, tally.expected),
+        ..measured(&tally, rtt)
+    };
+    (record.src, record.dst, record.ssrc) = (report.src, report.dst, report.ssrc);
+    record.payload_type = Some(report.payload_type);
+    record.clock_rate = (report.clock_rate > 0).then_some(report.clock_rate);
+    record.call_id = call_id.map(str::to_owned);
+    if record.clock_rate.is_none() {
+        // Without the clock a time stamp says nothing.
+        (record.jitter_mean_ms, record.jitter_max_ms, record.jitter_p95_ms) = (None, None, None);
+    }
+    record
+}
+
+/// The record of a sent stream.
+pub(super) fn tx_record(report: &RemoteReport, call_id: Option<&str>) -> StreamRecord {
+    let tally = Tally::of_remote(report);
+    let mut record = tally.map_or_else(
+        || StreamRecord { mos_reason: Some(NOT_REPORTED), ..StreamRecord::empty(Direction::Tx) },
+        |tally| StreamRecord { direction: Direction::Tx, ..measured(&tally, &report.rtt) },
+    );
+    (record.src, record.dst, record.ssrc) = (report.src, report.dst, report.ssrc);
+    record.payload_type = Some(report.payload_type);
+    record.codec = report.codec.name();
+    record.clock_rate = (report.clock_rate > 0).then_some(report.clock_rate);
+    record.ptime_ms = ptime_ms(report.ptime_ticks, report.clock_rate);
+    record.first_time = Some(report.first_at);
+    record.last_time = Some(report.last_at);
+    record.rtt_ms = mean_ms(&report.rtt);
+    record.call_id = call_id.map(str::to_owned);
+    record
+}
+
+/// The scores of a call's worst direction.
+pub(super) fn call_score(score: &Score) -> CallScore {
+    CallScore {
+        mos_score: score.mos(),
+        mos_lq: score.mos_lq,
+        r_factor: score.r_factor,
+        mos_basis: score.basis,
+        mos_reason: score.reason,
+        quality_rating: score.mos().map(Rating::from_mos),
+    }
+}
+
+/// Mean of the round-trip times, milliseconds.
+pub(super) fn mean_ms(rtt: &RoundTrip) -> Option<f64> {
+    ratio(rtt.sum_us, rtt.count.into()).map(|us| us / 1e3)
+}
+
+/// What both directions have in common.
+fn measured(tally: &Tally, rtt: &RoundTrip) -> StreamRecord {
+    let score = tally.score(rtt);
+    StreamRecord {
+        codec: tally.codec.name(),
+        ptime_ms: tally.ptime_ms,
+        packets_received: Some(tally.received),
+        packets_expected: Some(tally.expected),
+        packets_lost: Some(tally.lost),
+        loss_percentage: tally.loss_percentage(),
+        jitter_mean_ms: tally.jitter_mean_ms(),
+        jitter_max_ms: tally.jitter_max_ms(),
+        rtt_ms: mean_ms(rtt),
+        mos_cq: score.mos_cq,
+        mos_lq: score.mos_lq,
+        r_factor: score.r_factor,
+        mos_basis: score.basis,
+        mos_reason: score.reason,
+        impairments: score.impairments,
+        ..StreamRecord::empty(Direction::Rx)
+    }
+}
+
+fn ptime_ms(ticks: u32, clock_rate: u32) -> Option<f64> {
+    (ticks > 0 && clock_rate > 0)
+        .then(|| millis(Duration::from_secs(1)) * f64::from(ticks) / f64::from(clock_rate))
+}
+
+fn percentage(part: u64, whole: u64) -> Option<f64> {
+    ratio(part, whole).map(|share| share * 100.0)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
+fn ratio(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
+}
+
+/// The packet interval of nearly all telephony, where none has been seen.
+const DEFAULT_PTIME_MS: f64 = 20.0;
+
+/// Why a sent stream has no figures.
+const NOT_REPORTED: &str = "no RTCP report from the far end";

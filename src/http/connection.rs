@@ -1,0 +1,246 @@
+//! One client's connection: receive a request, have it answered, send the answer, end.
+//!
+//! It never blocks and keeps no time but the deadline of what it is doing.
+
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::Shutdown,
+    time::{Duration, Instant},
+};
+
+use mio::net::{TcpStream, UnixStream};
+
+use super::{
+    intake::Intake,
+    reply::{CLOSE, Reply},
+    token::Token,
+};
+
+/// A connection and what it is doing.
+#[derive(Debug)]
+pub(super) struct Connection {
+    /// The client.
+    pub(super) client: TcpStream,
+    /// When what it is doing must be done.
+    pub(super) deadline: Instant,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Receiving(Intake),
+    /// The request is complete and waits for its turn.
+    Waiting(Vec<u8>),
+    /// The server behind the door has the request.
+    Asking {
+        server: UnixStream,
+        request: Vec<u8>,
+        sent: usize,
+        response: Vec<u8>,
+    },
+    Sending {
+        response: Vec<u8>,
+        sent: usize,
+    },
+    /// All is sent. What the client still sends is thrown away, because closing a socket with
+    /// unread bytes resets it and may take the answer with it.
+    Lingering {
+        discarded: usize,
+    },
+}
+
+/// What became of a connection when it was given a turn.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// It waits for its sockets.
+    Open,
+    /// Its request is complete.
+    Complete,
+    /// The server behind the door has answered; the answer is on its way.
+    Answered,
+    /// The server behind the door has hung up without an answer.
+    Unanswered,
+    /// It is over.
+    Over,
+}
+
+impl Connection {
+    /// A connection that has just been accepted.
+    pub(super) fn new(client: TcpStream, now: Instant) -> Self {
+        Self { client, deadline: now + HEAD_TIME, state: State::Receiving(Intake::default()) }
+    }
+
+    /// Whether it may be closed to make room: no complete request depends on it.
+    pub(super) const fn is_idle(&self) -> bool {
+        matches!(self.state, State::Receiving(_) | State::Lingering { .. })
+    }
+
+    /// Bytes of its answer that are still to be sent.
+    pub(super) const fn unsent(&self) -> usize {
+        match &self.state {
+            State::Sending { response, sent } => response.len() - *sent,
+            _ => 0,
+        }
+    }
+
+    /// Whether its request is complete and not yet passed on.
+    pub(super) const fn is_waiting(&self) -> bool {
+        matches!(self.state, State::Waiting(_))
+    }
+
+    /// Whether the server behind the door is busy with its request.
+    pub(super) const fn is_asking(&self) -> bool {
+        matches!(self.state, State::Asking { .. })
+    }
+
+    /// The client's socket has become readable or writable.
+    pub(super) fn client_ready(&mut self, token: Option<&Token>, now: Instant) -> Turn {
+        match &self.state {
+            State::Receiving(_) => self.receive(token, now),
+            State::Waiting(_) | State::Asking { .. } => Turn::Open,
+            State::Sending { .. } => self.send(now),
+            State::Lingering { .. } => self.linger(),
+        }
+    }
+
+    /// Hands the complete request to the server behind the door. The socket must be registered.
+    pub(super) fn ask(&mut self, server: UnixStream, now: Instant) -> Turn {
+        if let State::Waiting(request) = &mut self.state {
+            let request = core::mem::take(request);
+            self.state = State::Asking { server, request, sent: 0, response: Vec::new() };
+        }
+        self.server_ready(now)
+    }
+
+    /// The socket to the server behind the door has become readable or writable.
+    pub(super) fn server_ready(&mut self, now: Instant) -> Turn {
+        let State::Asking { server, request, sent, response } = &mut self.state else {
+            return Turn::Open;
+        };
+        while *sent < request.len() {
+            match server.write(&request[*sent..]) {
+                Ok(written) => *sent += written,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(_) => return Turn::Unanswered,
+            }
+        }
+        match server.read_to_end(response) {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Turn::Open,
+            Err(_) => return Turn::Unanswered,
+        }
+        let mut response = core::mem::take(response);
+        let Some(line_end) = memchr::memchr(b'\n', &response) else { return Turn::Unanswered };
+        response.splice(line_end + 1..line_end + 1, CLOSE.bytes());
+        match self.start_sending(response, now) {
+            Turn::Over => Turn::Over,
+            _ => Turn::Answered,
+        }
+    }
+
+    /// Answers with `reply`, whatever the connection was doing.
+    pub(super) fn answer(&mut self, reply: &Reply, now: Instant) -> Turn {
+        self.start_sending(reply.to_bytes(), now)
+    }
+
+    /// The deadline has passed: what the client hears of it, if anything.
+    pub(super) fn overdue(&mut self, now: Instant) -> Turn {
+        let reply = match &self.state {
+            State::Receiving(intake) if intake.is_empty() => return Turn::Over,
+            State::Receiving(_) => Reply::error(408, "the request took too long to arrive"),
+            State::Waiting(_) | State::Asking { .. } => {
+                Reply::error(503, "the request could not be answered in time")
+            }
+            State::Sending { .. } | State::Lingering { .. } => return Turn::Over,
+        };
+        self.answer(&reply, now)
+    }
+
+    fn receive(&mut self, token: Option<&Token>, now: Instant) -> Turn {
+        let mut chunk = [0; CHUNK];
+        loop {
+            let State::Receiving(intake) = &mut self.state else { return Turn::Open };
+            let bytes = match self.client.read(&mut chunk) {
+                Ok(0) => return Turn::Over,
+                Ok(len) => &chunk[..len],
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Turn::Open,
+                Err(_) => return Turn::Over,
+            };
+            let awaited_body = intake.awaits_body();
+            match intake.push(bytes, token) {
+                Ok(Some(request)) => {
+                    self.state = State::Waiting(request);
+                    self.deadline = now + ANSWER_TIME;
+                    return Turn::Complete;
+                }
+                Ok(None) if !awaited_body && intake.awaits_body() => {
+                    self.deadline = now + BODY_TIME;
+                }
+                Ok(None) => {}
+                Err(reply) => return self.answer(&reply, now),
+            }
+        }
+    }
+
+    fn start_sending(&mut self, response: Vec<u8>, now: Instant) -> Turn {
+        self.state = State::Sending { response, sent: 0 };
+        self.deadline = now + SEND_TIME;
+        self.send(now)
+    }
+
+    fn send(&mut self, now: Instant) -> Turn {
+        let State::Sending { response, sent } = &mut self.state else { return Turn::Open };
+        while *sent < response.len() {
+            match self.client.write(&response[*sent..]) {
+                Ok(written) => *sent += written,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Turn::Open,
+                Err(_) => return Turn::Over,
+            }
+        }
+        if self.client.shutdown(Shutdown::Write).is_err() {
+            return Turn::Over;
+        }
+        self.state = State::Lingering { discarded: 0 };
+        self.deadline = now + LINGER_TIME;
+        self.linger()
+    }
+
+    fn linger(&mut self) -> Turn {
+        let State::Lingering { discarded } = &mut self.state else { return Turn::Open };
+        let mut chunk = [0; CHUNK];
+        while *discarded <= LINGER_MAX {
+            match self.client.read(&mut chunk) {
+                Ok(0) => return Turn::Over,
+                Ok(len) => *discarded += len,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Turn::Open,
+                Err(_) => return Turn::Over,
+            }
+        }
+        Turn::Over
+    }
+}
+
+/// How long a head may take from the accept on.
+const HEAD_TIME: Duration = Duration::from_secs(5);
+
+/// How long a body may take from the end of the head on.
+const BODY_TIME: Duration = Duration::from_secs(5);
+
+/// How long a complete request may wait for its answer.
+const ANSWER_TIME: Duration = Duration::from_secs(10);
+
+/// How long an answer may take to be sent: 3 MB at 1 Mbit/s.
+const SEND_TIME: Duration = Duration::from_secs(30);
+
+/// How long a client may take to close after the answer.
+const LINGER_TIME: Duration = Duration::from_secs(1);
+
+/// How much a client may send after its request.
+const LINGER_MAX: usize = 256 << 10;
+
+/// Bytes read at once.
+const CHUNK: usize = 8 << 10;

@@ -1,0 +1,123 @@
+//! Whether the appliance is well: its data are fresh and it has not lost any of its own lately.
+//!
+//! It judges the appliance, never the calls.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use serde::Serialize;
+
+use crate::{
+    control::record::{ShardHealth, Snapshot},
+    time::Timestamp,
+};
+
+/// The body of `/healthz`.
+#[derive(Debug, Serialize)]
+pub(super) struct Health<'a> {
+    /// `ok`, or `degraded` for the reasons given.
+    pub(super) status: &'static str,
+    reasons: Vec<&'static str>,
+    version: &'static str,
+    start_time: Timestamp,
+    uptime_seconds: f64,
+    /// When the figures that the API shows were collected.
+    snapshot_time: Timestamp,
+    active_calls: usize,
+    /// Everything that we lost ourselves since start.
+    own_drops: u64,
+    shards: &'a [ShardHealth],
+}
+
+/// Remembers when own drops last grew. A counter that only grows cannot tell.
+#[derive(Debug, Default)]
+pub(super) struct Watch(Mutex<Seen>);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    drops: u64,
+    grew_at: Option<Timestamp>,
+}
+
+impl Watch {
+    /// Judges a snapshot at the time `now`.
+    pub(super) fn judge<'a>(&self, snapshot: &'a Snapshot, now: Timestamp) -> Health<'a> {
+        let own_drops = own_drops(snapshot);
+        let mut reasons = Vec::new();
+        if snapshot.shards.is_empty() {
+            reasons.push("no shard has reported yet");
+        }
+        if now.since(snapshot.taken_at) > FRESH {
+            reasons.push("the figures are stale: nothing has collected them for 15 s");
+        }
+        if self.dropped_lately(own_drops, now) {
+            reasons.push("own drops within the last minute");
+        }
+        Health {
+            status: if reasons.is_empty() { "ok" } else { "degraded" },
+            reasons,
+            version: env!("CARGO_PKG_VERSION"),
+            start_time: snapshot.started_at,
+            uptime_seconds: now.since(snapshot.started_at).as_secs_f64(),
+            snapshot_time: snapshot.taken_at,
+            active_calls: snapshot.active.len(),
+            own_drops,
+            shards: &snapshot.shards,
+        }
+    }
+
+    fn dropped_lately(&self, drops: u64, now: Timestamp) -> bool {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if drops > seen.drops {
+            *seen = Seen { drops, grew_at: Some(now) };
+        }
+        seen.grew_at.is_some_and(|at| now.since(at) < LATELY)
+    }
+}
+
+/// Everything that the shards lost themselves since start.
+pub(super) fn own_drops(snapshot: &Snapshot) -> u64 {
+    snapshot.shards.iter().map(ShardHealth::own_drops).sum()
+}
+
+/// Older figures mean that nothing collects them any more: shards report every 5 s.
+const FRESH: Duration = Duration::from_secs(15);
+
+/// How long a drop degrades.
+const LATELY: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drop_degrades_for_a_minute() {
+        let watch = Watch::default();
+        let at = |secs, ring_full| {
+            let now = Timestamp::from_secs(secs);
+            let shards = vec![ShardHealth { ring_full, ..ShardHealth::default() }];
+            let snapshot = Snapshot { taken_at: now, shards, ..Snapshot::default() };
+            watch.judge(&snapshot, now).status
+        };
+        assert_eq!(at(100, 0), "ok");
+        assert_eq!(at(101, 3), "degraded");
+        assert_eq!(at(160, 3), "degraded");
+        assert_eq!(at(161, 3), "ok");
+        assert_eq!(at(162, 4), "degraded");
+    }
+
+    #[test]
+    fn stale_figures_and_silent_shards_degrade() {
+        let shards = vec![ShardHealth::default()];
+        let taken_at = Timestamp::from_secs(100);
+        let snapshot = Snapshot { taken_at, shards, ..Snapshot::default() };
+        let judge = |snapshot: &Snapshot, secs| {
+            Watch::default().judge(snapshot, Timestamp::from_secs(secs)).status
+        };
+        assert_eq!(judge(&snapshot, 115), "ok");
+        assert_eq!(judge(&snapshot, 116), "degraded");
+        assert_eq!(judge(&Snapshot { shards: Vec::new(), ..snapshot }, 100), "degraded");
+    }
+}

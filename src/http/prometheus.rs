@@ -1,0 +1,216 @@
+//! The Prometheus text exposition of a snapshot, format 0.0.4. Base units: seconds and ratios.
+//!
+//! It shows the counters of the API under conventional names and computes nothing of its own.
+
+use core::fmt::{Display, Write as _};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::door::Counters;
+use crate::{
+    control::record::{Distribution, ShardHealth, Snapshot},
+    time::{NANOS_PER_SEC, Timestamp},
+};
+
+/// The media type of the format.
+pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Renders everything at the time `now`.
+pub(super) fn render(snapshot: &Snapshot, door: &Counters, now: Timestamp) -> String {
+    let mut page = Page(String::with_capacity(CAPACITY));
+    appliance(&mut page, snapshot, now);
+    calls(&mut page, snapshot);
+    shards(&mut page, &snapshot.shards);
+    for &(name, help, value) in DOOR {
+        page.family(name, "counter", help);
+        page.sample(name, "", value(door).load(Relaxed));
+    }
+    page.0
+}
+
+/// Text being written.
+struct Page(String);
+
+impl Page {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        self.line(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+    }
+
+    fn sample(&mut self, name: &str, labels: &str, value: impl Display) {
+        self.line(format_args!("{name}{labels} {value}\n"));
+    }
+
+    fn single(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
+        self.family(name, kind, help);
+        self.sample(name, "", value);
+    }
+
+    fn summary_us(&mut self, name: &str, help: &str, us: &Distribution) {
+        self.family(name, "summary", help);
+        for (quantile, value) in [("0.5", us.p50), ("0.95", us.p95), ("0.99", us.p99)] {
+            let labels = format!("{{quantile=\"{quantile}\"}}");
+            if us.count > 0 {
+                self.sample(name, &labels, float(value) / 1e6);
+            } else {
+                self.sample(name, &labels, "NaN");
+            }
+        }
+        self.sample(&format!("{name}_sum"), "", us.mean * float(us.count) / 1e6);
+        self.sample(&format!("{name}_count"), "", us.count);
+    }
+
+    fn line(&mut self, text: core::fmt::Arguments<'_>) {
+        // Writing to a string cannot fail.
+        let _ = self.0.write_fmt(text);
+    }
+}
+
+fn appliance(page: &mut Page, snapshot: &Snapshot, now: Timestamp) {
+    let name = "voxplane_build_info";
+    page.family(name, "gauge", "Always 1; the version stands in the label.");
+    page.sample(name, concat!("{version=\"", env!("CARGO_PKG_VERSION"), "\"}"), 1);
+    let help = "Unix time when the appliance started.";
+    page.single("voxplane_start_time_seconds", "gauge", help, unix_secs(snapshot.started_at));
+    let help = "Age of the figures on this page.";
+    let age = now.since(snapshot.taken_at).as_secs_f64();
+    page.single("voxplane_snapshot_age_seconds", "gauge", help, age);
+}
+
+fn calls(page: &mut Page, snapshot: &Snapshot) {
+    let totals = &snapshot.totals;
+    let help = "Calls in any state before their end.";
+    page.single("voxplane_calls_active", "gauge", help, snapshot.active.len());
+    let help = "Streams that belong to no call.";
+    page.single("voxplane_orphan_streams", "gauge", help, snapshot.orphans.len());
+    let name = "voxplane_calls_finished_total";
+    page.family(name, "counter", "Calls that are over, by whether they had been answered.");
+    page.sample(name, "{result=\"answered\"}", totals.answered);
+    page.sample(name, "{result=\"failed\"}", totals.failed);
+    let help = "Answered calls outside a quality threshold.";
+    page.single("voxplane_calls_with_issues_total", "counter", help, totals.with_issues);
+    let help = "Finished calls whose figures our own losses may have touched.";
+    page.single("voxplane_calls_suspect_total", "counter", help, totals.suspect);
+    let name = "voxplane_call_mos";
+    page.family(name, "summary", "MOS of finished calls that are scored and not suspect.");
+    page.sample("voxplane_call_mos_sum", "", totals.mos_sum);
+    page.sample("voxplane_call_mos_count", "", totals.scored);
+    let help = "Deviation of packet spacing from the sender's, all packets.";
+    page.summary_us("voxplane_rtp_interarrival_deviation_seconds", help, &snapshot.jitter_us);
+    let help = "Round-trip times that RTCP reports gave.";
+    page.summary_us("voxplane_rtcp_round_trip_seconds", help, &snapshot.rtt_us);
+}
+
+fn shards(page: &mut Page, shards: &[ShardHealth]) {
+    for &(name, kind, help, value) in SHARD {
+        page.family(name, kind, help);
+        for shard in shards {
+            page.sample(name, &format!("{{shard=\"{}\"}}", shard.shard), value(shard));
+        }
+    }
+    let name = "voxplane_shard_busy_ratio";
+    page.family(name, "gauge", "Share of the last interval that a shard spent working.");
+    for shard in shards {
+        page.sample(name, &format!("{{shard=\"{}\"}}", shard.shard), shard.busy);
+    }
+    let name = "voxplane_own_drops_total";
+    page.family(name, "counter", "What the appliance lost itself, by cause.");
+    for shard in shards {
+        for &(cause, value) in DROPS {
+            let labels = format!("{{shard=\"{}\",cause=\"{cause}\"}}", shard.shard);
+            page.sample(name, &labels, value(shard));
+        }
+    }
+}
+
+fn unix_secs(time: Timestamp) -> f64 {
+    float(time.as_nanos()) / float(NANOS_PER_SEC)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "every Prometheus sample is a 64-bit float")]
+const fn float(value: u64) -> f64 {
+    value as f64
+}
+
+/// Name, type, help and value of what each shard counts.
+type ShardMetric = (&'static str, &'static str, &'static str, fn(&ShardHealth) -> u64);
+
+const SHARD: &[ShardMetric] = &[
+    ("voxplane_shard_calls_active", "gauge", "Calls in a shard's dialog table.", |s| {
+        s.calls_active
+    }),
+    ("voxplane_calls_accepted_total", "counter", "Calls that a shard has taken on.", |s| {
+        s.calls_total
+    }),
+    ("voxplane_calls_refused_total", "counter", "Calls refused: dialog table full.", |s| {
+        s.calls_refused
+    }),
+    ("voxplane_streams_active", "gauge", "Streams in a shard's stream table.", |s| {
+        s.streams_active
+    }),
+    ("voxplane_rtp_packets_total", "counter", "RTP packets handled.", |s| s.rtp_packets),
+    ("voxplane_rtcp_datagrams_total", "counter", "RTCP datagrams handled.", |s| s.rtcp_packets),
+    ("voxplane_sip_messages_total", "counter", "SIP messages handled.", |s| s.sip_messages),
+    ("voxplane_sip_malformed_total", "counter", "SIP messages that cannot be read.", |s| {
+        s.sip_malformed
+    }),
+    (
+        "voxplane_media_other_total",
+        "counter",
+        "Datagrams on media ports that are neither RTP nor RTCP.",
+        |s| s.media_other,
+    ),
+];
+
+/// Cause and count of a part of [`ShardHealth::own_drops`].
+type Drop = (&'static str, fn(&ShardHealth) -> u64);
+
+const DROPS: &[Drop] = &[
+    ("socket_overflow", |s| s.socket_overflow),
+    ("truncated", |s| s.truncated),
+    ("handoff_full", |s| s.handoff_full),
+    ("ring_full", |s| s.ring_full),
+    ("send_dropped", |s| s.send_dropped),
+    ("streams_refused", |s| s.streams_refused),
+];
+
+/// Name, help and value of what the door counts.
+type DoorMetric = (&'static str, &'static str, fn(&Counters) -> &AtomicU64);
+
+const DOOR: &[DoorMetric] = &[
+    ("voxplane_http_connections_total", "HTTP connections accepted.", |d| &d.connections),
+    ("voxplane_http_requests_total", "Complete HTTP requests.", |d| &d.requests),
+    ("voxplane_http_evicted_total", "HTTP connections closed to make room for others.", |d| {
+        &d.evicted
+    }),
+    ("voxplane_http_overdue_total", "HTTP connections that ran out of time.", |d| &d.overdue),
+    ("voxplane_http_refused_total", "HTTP connections refused: all others were busy.", |d| {
+        &d.refused
+    }),
+    ("voxplane_http_accept_errors_total", "HTTP connections that could not be accepted.", |d| {
+        &d.accept_errors
+    }),
+    ("voxplane_http_unanswered_total", "HTTP requests that failed on our side.", |d| &d.unanswered),
+];
+
+/// Room for the page of two shards.
+const CAPACITY: usize = 8 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_causes_add_up_to_all_own_drops() {
+        let shard = ShardHealth {
+            socket_overflow: 1,
+            truncated: 20,
+            handoff_full: 300,
+            ring_full: 4_000,
+            send_dropped: 50_000,
+            streams_refused: 600_000,
+            ..ShardHealth::default()
+        };
+        let sum: u64 = DROPS.iter().map(|(_, value)| value(&shard)).sum();
+        assert_eq!(sum, shard.own_drops());
+        assert_eq!(sum, 654_321);
+    }
+}

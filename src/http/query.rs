@@ -1,0 +1,133 @@
+//! Query parameters of a request, checked by name and by value. What is wrong is named, and a
+//! request with anything wrong in it is not answered in part.
+
+use core::ops::RangeInclusive;
+
+use super::reply::Reply;
+use crate::time::Timestamp;
+
+/// The parameters of one request.
+#[derive(Debug)]
+pub(super) struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// Reads a query string.
+    ///
+    /// # Errors
+    ///
+    /// 400 for a parameter that is not in `allowed` or stands there twice.
+    pub(super) fn parse(text: &str, allowed: &[&str]) -> Result<Self, Reply> {
+        let mut query = Self(Vec::new());
+        for (name, value) in form_urlencoded::parse(text.as_bytes()) {
+            if !allowed.contains(&name.as_ref()) {
+                let known = match allowed {
+                    [] => "none is known here".to_owned(),
+                    _ => format!("known here: {}", allowed.join(", ")),
+                };
+                let message = format!("unknown parameter {name:?}; {known}");
+                return Err(Reply::error(400, &message));
+            }
+            if query.get(&name).is_some() {
+                return Err(Reply::error(400, &format!("parameter {name:?} stands there twice")));
+            }
+            query.0.push((name.into_owned(), value.into_owned()));
+        }
+        Ok(query)
+    }
+
+    /// A parameter as it stands there.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// A count of at most `max`.
+    ///
+    /// # Errors
+    ///
+    /// 400 for anything else.
+    pub(super) fn count(&self, name: &str, default: usize, max: usize) -> Result<usize, Reply> {
+        let Some(text) = self.get(name) else { return Ok(default) };
+        match text.parse() {
+            Ok(count) if count <= max => Ok(count),
+            _ if max == usize::MAX => Err(bad(name, text, "a whole number from 0 up")),
+            _ => Err(bad(name, text, &format!("a whole number from 0 to {max}"))),
+        }
+    }
+
+    /// A number within `range`.
+    ///
+    /// # Errors
+    ///
+    /// 400 for anything else.
+    pub(super) fn number(
+        &self,
+        name: &str,
+        range: RangeInclusive<f64>,
+    ) -> Result<Option<f64>, Reply> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        match text.parse() {
+            Ok(number) if range.contains(&number) => Ok(Some(number)),
+            _ => {
+                let what = format!("a number from {} to {}", range.start(), range.end());
+                Err(bad(name, text, &what))
+            }
+        }
+    }
+
+    /// A time in RFC 3339. A `+` that was not encoded reaches us as a space and is taken for one.
+    ///
+    /// # Errors
+    ///
+    /// 400 for anything else.
+    pub(super) fn time(&self, name: &str) -> Result<Option<Timestamp>, Reply> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        match text.parse().or_else(|_| text.replace(' ', "+").parse()) {
+            Ok(time) => Ok(Some(time)),
+            Err(_) => Err(bad(name, text, "a time like 2026-01-31T12:00:00Z (RFC 3339)")),
+        }
+    }
+}
+
+fn bad(name: &str, text: &str, what: &str) -> Reply {
+    Reply::error(400, &format!("parameter {name:?} is {text:?}, not {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(reply: &Reply) -> String {
+        let body: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+        assert_eq!((reply.status, &body["error"]["code"]), (400, &"bad_request".into()));
+        body["error"]["message"].as_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let parse = |text: &str| Query::parse(text, &["limit", "since"]);
+        assert!(message(&parse("limt=1").unwrap_err()).contains("\"limt\""));
+        assert!(message(&parse("limit=1&limit=1").unwrap_err()).contains("twice"));
+        for bad in ["-1", "", "1.5", "1e3", "x", "1001", "99999999999999999999"] {
+            let query = parse(&format!("limit={bad}")).unwrap();
+            assert!(message(&query.count("limit", 1, 1000).unwrap_err()).contains("\"limit\""));
+        }
+        for bad in ["", "nan", "inf", "5.1", "-0.1", "x"] {
+            let query = parse(&format!("limit={bad}")).unwrap();
+            assert!(message(&query.number("limit", 0.0..=5.0).unwrap_err()).contains("\"limit\""));
+        }
+        for bad in ["", "yesterday", "2026-02-30T00:00:00Z", "2026-01-01", "1700000000"] {
+            let query = parse(&format!("since={bad}")).unwrap();
+            assert!(message(&query.time("since").unwrap_err()).contains("\"since\""), "{bad}");
+        }
+    }
+
+    #[test]
+    fn times_have_any_offset_encoded_or_not() {
+        let time = |text: &str| Query::parse(text, &["t"]).unwrap().time("t").unwrap();
+        let noon = "2026-01-31T12:00:00Z".parse().ok();
+        assert_eq!(time("t=2026-01-31T12:00:00Z"), noon);
+        assert_eq!(time("t=2026-01-31T14:00:00%2B02:00"), noon);
+        assert_eq!(time("t=2026-01-31T14:00:00+02:00"), noon);
+        assert_eq!(time(""), None);
+    }
+}

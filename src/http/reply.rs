@@ -1,0 +1,85 @@
+//! An answer before it is bytes: status, headers, body. It knows no route and no connection.
+
+use serde::Serialize;
+use serde_json::json;
+
+/// An answer to a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Reply {
+    /// HTTP status code.
+    pub(super) status: u16,
+    /// Media type of the body.
+    pub(super) content_type: &'static str,
+    /// Headers that this answer has beside the usual ones.
+    pub(super) header: Option<(&'static str, &'static str)>,
+    /// The body.
+    pub(super) body: Vec<u8>,
+}
+
+impl Reply {
+    /// 200 with `value` as JSON.
+    pub(super) fn json<T: Serialize>(value: &T) -> Self {
+        match serde_json::to_vec(value) {
+            Ok(body) => Self { status: 200, content_type: JSON, header: None, body },
+            Err(error) => Self::error(500, &format!("the answer is no JSON: {error}")),
+        }
+    }
+
+    /// 200 with text of the given media type.
+    pub(super) fn text(content_type: &'static str, text: String) -> Self {
+        Self { status: 200, content_type, header: None, body: text.into_bytes() }
+    }
+
+    /// An error: `{"error":{"code","message"}}`.
+    pub(super) fn error(status: u16, message: &str) -> Self {
+        let code = name(status).1;
+        let body = json!({"error": {"code": code, "message": message}}).to_string();
+        Self { status, content_type: JSON, header: None, body: body.into_bytes() }
+    }
+
+    /// The same with one more header.
+    pub(super) fn with_header(self, name: &'static str, value: &'static str) -> Self {
+        Self { header: Some((name, value)), ..self }
+    }
+
+    /// The whole message as it goes to a client, who is told that the connection ends with it.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let Self { status, content_type, body, .. } = self;
+        let reason = name(*status).0;
+        let extra = self.header.map(|(name, value)| format!("{name}: {value}\r\n"));
+        let mut bytes = format!(
+            "HTTP/1.1 {status} {reason}\r\n{CLOSE}Content-Type: {content_type}\r\n\
+             Content-Length: {}\r\n{}\r\n",
+            body.len(),
+            extra.unwrap_or_default(),
+        )
+        .into_bytes();
+        bytes.extend_from_slice(body);
+        bytes
+    }
+}
+
+/// Reason phrase (RFC 9110 section 15) and the error code that the API gives a status.
+const fn name(status: u16) -> (&'static str, &'static str) {
+    match status {
+        200 => ("OK", "ok"),
+        400 => ("Bad Request", "bad_request"),
+        401 => ("Unauthorized", "unauthorized"),
+        404 => ("Not Found", "not_found"),
+        405 => ("Method Not Allowed", "method_not_allowed"),
+        408 => ("Request Timeout", "request_timeout"),
+        411 => ("Length Required", "length_required"),
+        413 => ("Content Too Large", "content_too_large"),
+        417 => ("Expectation Failed", "expectation_failed"),
+        431 => ("Request Header Fields Too Large", "header_fields_too_large"),
+        503 => ("Service Unavailable", "unavailable"),
+        505 => ("HTTP Version Not Supported", "http_version_not_supported"),
+        _ => ("Internal Server Error", "internal"),
+    }
+}
+
+/// The header line that ends a connection.
+pub(super) const CLOSE: &str = "Connection: close\r\n";
+
+/// Media type of every API answer.
+const JSON: &str = "application/json";

@@ -1,0 +1,334 @@
+//! The paths of the API and what each answers from a snapshot. Read-only: no answer changes what
+//! another one says.
+
+use core::cmp::Ordering;
+use std::sync::Arc;
+
+use percent_encoding::percent_decode_str;
+use serde::Serialize;
+
+use super::{
+    door::Shared,
+    health::{self, Watch},
+    prometheus,
+    query::Query,
+    reply::Reply,
+};
+use crate::{
+    control::{
+        record::{CallRecord, Distribution, Snapshot, StreamRecord, TimelinePoint},
+        snapshot::SnapshotCell,
+    },
+    time::Timestamp,
+};
+
+/// What answers requests.
+#[derive(Debug)]
+pub(super) struct Api {
+    snapshots: SnapshotCell,
+    shared: Arc<Shared>,
+    watch: Watch,
+}
+
+impl Api {
+    /// Answers from what `snapshots` holds when asked; `shared` has the door's own counters.
+    pub(super) fn new(snapshots: SnapshotCell, shared: Arc<Shared>) -> Self {
+        Self { snapshots, shared, watch: Watch::default() }
+    }
+
+    /// Answers a request at the time `now`. `target` is path and query.
+    pub(super) fn answer(&self, method: &str, target: &str, now: Timestamp) -> Reply {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let Some(route) = Route::of(path) else {
+            return Reply::error(404, &format!("there is nothing at {path}"));
+        };
+        if !["GET", "HEAD"].contains(&method) {
+            let reply = Reply::error(405, &format!("{path} takes GET and HEAD, not {method}"));
+            return reply.with_header("Allow", "GET, HEAD");
+        }
+        let snapshot = self.snapshots.load();
+        self.get(route, query, &snapshot, now).unwrap_or_else(|error| error)
+    }
+
+    fn get(
+        &self,
+        route: Route<'_>,
+        query: &str,
+        snapshot: &Snapshot,
+        now: Timestamp,
+    ) -> Result<Reply, Reply> {
+        let query = Query::parse(query, route.parameters())?;
+        match route {
+            Route::Metrics => metrics(&query, snapshot),
+            Route::Call(encoded) => call(encoded, snapshot),
+            Route::History => history(&query, snapshot),
+            Route::Statistics => Ok(Reply::json(&Statistics::of(snapshot))),
+            Route::Health => Ok(Reply::json(&self.watch.judge(snapshot, now))),
+            Route::Prometheus => {
+                let text = prometheus::render(snapshot, &self.shared.counters, now);
+                Ok(Reply::text(prometheus::CONTENT_TYPE, text))
+            }
+        }
+    }
+}
+
+/// A path of the API.
+#[derive(Clone, Copy, Debug)]
+enum Route<'a> {
+    Metrics,
+    /// With the call id as it stands in the path.
+    Call(&'a str),
+    History,
+    Statistics,
+    Health,
+    Prometheus,
+}
+
+impl<'a> Route<'a> {
+    fn of(path: &'a str) -> Option<Self> {
+        Some(match path {
+            "/api/qos/metrics" => Self::Metrics,
+            "/api/qos/history" => Self::History,
+            "/api/qos/statistics" => Self::Statistics,
+            "/healthz" => Self::Health,
+            "/metrics" => Self::Prometheus,
+            _ => Self::Call(path.strip_prefix("/api/qos/call/").filter(|id| !id.is_empty())?),
+        })
+    }
+
+    const fn parameters(self) -> &'static [&'static str] {
+        match self {
+            Self::Metrics => &["limit", "offset", "sort"],
+            Self::History => &["limit", "offset", "min_mos", "max_mos", "since", "until"],
+            Self::Call(_) | Self::Statistics | Self::Health | Self::Prometheus => &[],
+        }
+    }
+}
+
+/// The body of `/api/qos/metrics`.
+#[derive(Serialize)]
+struct Metrics<'a> {
+    /// All of them, however many are listed.
+    active_calls: usize,
+    metrics: Vec<&'a CallRecord>,
+    /// Streams that belong to no call; at most as many as calls.
+    orphan_streams: Vec<&'a StreamRecord>,
+}
+
+fn metrics(query: &Query, snapshot: &Snapshot) -> Result<Reply, Reply> {
+    let (limit, offset) = page(query)?;
+    let order = match query.get("sort") {
+        Some(text) => Order::parse(text)?,
+        None => Order { key: Key::Start, descending: false },
+    };
+    let mut calls: Vec<&CallRecord> = snapshot.active.iter().map(AsRef::as_ref).collect();
+    calls.sort_by(|a, b| order.compare(a, b));
+    Ok(Reply::json(&Metrics {
+        active_calls: calls.len(),
+        metrics: calls.into_iter().skip(offset).take(limit).collect(),
+        orphan_streams: snapshot.orphans.iter().take(limit).map(AsRef::as_ref).collect(),
+    }))
+}
+
+/// How a list of calls is sorted.
+#[derive(Clone, Copy, Debug)]
+struct Order {
+    key: Key,
+    descending: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Key {
+    Mos,
+    Loss,
+    Jitter,
+    Duration,
+    Start,
+}
+
+impl Order {
+    fn parse(text: &str) -> Result<Self, Reply> {
+        let (name, descending) = match text.strip_prefix('-') {
+            Some(name) => (name, true),
+            None => (text, false),
+        };
+        let key = match name {
+            "mos" => Key::Mos,
+            "loss" => Key::Loss,
+            "jitter" => Key::Jitter,
+            "duration" => Key::Duration,
+            "start" => Key::Start,
+            _ => {
+                let message = format!(
+                    "parameter \"sort\" is {text:?}, not mos, loss, jitter, duration or start, \
+                     with - before it for descending"
+                );
+                return Err(Reply::error(400, &message));
+            }
+        };
+        Ok(Self { key, descending })
+    }
+
+    /// What is not known comes last either way.
+    fn compare(self, a: &CallRecord, b: &CallRecord) -> Ordering {
+        let directed = |order: Ordering| if self.descending { order.reverse() } else { order };
+        let value: fn(&CallRecord) -> Option<f64> = match self.key {
+            Key::Start => return directed(a.start_time.cmp(&b.start_time)),
+            Key::Mos => |call| call.score.mos_score,
+            Key::Loss => |call| call.figures.packet_loss_percentage,
+            Key::Jitter => |call| call.jitter_avg_ms,
+            Key::Duration => |call| Some(call.duration_seconds),
+        };
+        match (value(a), value(b)) {
+            (Some(a), Some(b)) => directed(a.total_cmp(&b)),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => Ordering::Equal,
+        }
+    }
+}
+
+/// The body of `/api/qos/call/{call_id}`.
+#[derive(Serialize)]
+struct Call<'a> {
+    #[serde(flatten)]
+    record: &'a CallRecord,
+    timeline: &'a [TimelinePoint],
+}
+
+fn call(encoded: &str, snapshot: &Snapshot) -> Result<Reply, Reply> {
+    let Ok(id) = percent_decode_str(encoded).decode_utf8() else {
+        return Err(Reply::error(400, &format!("call id {encoded:?} is not UTF-8")));
+    };
+    let newest_first = snapshot.active.iter().rev().chain(snapshot.history.iter().rev());
+    match newest_first.into_iter().find(|call| call.call_id == id) {
+        Some(record) => Ok(Reply::json(&Call { record, timeline: &record.timeline })),
+        None => Err(Reply::error(404, &format!("no call with id {id:?}, active or in history"))),
+    }
+}
+
+/// The body of `/api/qos/history`.
+#[derive(Serialize)]
+struct History<'a> {
+    /// How many are listed.
+    count: usize,
+    /// How many the filters let through.
+    total: usize,
+    metrics: Vec<&'a CallRecord>,
+}
+
+/// Newest first means last ended first. A call without a score passes no filter by MOS;
+/// `since <= start_time < until`.
+fn history(query: &Query, snapshot: &Snapshot) -> Result<Reply, Reply> {
+    let (limit, offset) = page(query)?;
+    let (min_mos, max_mos) = (query.number("min_mos", MOS)?, query.number("max_mos", MOS)?);
+    let (since, until) = (query.time("since")?, query.time("until")?);
+    let passes = |call: &CallRecord| {
+        let mos = call.score.mos_score;
+        min_mos.is_none_or(|min| mos.is_some_and(|mos| mos >= min))
+            && max_mos.is_none_or(|max| mos.is_some_and(|mos| mos <= max))
+            && since.is_none_or(|since| call.start_time >= since)
+            && until.is_none_or(|until| call.start_time < until)
+    };
+    let newest_first = snapshot.history.iter().rev().map(AsRef::as_ref);
+    let matching: Vec<&CallRecord> = newest_first.filter(|call| passes(call)).collect();
+    let total = matching.len();
+    let metrics: Vec<_> = matching.into_iter().skip(offset).take(limit).collect();
+    Ok(Reply::json(&History { count: metrics.len(), total, metrics }))
+}
+
+fn page(query: &Query) -> Result<(usize, usize), Reply> {
+    let limit = query.count("limit", LIMIT_DEFAULT, LIMIT_MAX)?;
+    Ok((limit, query.count("offset", 0, usize::MAX)?))
+}
+
+/// The body of `/api/qos/statistics`.
+#[derive(Serialize)]
+struct Statistics {
+    /// Calls that have ended or failed since start.
+    total_calls: u64,
+    answered_calls: u64,
+    failed_calls: u64,
+    active_calls: usize,
+    /// Finished calls whose score counts in `average_mos`: all that have one and are not suspect.
+    scored_calls: u64,
+    average_mos: Option<f64>,
+    calls_with_issues: u64,
+    /// Of `total_calls`.
+    issue_percentage: f64,
+    suspect_calls: u64,
+    /// Nothing raises alerts in this version.
+    total_alerts: u64,
+    orphan_streams: usize,
+    own_drops: u64,
+    /// Interarrival deviation of all packets.
+    jitter_ms: Quantiles,
+    /// Round-trip times from RTCP.
+    rtt_ms: Quantiles,
+}
+
+/// A distribution in milliseconds; `None` where there is no sample.
+#[derive(Serialize)]
+struct Quantiles {
+    count: u64,
+    mean: Option<f64>,
+    p50: Option<f64>,
+    p95: Option<f64>,
+    p99: Option<f64>,
+    max: Option<f64>,
+}
+
+impl Statistics {
+    fn of(snapshot: &Snapshot) -> Self {
+        let totals = &snapshot.totals;
+        Self {
+            total_calls: totals.calls,
+            answered_calls: totals.answered,
+            failed_calls: totals.failed,
+            active_calls: snapshot.active.len(),
+            scored_calls: totals.scored,
+            average_mos: ratio(totals.mos_sum, totals.scored),
+            calls_with_issues: totals.with_issues,
+            issue_percentage: ratio(count(totals.with_issues) * 100.0, totals.calls).unwrap_or(0.0),
+            suspect_calls: totals.suspect,
+            total_alerts: 0,
+            orphan_streams: snapshot.orphans.len(),
+            own_drops: health::own_drops(snapshot),
+            jitter_ms: Quantiles::of(&snapshot.jitter_us),
+            rtt_ms: Quantiles::of(&snapshot.rtt_us),
+        }
+    }
+}
+
+impl Quantiles {
+    fn of(us: &Distribution) -> Self {
+        let known = us.count > 0;
+        let millis = |us: f64| known.then_some(us / 1e3);
+        Self {
+            count: us.count,
+            mean: millis(us.mean),
+            p50: millis(count(us.p50)),
+            p95: millis(count(us.p95)),
+            p99: millis(count(us.p99)),
+            max: millis(count(us.max)),
+        }
+    }
+}
+
+fn ratio(sum: f64, of: u64) -> Option<f64> {
+    (of > 0).then(|| sum / count(of))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "exact up to 2^53, and only shown")]
+const fn count(count: u64) -> f64 {
+    count as f64
+}
+
+/// Calls listed unless a request says otherwise.
+const LIMIT_DEFAULT: usize = 100;
+
+/// Most calls listed at once.
+const LIMIT_MAX: usize = 1000;
+
+/// What a filter by MOS may ask for.
+const MOS: core::ops::RangeInclusive<f64> = 0.0..=5.0;

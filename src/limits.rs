@@ -1,0 +1,59 @@
+//! Every bound of the data plane, with what it costs.
+
+use core::time::Duration;
+
+/// RTP streams that one shard measures at once. 0.7 KB each when in use; address space only,
+/// until then. A stream past this is not measured, and counted.
+pub const STREAMS_MAX: usize = 200_000;
+
+/// Calls that one shard's dialog table holds by default, finished ones that still answer
+/// retransmissions included. About 2 KB each when in use. A call past this gets a 503.
+pub const DIALOGS_MAX: usize = 50_000;
+
+/// Reports that wait between a shard and control: 16,384 × 256 bytes = 4 MiB a shard. At 20,000
+/// streams of 5 s intervals this is four seconds.
+pub const REPORT_RING_SLOTS: usize = 16_384;
+
+/// Bytes of SIP messages that wait between two shards. Some 1,500 messages.
+pub const HANDOFF_RING_BYTES: usize = 1 << 20;
+
+/// Datagrams of one shard that wait for room in a send buffer.
+pub const SEND_QUEUE_MAX: usize = 4096;
+
+/// Receive slots for media: an RTP packet is no longer than an Ethernet frame.
+pub const MEDIA_SLOT_BYTES: usize = 2048;
+
+/// Receive slots for SIP: the longest UDP datagram there is.
+pub const SIP_SLOT_BYTES: usize = 65_536;
+
+/// SIP datagrams taken by one system call; 16 slots are 1 MiB a shard.
+pub const SIP_BATCH: usize = 16;
+
+/// Batches that a shard takes from one socket before it looks at the next.
+pub const BATCHES_PER_TURN: usize = 8;
+
+/// Timers that a shard runs before it looks at its sockets again.
+pub const TIMERS_PER_TURN: usize = 512;
+
+/// Longest Call-ID, From, To or User-Agent that leaves a shard; longer ones are cut, since
+/// an operator reads them and memory is finite.
+pub const TEXT_MAX: usize = 512;
+
+/// Speech payload formats remembered of one session description.
+pub const FORMATS_MAX: usize = 8;
+
+/// How often a stream reports while it lasts.
+pub const REPORT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// A stream that is silent this long has ended (RFC 3550 section 6.3.5 would have 5 intervals
+/// of RTCP; a test number may be held without RTP, and a stream that comes back is taken up).
+pub const STREAM_IDLE: Duration = Duration::from_secs(30);
+
+/// The longest nap of a loaded shard: the packets of 500 µs fill a batch at 100,000 a second.
+pub const NAP_MAX: Duration = Duration::from_micros(500);
+
+/// The jitter buffer that scores assume: fixed, this deep over the fastest recent packet.
+pub const JITTER_BUFFER: Duration = Duration::from_millis(60);
+
+const _: () = assert!(FORMATS_MAX >= 4, "speech, events, comfort noise and one spare");
+const _: () = assert!(REPORT_RING_SLOTS.is_power_of_two());

@@ -1,0 +1,238 @@
+//! The rings between threads: shard to control, control to shard, shard to shard.
+//!
+//! Lock-free, of fixed size, never waited for: when one is full, what does not fit is dropped
+//! and the caller is told, so that it can be counted and shown.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use rtrb::{Consumer, Producer, RingBuffer};
+
+use crate::{
+    shard::{distributions::Distributions, report::Report},
+    time::Timestamp,
+    wire::{Datagram, Transport},
+};
+
+/// A shard's end of the rings to control.
+#[derive(Debug)]
+pub struct ShardEnd {
+    reports: Producer<Report>,
+    filled: Producer<Box<Distributions>>,
+    emptied: Consumer<Box<Distributions>>,
+}
+
+/// Control's end of the rings to one shard.
+#[derive(Debug)]
+pub struct ControlEnd {
+    reports: Consumer<Report>,
+    filled: Consumer<Box<Distributions>>,
+    emptied: Producer<Box<Distributions>>,
+}
+
+/// The rings between one shard and control, with room for `slots` reports.
+#[must_use]
+pub fn shard_to_control(slots: usize) -> (ShardEnd, ControlEnd) {
+    let (report_in, report_out) = RingBuffer::new(slots);
+    let (filled_in, filled_out) = RingBuffer::new(SPARE_DISTRIBUTIONS);
+    let (mut emptied_in, emptied_out) = RingBuffer::new(SPARE_DISTRIBUTIONS);
+    // Nobody else has the other end yet, and there is room for one.
+    let _ = emptied_in.push(Box::default());
+    (
+        ShardEnd { reports: report_in, filled: filled_in, emptied: emptied_out },
+        ControlEnd { reports: report_out, filled: filled_out, emptied: emptied_in },
+    )
+}
+
+impl ShardEnd {
+    /// Passes reports on and says how many did not fit.
+    pub fn publish(&mut self, reports: &[Report]) -> u64 {
+        let (_, rest) = self.reports.push_partial_slice(reports);
+        rest.len() as u64
+    }
+
+    /// Exchanges filled distributions for empty ones, if control has sent some back: `swap`
+    /// takes the empty set and gives the filled one.
+    pub fn exchange(&mut self, swap: impl FnOnce(Box<Distributions>) -> Box<Distributions>) {
+        if let Ok(empty) = self.emptied.pop() {
+            // As many sets as places: there is room.
+            let _ = self.filled.push(swap(empty));
+        }
+    }
+}
+
+impl ControlEnd {
+    /// Takes what has come, up to `max` reports, and says how many it was.
+    pub fn drain(&mut self, max: usize, mut take: impl FnMut(&Report)) -> usize {
+        let count = self.reports.slots().min(max);
+        let Ok(chunk) = self.reports.read_chunk(count) else { return 0 };
+        let (first, second) = chunk.as_slices();
+        first.iter().chain(second).for_each(&mut take);
+        chunk.commit_all();
+        count
+    }
+
+    /// Merges filled distributions into `all` and sends them back empty.
+    pub fn merge_distributions(&mut self, all: &mut Distributions) {
+        while let Ok(mut filled) = self.filled.pop() {
+            all.merge(&filled);
+            filled.clear();
+            let _ = self.emptied.push(filled);
+        }
+    }
+
+    /// Whether the shard is gone and all it said has been taken.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.reports.is_abandoned() && self.reports.is_empty()
+    }
+}
+
+/// The sending end of a ring of datagrams to another shard.
+#[derive(Debug)]
+pub struct HandoffSender(Producer<u8>);
+
+/// The receiving end of a ring of datagrams from another shard.
+#[derive(Debug)]
+pub struct HandoffReceiver {
+    bytes: Consumer<u8>,
+    payload: Vec<u8>,
+}
+
+/// A ring of datagrams from one shard to another.
+#[must_use]
+pub fn handoff(capacity_bytes: usize) -> (HandoffSender, HandoffReceiver) {
+    let (sender, receiver) = RingBuffer::new(capacity_bytes);
+    let payload = Vec::with_capacity(usize::from(u16::MAX));
+    (HandoffSender(sender), HandoffReceiver { bytes: receiver, payload })
+}
+
+impl HandoffSender {
+    /// Passes a datagram on; false if it did not fit.
+    #[must_use]
+    pub fn send(&mut self, datagram: &Datagram<'_>) -> bool {
+        let Ok(len) = u32::try_from(datagram.payload.len()) else { return false };
+        if self.0.slots() < HEAD + datagram.payload.len() {
+            return false;
+        }
+        let mut head = [0; HEAD];
+        head[..8].copy_from_slice(&datagram.received_at.as_nanos().to_le_bytes());
+        head[8..26].copy_from_slice(&pack(datagram.src));
+        head[26..44].copy_from_slice(&pack(datagram.dst));
+        head[44..].copy_from_slice(&len.to_le_bytes());
+        // Both fit, as was seen above. The receiver waits for the payload that a head announces.
+        self.0.push_entire_slice(&head).is_ok()
+            && self.0.push_entire_slice(datagram.payload).is_ok()
+    }
+}
+
+impl HandoffReceiver {
+    /// The next datagram, if one has come whole.
+    pub fn receive(&mut self) -> Option<Datagram<'_>> {
+        let mut head = [0; HEAD];
+        {
+            let chunk = self.bytes.read_chunk(HEAD).ok()?;
+            let (first, second) = chunk.as_slices();
+            head[..first.len()].copy_from_slice(first);
+            head[first.len()..].copy_from_slice(second);
+        }
+        let len = u32::from_le_bytes(array(&head[44..])) as usize;
+        if self.bytes.slots() < HEAD + len {
+            return None;
+        }
+        self.bytes.pop_entire_slice(&mut head).ok()?;
+        self.payload.resize(len, 0);
+        self.bytes.pop_entire_slice(&mut self.payload).ok()?;
+        Some(Datagram {
+            received_at: Timestamp::from_nanos(u64::from_le_bytes(array(&head[..8]))),
+            src: unpack(&head[8..26]),
+            dst: unpack(&head[26..44]),
+            transport: Transport::Udp,
+            payload: &self.payload,
+        })
+    }
+}
+
+/// An address as 16 bytes of IPv6, mapped if need be, and 2 of port.
+fn pack(address: SocketAddr) -> [u8; 18] {
+    let ip = match address.ip() {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+        IpAddr::V6(v6) => v6,
+    };
+    let mut bytes = [0; 18];
+    bytes[..16].copy_from_slice(&ip.octets());
+    bytes[16..].copy_from_slice(&address.port().to_le_bytes());
+    bytes
+}
+
+fn unpack(bytes: &[u8]) -> SocketAddr {
+    let ip = IpAddr::V6(Ipv6Addr::from(array::<16>(&bytes[..16]))).to_canonical();
+    SocketAddr::new(ip, u16::from_le_bytes(array(&bytes[16..18])))
+}
+
+fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    let mut array = [0; N];
+    array.copy_from_slice(&bytes[..N]);
+    array
+}
+
+/// Time stamp, source, destination and length of a datagram in a handoff ring.
+const HEAD: usize = 8 + 18 + 18 + 4;
+
+/// Sets of distributions under way between a shard and control.
+const SPARE_DISTRIBUTIONS: usize = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn datagram(payload: &[u8]) -> Datagram<'_> {
+        Datagram {
+            received_at: Timestamp::from_secs(5),
+            src: "192.0.2.1:5060".parse().unwrap(),
+            dst: "[2001:db8::1]:5061".parse().unwrap(),
+            transport: Transport::Udp,
+            payload,
+        }
+    }
+
+    #[test]
+    fn datagrams_come_out_as_they_went_in_around_the_end_of_the_ring() {
+        let (mut sender, mut receiver) = handoff(200);
+        for round in 0..50_usize {
+            let payload = vec![7; 60 + round];
+            assert!(sender.send(&datagram(&payload)));
+            let received = receiver.receive().unwrap();
+            assert_eq!(received.payload, payload);
+            assert_eq!(received.src, datagram(&[]).src);
+            assert_eq!(received.dst, datagram(&[]).dst);
+            assert_eq!(received.received_at, Timestamp::from_secs(5));
+            assert!(receiver.receive().is_none());
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_whole() {
+        let (mut sender, mut receiver) = handoff(100);
+        assert!(sender.send(&datagram(&[1; 40])));
+        assert!(!sender.send(&datagram(&[2; 10])));
+        assert_eq!(receiver.receive().unwrap().payload, [1; 40]);
+        assert!(sender.send(&datagram(&[])));
+        assert_eq!(receiver.receive().unwrap().payload, []);
+    }
+
+    #[test]
+    fn distributions_change_places_without_loss() {
+        let (mut shard, mut control) = shard_to_control(4);
+        let mut current = Box::<Distributions>::default();
+        let mut all = Distributions::new();
+        for value in 1..100 {
+            current.jitter_us.saturating_record(value);
+            shard.exchange(|empty| std::mem::replace(&mut current, empty));
+            if value % 3 == 0 {
+                control.merge_distributions(&mut all);
+            }
+        }
+        control.merge_distributions(&mut all);
+        assert_eq!(all.jitter_us.len() + current.jitter_us.len(), 99);
+    }
+}

@@ -1,0 +1,44 @@
+//! The control thread: takes from the rings, publishes snapshots.
+
+use std::{thread, time::Duration};
+
+use crate::{
+    control::{Calls, snapshot::SnapshotCell},
+    ring::ControlEnd,
+    source::clock,
+    time::Timestamp,
+};
+
+/// Runs until all shards are gone and all they said has been taken in.
+pub(super) fn run(mut calls: Calls, mut ends: Vec<ControlEnd>, cell: &SnapshotCell) {
+    let mut published_at = Timestamp::MIN;
+    loop {
+        // Asked first: what comes after the last word is nothing.
+        let is_done = ends.iter().all(ControlEnd::is_done);
+        let mut taken = 0;
+        for end in &mut ends {
+            taken += end.drain(REPORTS_PER_TURN, |report| calls.apply(report));
+            end.merge_distributions(calls.distributions_mut());
+        }
+        let now = clock::now();
+        if is_done || calls.has_news() && now.since(published_at) >= PUBLISH_INTERVAL {
+            cell.store(calls.snapshot(now));
+            published_at = now;
+        }
+        if is_done {
+            return;
+        }
+        if taken < REPORTS_PER_TURN {
+            thread::sleep(REST);
+        }
+    }
+}
+
+/// Reports taken from one ring before the next has its turn.
+const REPORTS_PER_TURN: usize = 4096;
+
+/// How old a snapshot may be while there is news.
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How long control rests between looks at the rings; they hold seconds of reports.
+const REST: Duration = Duration::from_millis(10);

@@ -1,0 +1,171 @@
+//! The loop of one shard: a turn, then a nap or a sleep.
+//!
+//! A nap is a plain sleep of the thread and as cheap as in a loop of one's own, where a timer of
+//! the executor would cost half as much again. Between naps the executor's other tasks have
+//! their turn. A shard without traffic sleeps in the executor and costs nothing.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use super::{
+    park::{Doorbell, Watch},
+    turn::{Done, HEALTH_INTERVAL, Parts, Turn},
+};
+use crate::{limits::NAP_MAX, source::clock, time::Timestamp};
+
+/// Runs a shard until it is told to close and has said its last word.
+pub(super) async fn run(parts: Parts, bell: Doorbell, closing: Arc<AtomicBool>) -> io::Result<()> {
+    let mut turn = Turn::new(parts);
+    let watch = Watch::new(bell, turn.sockets())?;
+    let mut pace = Pace::new(clock::now());
+    let mut close_by = None;
+    loop {
+        let done = turn.take(pace.busy);
+        let now = clock::now();
+        if close_by.is_none() && closing.load(Ordering::Acquire) {
+            turn.close();
+            close_by = Some(now + CLOSE_MAX);
+        }
+        if close_by.is_some_and(|by| now >= by || turn.shard.is_quiet()) {
+            turn.finish();
+            return Ok(());
+        }
+        match pace.after(&done, now) {
+            Rest::None => {}
+            Rest::Nap(nap) => {
+                thread::sleep(nap);
+                pace.rested(now, clock::now());
+            }
+            Rest::Sleep(limit) => {
+                watch.sleep(limit).await;
+                turn.warm_up();
+                pace.rested(now, clock::now());
+            }
+        }
+        glommio::executor().yield_task_queue_now().await;
+    }
+}
+
+/// How a shard rests between turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rest {
+    None,
+    Nap(Duration),
+    Sleep(Duration),
+}
+
+/// Chooses the rest after each turn from what the last ones did.
+#[derive(Debug)]
+struct Pace {
+    nap: Duration,
+    idle_turns: u32,
+    /// Share of the last interval that was not rest.
+    busy: f64,
+    interval_from: Timestamp,
+    rest: Duration,
+}
+
+impl Pace {
+    const fn new(now: Timestamp) -> Self {
+        Self { nap: NAP_MAX, idle_turns: 0, busy: 0.0, interval_from: now, rest: Duration::ZERO }
+    }
+
+    fn after(&mut self, done: &Done, now: Timestamp) -> Rest {
+        let until_next = done.next.map_or(SLEEP_MAX, |next| next.since(now)).min(SLEEP_MAX);
+        if done.has_more || until_next.is_zero() {
+            // More than a turn's work has come in one nap: the next one is shorter.
+            self.nap = (self.nap / 2).max(NAP_MIN);
+            self.idle_turns = 0;
+            return Rest::None;
+        }
+        if done.datagrams > 0 {
+            self.idle_turns = 0;
+        } else {
+            self.idle_turns += 1;
+        }
+        if self.idle_turns >= IDLE_TURNS {
+            return Rest::Sleep(until_next);
+        }
+        self.nap = (self.nap + self.nap / 8).min(NAP_MAX);
+        Rest::Nap(self.nap.min(until_next))
+    }
+
+    fn rested(&mut self, from: Timestamp, to: Timestamp) {
+        self.rest += to.since(from);
+        let interval = to.since(self.interval_from);
+        if interval >= HEALTH_INTERVAL {
+            self.busy = (1.0 - self.rest.as_secs_f64() / interval.as_secs_f64()).max(0.0);
+            (self.interval_from, self.rest) = (to, Duration::ZERO);
+        }
+    }
+}
+
+/// Below this a nap costs more than the turn that it puts off.
+const NAP_MIN: Duration = Duration::from_micros(50);
+
+/// Turns without a datagram, 10 ms of naps, after which a shard sleeps. Going to sleep and waking
+/// costs some ten system calls; at one packet each 20 ms that is still cheaper than napping.
+const IDLE_TURNS: u32 = 20;
+
+/// A sleeping shard still reports that it is alive.
+const SLEEP_MAX: Duration = HEALTH_INTERVAL;
+
+/// How long a closing shard waits for its BYEs to be answered. With the rest of the shutdown
+/// this stays within the 5 s that a service manager is promised.
+const CLOSE_MAX: Duration = Duration::from_secs(3);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn done(datagrams: usize, has_more: bool) -> Done {
+        Done { datagrams, has_more, next: None }
+    }
+
+    #[test]
+    fn a_loaded_shard_naps_and_an_idle_one_sleeps() {
+        let mut pace = Pace::new(Timestamp::MIN);
+        for _ in 0..100 {
+            assert_eq!(pace.after(&done(10, false), Timestamp::MIN), Rest::Nap(NAP_MAX));
+        }
+        for _ in 1..IDLE_TURNS {
+            assert_eq!(pace.after(&done(0, false), Timestamp::MIN), Rest::Nap(NAP_MAX));
+        }
+        assert_eq!(pace.after(&done(0, false), Timestamp::MIN), Rest::Sleep(SLEEP_MAX));
+        assert_eq!(pace.after(&done(1, false), Timestamp::MIN), Rest::Nap(NAP_MAX));
+    }
+
+    #[test]
+    fn work_left_over_shortens_the_naps_that_follow() {
+        let mut pace = Pace::new(Timestamp::MIN);
+        for _ in 0..100 {
+            assert_eq!(pace.after(&done(512, true), Timestamp::MIN), Rest::None);
+        }
+        let Rest::Nap(nap) = pace.after(&done(10, false), Timestamp::MIN) else { panic!() };
+        assert!(nap < NAP_MIN * 2);
+    }
+
+    #[test]
+    fn a_deadline_cuts_the_nap_short() {
+        let mut pace = Pace::new(Timestamp::MIN);
+        let next = Some(Timestamp::MIN + Duration::from_micros(70));
+        let soon = Done { datagrams: 1, has_more: false, next };
+        assert_eq!(pace.after(&soon, Timestamp::MIN), Rest::Nap(Duration::from_micros(70)));
+    }
+
+    #[test]
+    fn busy_is_the_share_of_time_not_rested() {
+        let mut pace = Pace::new(Timestamp::MIN);
+        let at = |ms| Timestamp::MIN + Duration::from_millis(ms);
+        pace.rested(at(0), at(250));
+        pace.rested(at(500), at(1000));
+        assert!((pace.busy - 0.25).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,330 @@
+//! Brings the stages together: sockets, one executor a shard, the control thread, the API.
+//!
+//! The only code that knows glommio. Everything that can be refused is refused before the first
+//! thread starts.
+
+use std::{
+    fmt, fs, io,
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+};
+
+use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
+
+mod control;
+mod executor;
+mod park;
+mod turn;
+
+use self::{
+    park::Doorbell,
+    turn::{Neighbour, Parts},
+};
+use crate::{
+    config::Config,
+    control::{Calls, snapshot::SnapshotCell},
+    http,
+    id::ShardId,
+    limits::{HANDOFF_RING_BYTES, REPORT_RING_SLOTS},
+    ring::{self, ControlEnd},
+    shard::{Shard, ShardConfig},
+    source::{
+        clock, host,
+        udp::{UdpOptions, UdpSocket},
+    },
+};
+
+/// A running appliance.
+pub struct Appliance {
+    sip: SocketAddr,
+    shards: Vec<(ExecutorJoinHandle<io::Result<()>>, Doorbell)>,
+    control: JoinHandle<()>,
+    http: http::Server,
+    closing: Arc<AtomicBool>,
+}
+
+impl fmt::Debug for Appliance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Appliance")
+            .field("sip", &self.sip)
+            .field("http", &self.http_addr())
+            .field("shards", &self.shards.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Appliance {
+    /// Starts everything.
+    ///
+    /// # Errors
+    /// What the host lacks or refuses, in one sentence with the remedy.
+    pub fn start(config: &Config) -> Result<Self, StartError> {
+        check_host()?;
+        open_data(&config.data)?;
+        let token = config.api_token_file.as_deref().map(read_token).transpose()?;
+        let listener = TcpListener::bind(config.http).map_err(|source| StartError::Bind {
+            what: "HTTP",
+            address: config.http,
+            source,
+        })?;
+        let cores = host::allowed_cores().map_err(StartError::Host)?;
+        let shards = config.shards.map_or(cores.len(), usize::from);
+        let sockets = bind_all(config, shards)?;
+        let sip = sockets.first().map_or(config.sip, |sockets| sockets.sip.local_addr());
+
+        let closing = Arc::new(AtomicBool::new(false));
+        let (parts, ends) = assemble(config, sockets);
+        let cell = SnapshotCell::default();
+        let http = http::Server::start(http::Options { listener, token }, cell.clone())
+            .map_err(StartError::Host)?;
+        let bells: Vec<_> = parts.iter().map(|(_, bell)| bell.clone()).collect();
+        let mut executors = Vec::with_capacity(parts.len());
+        for (index, (parts, bell)) in parts.into_iter().enumerate() {
+            // One shard a core; where there are more, the scheduler places them.
+            let core = cores.get(index).filter(|_| shards <= cores.len());
+            executors.push(start_shard(index, core.copied(), parts, bell, &closing)?);
+        }
+        let calls = Calls::new(clock::now(), config.history_calls);
+        let control = thread::Builder::new()
+            .name("control".to_owned())
+            .spawn(move || control::run(calls, ends, &cell))
+            .map_err(StartError::Host)?;
+        let shards = executors.into_iter().zip(bells).collect();
+        Ok(Self { sip, shards, control, http, closing })
+    }
+
+    /// Where SIP comes in, with the port that the system chose if 0 was asked for.
+    #[must_use]
+    pub const fn sip_addr(&self) -> SocketAddr {
+        self.sip
+    }
+
+    /// Where the API listens.
+    #[must_use]
+    pub fn http_addr(&self) -> SocketAddr {
+        self.http.local_addr()
+    }
+
+    /// How many shards there are.
+    #[must_use]
+    pub const fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// Whether every shard still runs. One that does not has failed.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        // Each shard holds one share of the flag while it runs, and we hold one.
+        Arc::strong_count(&self.closing) > self.shards.len()
+    }
+
+    /// Takes no new calls, hangs up those that are up, passes everything on and stops. Takes
+    /// less than 5 s.
+    ///
+    /// # Errors
+    /// A shard has failed.
+    pub fn stop(self) -> Result<(), StartError> {
+        self.closing.store(true, Ordering::Release);
+        self.shards.iter().for_each(|(_, bell)| bell.ring());
+        let mut result = Ok(());
+        for (index, (shard, _)) in self.shards.into_iter().enumerate() {
+            let failed = |reason: String| StartError::Shard { index, reason };
+            match shard.join() {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => result = Err(failed(error.to_string())),
+                Err(error) => result = Err(failed(error.to_string())),
+            }
+        }
+        // Ends by itself once the shards' rings are abandoned and empty.
+        let _ = self.control.join();
+        self.http.stop();
+        result
+    }
+}
+
+/// Why the appliance cannot start, or has stopped. Each is one sentence with the remedy.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be listened on.
+    #[error("{what} cannot listen on {address}: {source}{}", remedy(.source))]
+    Bind {
+        /// For what.
+        what: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The data directory cannot be used.
+    #[error("data directory {path}: {source}")]
+    Data {
+        /// Which.
+        path: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The host refuses something that every process is given.
+    #[error("the system refuses: {0}")]
+    Host(io::Error),
+    /// There is no io_uring.
+    #[error(
+        "io_uring is not available ({0}): Linux 5.8 or newer is needed, with \
+         kernel.io_uring_disabled = 0 and no seccomp filter against io_uring_setup"
+    )]
+    IoUring(io::Error),
+    /// Too little memory may be locked.
+    #[error(
+        "only {limit_kib} KiB of memory may be locked and {needed_kib} KiB are needed: raise the \
+         limit with `ulimit -l {needed_kib}` or LimitMEMLOCK=infinity in the unit file"
+    )]
+    Memlock {
+        /// The limit.
+        limit_kib: u64,
+        /// What is needed.
+        needed_kib: u64,
+    },
+    /// A shard failed.
+    #[error("shard {index} failed: {reason}")]
+    Shard {
+        /// Which.
+        index: usize,
+        /// What it says.
+        reason: String,
+    },
+    /// The API token cannot be used.
+    #[error("API token file {path}: {source}")]
+    Token {
+        /// Which file.
+        path: String,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+struct Sockets {
+    sip: UdpSocket,
+    /// RTP and RTCP in turn.
+    media: Vec<UdpSocket>,
+    rtp_ports: Vec<u16>,
+}
+
+fn check_host() -> Result<(), StartError> {
+    let limit = host::memlock_limit().map_err(StartError::Host)?;
+    if limit < MEMLOCK_MIN_BYTES {
+        return Err(StartError::Memlock {
+            limit_kib: limit / 1024,
+            needed_kib: MEMLOCK_MIN_BYTES / 1024,
+        });
+    }
+    host::try_io_uring().map_err(StartError::IoUring)
+}
+
+/// Sees that the data directory is there and ours to use.
+fn open_data(path: &Path) -> Result<(), StartError> {
+    let failed = |source| StartError::Data { path: path.display().to_string(), source };
+    fs::create_dir_all(path).map_err(failed)?;
+    fs::read_dir(path).map_err(failed)?;
+    let probe = path.join(".probe");
+    fs::write(&probe, b"").map_err(failed)?;
+    fs::remove_file(&probe).map_err(failed)
+}
+
+fn read_token(path: &Path) -> Result<http::Token, StartError> {
+    let failed = |source| StartError::Token { path: path.display().to_string(), source };
+    http::Token::read(path).map_err(failed)
+}
+
+fn bind_all(config: &Config, shards: usize) -> Result<Vec<Sockets>, StartError> {
+    let bind = |what, address, reuse_port| {
+        UdpSocket::bind(address, UdpOptions { reuse_port, ..UdpOptions::default() })
+            .map_err(|source| StartError::Bind { what, address, source })
+    };
+    // A port that is shared can be taken without an error; so take it alone, once, first.
+    let sip = bind("SIP", config.sip, false)?.local_addr();
+    let mut all = Vec::with_capacity(shards);
+    for index in 0..shards {
+        let rtp_ports: Vec<u16> = config.rtp_ports.rtp().skip(index).step_by(shards).collect();
+        let mut media = Vec::with_capacity(rtp_ports.len() * 2);
+        for port in rtp_ports.iter().flat_map(|&port| [port, port + 1]) {
+            media.push(bind("RTP", SocketAddr::new(config.sip.ip(), port), false)?);
+        }
+        all.push(Sockets { sip: bind("SIP", sip, true)?, media, rtp_ports });
+    }
+    Ok(all)
+}
+
+/// Gives each shard its sockets and the ends of its rings.
+fn assemble(config: &Config, sockets: Vec<Sockets>) -> (Vec<(Parts, Doorbell)>, Vec<ControlEnd>) {
+    let seed = fastrand::u64(..);
+    let shards = sockets.len();
+    let bells: Vec<_> = (0..shards).map(|_| Doorbell::default()).collect();
+    let mut others: Vec<Vec<Option<Neighbour>>> = (0..shards).map(|_| Vec::new()).collect();
+    let mut handed_in: Vec<Vec<_>> = (0..shards).map(|_| Vec::new()).collect();
+    for (from, neighbours) in others.iter_mut().enumerate() {
+        for (to, receivers) in handed_in.iter_mut().enumerate() {
+            neighbours.push((from != to).then(|| {
+                let (sender, receiver) = ring::handoff(HANDOFF_RING_BYTES);
+                receivers.push(receiver);
+                Neighbour { ring: sender, bell: bells[to].clone() }
+            }));
+        }
+    }
+    let mut ends = Vec::with_capacity(shards);
+    let wired = sockets.into_iter().zip(others).zip(handed_in).zip(bells).enumerate();
+    let parts = wired.map(|(index, (((sockets, others), handed_in), bell))| {
+        let (ring, end) = ring::shard_to_control(REPORT_RING_SLOTS);
+        ends.push(end);
+        let shard = Shard::new(ShardConfig {
+            id: ShardId(u16::try_from(index).unwrap_or(u16::MAX)),
+            sip_port: sockets.sip.local_addr().port(),
+            rtp_ports: sockets.rtp_ports,
+            advertise: config.advertise,
+            dialogs_max: config.max_calls_per_shard,
+            answer_delay: config.answer_delay,
+            idle_timeout: config.idle_timeout,
+            seed,
+            ..ShardConfig::default()
+        });
+        let (sip, media) = (sockets.sip, sockets.media);
+        (Parts { shard, sip, media, ring, others, handed_in, seed }, bell)
+    });
+    (parts.collect(), ends)
+}
+
+fn start_shard(
+    index: usize,
+    core: Option<usize>,
+    parts: Parts,
+    bell: Doorbell,
+    closing: &Arc<AtomicBool>,
+) -> Result<ExecutorJoinHandle<io::Result<()>>, StartError> {
+    let placement = core.map_or(Placement::Unbound, Placement::Fixed);
+    let closing = Arc::clone(closing);
+    LocalExecutorBuilder::new(placement)
+        .name(&format!("shard-{index}"))
+        .io_memory(IO_MEMORY_BYTES)
+        // Left to itself, glommio pins the helper threads of all executors to one core.
+        .blocking_thread_pool_placement(PoolPlacement::Unbound(1))
+        .spawn(move || executor::run(parts, bell, closing))
+        .map_err(|error| StartError::Shard { index, reason: error.to_string() })
+}
+
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "; another program has it, or another voxplane runs",
+        io::ErrorKind::AddrNotAvailable => "; it is no address of this host",
+        io::ErrorKind::PermissionDenied => "; ports below 1024 need CAP_NET_BIND_SERVICE",
+        _ => "",
+    }
+}
+
+/// The least that glommio accepts; its rings are used for parking only.
+const IO_MEMORY_BYTES: usize = 64 << 10;
+
+/// glommio refuses to start below this.
+const MEMLOCK_MIN_BYTES: u64 = 512 << 10;

@@ -1,0 +1,311 @@
+//! One shard with its sockets and rings, one turn at a time: receive, handle, send.
+//!
+//! The loop around it and its naps are [`super::executor`]'s.
+
+use std::{collections::VecDeque, io, net::SocketAddr, time::Duration};
+
+use arrayvec::ArrayVec;
+
+use crate::{
+    limits::{BATCHES_PER_TURN, MEDIA_SLOT_BYTES, SEND_QUEUE_MAX, SIP_BATCH, SIP_SLOT_BYTES},
+    ring::{HandoffReceiver, HandoffSender, ShardEnd},
+    shard::{Outbox, Shard, owner, report::Report},
+    source::{
+        clock,
+        udp::{BATCH, Outgoing, RecvBatch, UdpSocket},
+    },
+    time::Timestamp,
+    wire::sip,
+};
+
+use super::park::Doorbell;
+
+/// What one shard works with. Made inside its own thread.
+pub(super) struct Turn {
+    pub(super) shard: Shard,
+    sip: UdpSocket,
+    media: Vec<MediaSocket>,
+    ring: ShardEnd,
+    others: Vec<Option<Neighbour>>,
+    handed_in: Vec<HandoffReceiver>,
+    sip_batch: RecvBatch,
+    media_batch: RecvBatch,
+    outbox: Outbox,
+    waiting: VecDeque<Waiting>,
+    sip_overflow: u32,
+    seed: u64,
+    next_cold: usize,
+    health_at: Timestamp,
+}
+
+/// All that a [`Turn`] is made of.
+pub(super) struct Parts {
+    pub(super) shard: Shard,
+    pub(super) sip: UdpSocket,
+    pub(super) media: Vec<UdpSocket>,
+    pub(super) ring: ShardEnd,
+    /// One a shard; `None` for the own.
+    pub(super) others: Vec<Option<Neighbour>>,
+    pub(super) handed_in: Vec<HandoffReceiver>,
+    pub(super) seed: u64,
+}
+
+/// Another shard, for datagrams that are its.
+pub(super) struct Neighbour {
+    pub(super) ring: HandoffSender,
+    pub(super) bell: Doorbell,
+}
+
+/// What a turn did.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Done {
+    /// Datagrams handled.
+    pub(super) datagrams: usize,
+    /// Whether a socket had more than this turn would take.
+    pub(super) has_more: bool,
+    /// When the shard next has something to do.
+    pub(super) next: Option<Timestamp>,
+}
+
+struct MediaSocket {
+    socket: UdpSocket,
+    overflow: u32,
+    /// Turns for which it is still looked at every time.
+    hot: u16,
+}
+
+/// A datagram that a socket had no room for.
+struct Waiting {
+    src: SocketAddr,
+    dst: SocketAddr,
+    bytes: Box<[u8]>,
+}
+
+impl Turn {
+    pub(super) fn new(parts: Parts) -> Self {
+        let media = parts.media.into_iter();
+        Self {
+            shard: parts.shard,
+            sip: parts.sip,
+            media: media.map(|socket| MediaSocket { socket, overflow: 0, hot: 0 }).collect(),
+            ring: parts.ring,
+            others: parts.others,
+            handed_in: parts.handed_in,
+            sip_batch: RecvBatch::new(SIP_BATCH, SIP_SLOT_BYTES),
+            media_batch: RecvBatch::new(BATCH, MEDIA_SLOT_BYTES),
+            outbox: Outbox::default(),
+            waiting: VecDeque::new(),
+            sip_overflow: 0,
+            seed: parts.seed,
+            next_cold: 0,
+            health_at: Timestamp::MIN,
+        }
+    }
+
+    /// All sockets, for who waits for them: SIP's first.
+    pub(super) fn sockets(&self) -> impl Iterator<Item = &UdpSocket> {
+        [&self.sip].into_iter().chain(self.media.iter().map(|media| &media.socket))
+    }
+
+    /// Looks at every socket in the next turn: something has been waited for.
+    pub(super) fn warm_up(&mut self) {
+        self.media.iter_mut().for_each(|media| media.hot = media.hot.max(1));
+    }
+
+    /// One turn: a bounded amount of work.
+    pub(super) fn take(&mut self, busy: f64) -> Done {
+        let mut done = Done::default();
+        // Media first: a BYE must not overtake the packets before it.
+        self.receive_media(&mut done);
+        self.receive_sip(&mut done);
+        self.receive_handed_in(&mut done);
+        let now = clock::now();
+        done.next = self.shard.poll(now, &mut self.outbox);
+        self.flush();
+        self.report_health(now, busy);
+        done
+    }
+
+    /// Begins the end: hangs up.
+    pub(super) fn close(&mut self) {
+        self.shard.close(clock::now(), &mut self.outbox);
+        self.flush();
+    }
+
+    /// Passes on the last word.
+    pub(super) fn finish(&mut self) {
+        self.health_at = Timestamp::MIN;
+        self.report_health(clock::now(), 0.0);
+    }
+
+    fn receive_media(&mut self, done: &mut Done) {
+        for index in 0..self.media.len() {
+            if self.media[index].hot > 0 {
+                self.receive_from(index, done);
+            }
+        }
+        // The others in turn: a source that begins is seen within a few naps, and its packets
+        // carry the kernel's time stamps in any case.
+        for _ in 0..COLD_PER_TURN.min(self.media.len()) {
+            self.next_cold = (self.next_cold + 1) % self.media.len();
+            if self.media[self.next_cold].hot == 0 {
+                self.receive_from(self.next_cold, done);
+            }
+        }
+    }
+
+    fn receive_from(&mut self, index: usize, done: &mut Done) {
+        let media = &mut self.media[index];
+        media.hot = media.hot.saturating_sub(1);
+        for round in 0..BATCHES_PER_TURN {
+            let Ok(count) = self.media_batch.receive(&media.socket) else { return };
+            if count == 0 {
+                return;
+            }
+            media.hot = HOT_TURNS;
+            done.datagrams += count;
+            note_drops(&mut self.shard, &self.media_batch, &mut media.overflow);
+            let batch: ArrayVec<_, BATCH> = self.media_batch.datagrams().collect();
+            self.shard.handle(&batch, &mut self.outbox);
+            if count < BATCH {
+                return;
+            }
+            done.has_more = round + 1 == BATCHES_PER_TURN;
+        }
+    }
+
+    fn receive_sip(&mut self, done: &mut Done) {
+        for round in 0..BATCHES_PER_TURN {
+            let Ok(count) = self.sip_batch.receive(&self.sip) else { return };
+            done.datagrams += count;
+            note_drops(&mut self.shard, &self.sip_batch, &mut self.sip_overflow);
+            for datagram in self.sip_batch.datagrams() {
+                let shards = u16::try_from(self.others.len()).unwrap_or(1);
+                let call_id = sip::call_id(datagram.payload).unwrap_or_default();
+                let owner = usize::from(owner(call_id, shards, self.seed).0);
+                let Some(other) = self.others.get_mut(owner).and_then(Option::as_mut) else {
+                    self.shard.handle(&[datagram], &mut self.outbox);
+                    continue;
+                };
+                if other.ring.send(&datagram) {
+                    other.bell.ring();
+                } else {
+                    self.shard.health_mut().handoff_full += 1;
+                }
+            }
+            if count < SIP_BATCH {
+                return;
+            }
+            done.has_more |= round + 1 == BATCHES_PER_TURN;
+        }
+    }
+
+    fn receive_handed_in(&mut self, done: &mut Done) {
+        for receiver in &mut self.handed_in {
+            for _ in 0..BATCHES_PER_TURN * SIP_BATCH {
+                let Some(datagram) = receiver.receive() else { break };
+                self.shard.handle(&[datagram], &mut self.outbox);
+                done.datagrams += 1;
+            }
+        }
+    }
+
+    /// Sends and reports what the shard wants.
+    fn flush(&mut self) {
+        self.send_waiting();
+        self.send();
+        let lost = self.ring.publish(self.outbox.reports());
+        self.shard.health_mut().ring_full += lost;
+        self.outbox.clear();
+    }
+
+    /// Sends the outbox; what finds no room waits, within bounds.
+    fn send(&mut self) {
+        let Self { outbox, shard, sip, media, waiting, .. } = self;
+        let mut run: ArrayVec<Outgoing<'_>, BATCH> = ArrayVec::new();
+        let mut transmits = outbox.transmits().peekable();
+        while let Some((transmit, payload)) = transmits.next() {
+            let src = transmit.src;
+            run.push(Outgoing { src: Some(src.ip()), dst: transmit.dst, payload });
+            let goes_on = transmits.peek().is_some_and(|(next, _)| next.src.port() == src.port());
+            if run.is_full() || !goes_on {
+                // What waits goes first.
+                let socket = waiting.is_empty().then(|| socket_of(sip, media, src.port()));
+                let sent = socket.map_or(0, |socket| send_all(socket, &run));
+                for left in &run[sent..] {
+                    if waiting.len() < SEND_QUEUE_MAX {
+                        let bytes = left.payload.into();
+                        waiting.push_back(Waiting { src, dst: left.dst, bytes });
+                    } else {
+                        shard.health_mut().send_dropped += 1;
+                    }
+                }
+                run.clear();
+            }
+        }
+    }
+
+    fn send_waiting(&mut self) {
+        while let Some(first) = self.waiting.front() {
+            let outgoing =
+                Outgoing { src: Some(first.src.ip()), dst: first.dst, payload: &first.bytes };
+            let socket = socket_of(&self.sip, &self.media, first.src.port());
+            if send_all(socket, &[outgoing]) == 0 {
+                return;
+            }
+            self.waiting.pop_front();
+        }
+    }
+
+    fn report_health(&mut self, now: Timestamp, busy: f64) {
+        if now < self.health_at {
+            return;
+        }
+        self.health_at = now + HEALTH_INTERVAL;
+        self.shard.health_mut().busy = busy;
+        let lost = self.ring.publish(&[Report::Health(self.shard.health())]);
+        self.shard.health_mut().ring_full += lost;
+        let Self { ring, shard, .. } = self;
+        ring.exchange(|empty| shard.swap_distributions(empty));
+    }
+}
+
+/// Sends datagrams of one socket and says how many are done with: sent, or impossible to send.
+fn send_all(socket: &UdpSocket, outgoing: &[Outgoing<'_>]) -> usize {
+    let mut done = 0;
+    while done < outgoing.len() {
+        match socket.send_batch(&outgoing[done..]) {
+            Ok(0) => break,
+            Ok(sent) => done += sent,
+            // The first one cannot be sent: no route, or forbidden. As if the network lost it.
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => done += 1,
+            Err(_) => break,
+        }
+    }
+    done
+}
+
+/// The socket that is bound to a port; SIP's has all others.
+fn socket_of<'a>(sip: &'a UdpSocket, media: &'a [MediaSocket], port: u16) -> &'a UdpSocket {
+    let found = media.iter().find(|media| media.socket.local_addr().port() == port);
+    found.map_or(sip, |media| &media.socket)
+}
+
+/// Notes what the kernel dropped and what was cut off.
+fn note_drops(shard: &mut Shard, batch: &RecvBatch, seen: &mut u32) {
+    let health = shard.health_mut();
+    health.truncated += batch.truncated();
+    if let Some(total) = batch.overflow() {
+        health.socket_overflow += u64::from(total.wrapping_sub(*seen));
+        *seen = total;
+    }
+}
+
+/// How long a socket that had something is looked at in every turn: 100 ms of naps.
+const HOT_TURNS: u16 = 200;
+
+/// Sockets without traffic that are looked at in one turn.
+const COLD_PER_TURN: usize = 2;
+
+/// How often a shard reports its own state.
+pub(super) const HEALTH_INTERVAL: Duration = Duration::from_secs(1);

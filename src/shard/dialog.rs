@@ -1,0 +1,282 @@
+//! One call: the dialog that its INVITE made (RFC 3261 section 12) and the media it agreed on.
+
+use core::time::Duration;
+use std::net::{IpAddr, SocketAddr};
+
+use arrayvec::ArrayVec;
+
+use super::{
+    report::{EndedBy, Reported, RoundTrip},
+    stream::Format,
+};
+use crate::{
+    id::{PayloadType, Ssrc},
+    limits::FORMATS_MAX,
+    time::Timestamp,
+    wire::sdp::Direction,
+};
+
+/// Names a dialog within its shard: the slot is used again, the serial is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DialogId {
+    pub(crate) slot: u32,
+    pub(crate) serial: u64,
+}
+
+/// One call that this appliance takes part in as user agent server.
+#[derive(Debug)]
+pub(crate) struct Dialog {
+    pub(crate) id: DialogId,
+    pub(crate) hash: u64,
+    pub(crate) texts: Texts,
+    /// Our address that the INVITE came to.
+    pub(crate) local: SocketAddr,
+    /// Where the last request came from.
+    pub(crate) peer: SocketAddr,
+    pub(crate) phase: Phase,
+    /// CSeq number of the last INVITE.
+    pub(crate) invite_cseq: u32,
+    /// CSeq number of the last request sent from here.
+    pub(crate) local_cseq: u32,
+    /// The last response to the INVITE, while the INVITE may come again.
+    pub(crate) response: Option<Box<Sent>>,
+    /// The 2xx to the INVITE, until it is sent.
+    pub(crate) answer: Option<Sent>,
+    /// What is sent again until the far end answers it.
+    pub(crate) resend: Option<Resend>,
+    pub(crate) media: Media,
+    pub(crate) policy: Policy,
+    /// When the far end was last heard, by SIP or RTCP; streams know for themselves.
+    pub(crate) last_heard: Timestamp,
+    /// When RTCP is next due.
+    pub(crate) rtcp_at: Timestamp,
+    /// The earliest deadline that the timers know of.
+    pub(crate) armed: Timestamp,
+    /// Slots and serials of its streams.
+    pub(crate) streams: ArrayVec<(u32, u64), STREAMS_OF_CALL_MAX>,
+}
+
+/// How far a call has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// INVITE received, to be answered at this time.
+    Ringing { answer_at: Timestamp },
+    /// 2xx sent.
+    Answered,
+    /// Over; the final reports are due once packets under way have arrived.
+    Ended { by: EndedBy, was_answered: bool, report_at: Timestamp },
+    /// Reported; kept to answer requests that come again.
+    Lingering { until: Timestamp },
+}
+
+/// What a call does with the media it receives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Policy {
+    /// Measure it.
+    Sink,
+    /// Measure it and send it back.
+    Echo,
+}
+
+impl Policy {
+    /// The policy that the user part of a Request-URI asks for.
+    pub(crate) fn for_user(user: &[u8]) -> Self {
+        if user.eq_ignore_ascii_case(b"echo") { Self::Echo } else { Self::Sink }
+    }
+}
+
+/// A datagram as it was sent, to be sent again.
+#[derive(Clone, Debug)]
+pub(crate) struct Sent {
+    pub(crate) src: SocketAddr,
+    pub(crate) dst: SocketAddr,
+    pub(crate) bytes: Box<[u8]>,
+}
+
+/// A datagram on its way again and again (RFC 3261 sections 13.3.1.4 and 17.1.2.2).
+#[derive(Debug)]
+pub(crate) struct Resend {
+    pub(crate) what: Sent,
+    pub(crate) awaits: Awaits,
+    pub(crate) at: Timestamp,
+    pub(crate) interval: Duration,
+    pub(crate) until: Timestamp,
+}
+
+/// What ends a retransmission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Awaits {
+    /// An ACK with this CSeq number.
+    Ack(u32),
+    /// A response with this CSeq number.
+    Response(u32),
+}
+
+impl Resend {
+    pub(crate) fn new(what: Sent, awaits: Awaits, now: Timestamp) -> Self {
+        Self { what, awaits, at: now + T1, interval: T1, until: now + T1 * 64 }
+    }
+
+    /// Moves on to the next time.
+    pub(crate) fn back_off(&mut self, now: Timestamp) {
+        self.interval = (self.interval * 2).min(T2);
+        self.at = now + self.interval;
+    }
+}
+
+/// The texts of a dialog that are needed again, in one piece of memory.
+#[derive(Debug)]
+pub(crate) struct Texts {
+    bytes: Box<[u8]>,
+    ends: [u32; TEXTS],
+}
+
+/// Which text of a dialog.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Text {
+    CallId,
+    /// The tag of the far end.
+    RemoteTag,
+    /// The far end's From, with its tag: our To.
+    Remote,
+    /// The far end's To, with our tag: our From.
+    Local,
+    /// The URI of the far end's Contact.
+    Target,
+    /// The Record-Route values, in order, comma-separated: our Route.
+    Route,
+}
+
+impl Texts {
+    /// Packs the texts, in the order of [`Text`].
+    pub(crate) fn pack(texts: [&[u8]; TEXTS]) -> Self {
+        let mut bytes = Vec::with_capacity(texts.iter().map(|text| text.len()).sum());
+        let ends = texts.map(|text| {
+            bytes.extend_from_slice(text);
+            u32::try_from(bytes.len()).unwrap_or(u32::MAX)
+        });
+        Self { bytes: bytes.into(), ends }
+    }
+
+    pub(crate) fn get(&self, text: Text) -> &[u8] {
+        let index = text as usize;
+        let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.bytes[start as usize..self.ends[index] as usize]
+    }
+
+    /// The same with another text in one place.
+    pub(crate) fn replace(&mut self, text: Text, with: &[u8]) {
+        if self.get(text) == with {
+            return;
+        }
+        let mut all = ALL.map(|text| self.get(text));
+        all[text as usize] = with;
+        let packed = Self::pack(all);
+        *self = packed;
+    }
+}
+
+/// What the session descriptions agreed on, and what happened to the media sent.
+#[derive(Debug)]
+pub(crate) struct Media {
+    /// Our RTP address; RTCP is one port above.
+    pub(crate) local: SocketAddr,
+    /// Where the far end wants RTP.
+    pub(crate) remote_rtp: Option<SocketAddr>,
+    /// Where the far end wants RTCP.
+    pub(crate) remote_rtcp: Option<SocketAddr>,
+    /// Where its RTP really comes from, when that is another address than it said.
+    pub(crate) latched: Option<SocketAddr>,
+    pub(crate) formats: ArrayVec<Format, FORMATS_MAX>,
+    pub(crate) is_muxed: bool,
+    /// Our direction.
+    pub(crate) direction: Direction,
+    pub(crate) session_version: u32,
+    /// Our synchronization source.
+    pub(crate) ssrc: Ssrc,
+    pub(crate) sent: SentMedia,
+    pub(crate) reported: Option<Reported>,
+    pub(crate) rtt: RoundTrip,
+}
+
+/// What has been sent of a stream.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SentMedia {
+    pub(crate) packets: u64,
+    pub(crate) octets: u64,
+    pub(crate) packets_at_last_report: u64,
+    pub(crate) first_sequence: u16,
+    pub(crate) last_rtp_time: u32,
+    pub(crate) first_at: Timestamp,
+    pub(crate) last_at: Timestamp,
+}
+
+impl Media {
+    /// Whether media from this address is expected here.
+    pub(crate) fn expects(&self, src: SocketAddr) -> bool {
+        [self.remote_rtp, self.remote_rtcp, self.latched].contains(&Some(src))
+    }
+
+    /// The format that a payload type means in this call.
+    pub(crate) fn format(&self, payload_type: PayloadType) -> Format {
+        self.formats
+            .iter()
+            .find(|format| format.payload_type == payload_type)
+            .copied()
+            .unwrap_or_else(|| Format::assumed(payload_type))
+    }
+
+    /// Where RTCP goes, and from where: through the RTP ports where they are multiplexed
+    /// (RFC 5761), one above them where the far end's were learnt.
+    pub(crate) fn rtcp_path(&self) -> Option<(SocketAddr, SocketAddr)> {
+        let above = |addr: SocketAddr| SocketAddr::new(addr.ip(), addr.port().wrapping_add(1));
+        if self.is_muxed {
+            return Some((self.local, self.latched.or(self.remote_rtp)?));
+        }
+        let remote = self.latched.map(above).or(self.remote_rtcp)?;
+        Some((above(self.local), remote))
+    }
+}
+
+impl Dialog {
+    /// Whether the call is up: neither over nor lingering.
+    pub(crate) const fn is_up(&self) -> bool {
+        matches!(self.phase, Phase::Ringing { .. } | Phase::Answered)
+    }
+
+    /// Whether all is said about the call and nothing is waited for.
+    pub(crate) const fn is_quiet(&self) -> bool {
+        matches!(self.phase, Phase::Lingering { .. }) && self.resend.is_none()
+    }
+
+    /// When something is next due.
+    pub(crate) fn deadline(&self, idle: Duration) -> Timestamp {
+        let resend = self.resend.as_ref().map_or(Timestamp::MAX, |resend| resend.at);
+        let phase = match self.phase {
+            Phase::Ringing { answer_at } => answer_at,
+            Phase::Answered => self.rtcp_at.min(self.last_heard + idle),
+            Phase::Ended { report_at, .. } => report_at,
+            Phase::Lingering { until } => until,
+        };
+        resend.min(phase)
+    }
+
+    /// The address of the far end's signalling.
+    pub(crate) const fn peer_ip(&self) -> IpAddr {
+        self.peer.ip()
+    }
+}
+
+const ALL: [Text; TEXTS] =
+    [Text::CallId, Text::RemoteTag, Text::Remote, Text::Local, Text::Target, Text::Route];
+
+const TEXTS: usize = 6;
+
+/// Streams remembered of one call; the SSRC changes of a sane one are few.
+const STREAMS_OF_CALL_MAX: usize = 4;
+
+/// Round-trip time estimate (RFC 3261 section 17.1.1.1).
+pub(crate) const T1: Duration = Duration::from_millis(500);
+
+/// Longest interval between two retransmissions (RFC 3261 section 17.1.2.2).
+const T2: Duration = Duration::from_secs(4);

@@ -1,0 +1,223 @@
+//! The dialog table: calls by Call-ID and caller's tag, and by the media address they agreed on.
+
+use core::hash::{BuildHasher, Hasher};
+use std::net::SocketAddr;
+
+use super::{
+    dialog::{Dialog, DialogId, Phase, Text},
+    index::Index,
+};
+use crate::id::ShardId;
+
+/// All dialogs of one shard.
+#[derive(Debug)]
+pub(crate) struct Dialogs {
+    by_name: Index,
+    by_media: Index,
+    slots: Vec<Option<Dialog>>,
+    free: Vec<u32>,
+    dialogs_max: usize,
+    serial: u64,
+    /// Calls that are up.
+    up: usize,
+    hasher: foldhash::quality::FixedState,
+}
+
+impl Dialogs {
+    /// A table for at most `dialogs_max` dialogs; see [`super::streams::Streams::new`].
+    pub(crate) fn new(dialogs_max: usize, seed: u64) -> Self {
+        Self {
+            by_name: Index::new(dialogs_max),
+            by_media: Index::new(dialogs_max * MEDIA_ADDRESSES),
+            slots: Vec::with_capacity(dialogs_max),
+            free: Vec::new(),
+            dialogs_max,
+            serial: 0,
+            up: 0,
+            hasher: foldhash::quality::FixedState::with_seed(seed),
+        }
+    }
+
+    pub(crate) fn hash(&self, call_id: &[u8], remote_tag: &[u8]) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(call_id);
+        hasher.write(remote_tag);
+        hasher.finish()
+    }
+
+    pub(crate) fn find(&self, call_id: &[u8], remote_tag: &[u8]) -> Option<u32> {
+        self.by_name.find(self.hash(call_id, remote_tag), |slot| {
+            self.get(slot).is_some_and(|dialog| {
+                dialog.texts.get(Text::CallId) == call_id
+                    && dialog.texts.get(Text::RemoteTag) == remote_tag
+            })
+        })
+    }
+
+    /// The call that expects media from `src` at this local RTP port.
+    pub(crate) fn find_media(&self, src: SocketAddr, rtp_port: u16) -> Option<u32> {
+        self.by_media.find(self.media_hash(src, rtp_port), |slot| {
+            self.get(slot).is_some_and(|dialog| {
+                dialog.media.local.port() == rtp_port && dialog.media.expects(src)
+            })
+        })
+    }
+
+    /// A call that is up, has its signalling at the address of `src` and its RTP at this local
+    /// port, and has not been sent media yet: behind address translation, its media may come from
+    /// an address that it does not know itself.
+    pub(crate) fn find_unlatched(&self, src: SocketAddr, rtp_port: u16) -> Option<u32> {
+        let is_it = |dialog: &Dialog| {
+            dialog.is_up()
+                && dialog.streams.is_empty()
+                && dialog.peer_ip() == src.ip()
+                && dialog.media.local.port() == rtp_port
+        };
+        // The newest first, and only so many: this runs for each unknown source.
+        let slots = self.slots.iter().enumerate().rev().take(UNLATCHED_SEARCH_MAX);
+        let mut found = slots.filter(|(_, dialog)| dialog.as_ref().is_some_and(is_it));
+        found.next().and_then(|(slot, _)| u32::try_from(slot).ok())
+    }
+
+    pub(crate) fn get(&self, slot: u32) -> Option<&Dialog> {
+        self.slots.get(slot as usize)?.as_ref()
+    }
+
+    pub(crate) fn get_mut(&mut self, slot: u32) -> Option<&mut Dialog> {
+        self.slots.get_mut(slot as usize)?.as_mut()
+    }
+
+    /// The dialog of this name, if it still is.
+    pub(crate) fn by_id(&mut self, id: DialogId) -> Option<&mut Dialog> {
+        self.get_mut(id.slot).filter(|dialog| dialog.id == id)
+    }
+
+    /// Room for one more dialog; `None` if the table is full.
+    pub(crate) fn reserve(&mut self) -> Option<DialogId> {
+        let slot = match self.free.last() {
+            Some(&slot) => slot,
+            None if self.slots.len() < self.dialogs_max => u32::try_from(self.slots.len()).ok()?,
+            None => return None,
+        };
+        Some(DialogId { slot, serial: self.serial + 1 })
+    }
+
+    /// Puts a dialog where [`reserve`](Self::reserve) said.
+    pub(crate) fn insert(&mut self, dialog: Dialog) {
+        let (slot, hash) = (dialog.id.slot, dialog.hash);
+        self.serial = dialog.id.serial;
+        self.up += usize::from(dialog.is_up());
+        match self.slots.get_mut(slot as usize) {
+            Some(place) => {
+                self.free.pop();
+                *place = Some(dialog);
+            }
+            None => self.slots.push(Some(dialog)),
+        }
+        self.by_name.insert(hash, slot);
+        self.index_media(slot);
+    }
+
+    pub(crate) fn remove(&mut self, slot: u32) {
+        self.unindex_media(slot);
+        let Some(dialog) = self.slots.get_mut(slot as usize).and_then(Option::take) else { return };
+        self.by_name.remove(dialog.hash, slot);
+        self.free.push(slot);
+    }
+
+    /// Changes the media addresses of a dialog and keeps it findable by them.
+    pub(crate) fn change_media(&mut self, slot: u32, change: impl FnOnce(&mut Dialog)) {
+        self.unindex_media(slot);
+        if let Some(dialog) = self.get_mut(slot) {
+            change(dialog);
+        }
+        self.index_media(slot);
+    }
+
+    /// Ends a call that is up; its media may now be another's.
+    pub(crate) fn end(&mut self, slot: u32, phase: Phase) {
+        self.unindex_media(slot);
+        if let Some(dialog) = self.get_mut(slot) {
+            let was_up = dialog.is_up();
+            dialog.phase = phase;
+            self.up -= usize::from(was_up);
+        }
+    }
+
+    /// How many calls are up.
+    pub(crate) const fn up(&self) -> usize {
+        self.up
+    }
+
+    /// All dialogs.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Dialog> {
+        self.slots.iter().flatten()
+    }
+
+    /// The slots of all calls that are up.
+    pub(crate) fn slots_up(&self) -> Vec<u32> {
+        let up = self.iter().filter(|dialog| dialog.is_up());
+        up.map(|dialog| dialog.id.slot).collect()
+    }
+
+    fn index_media(&mut self, slot: u32) {
+        for hash in self.media_hashes(slot).into_iter().flatten() {
+            self.by_media.insert(hash, slot);
+        }
+    }
+
+    fn unindex_media(&mut self, slot: u32) {
+        for hash in self.media_hashes(slot).into_iter().flatten() {
+            self.by_media.remove(hash, slot);
+        }
+    }
+
+    /// The hashes of the distinct media addresses of a call that is up.
+    fn media_hashes(&self, slot: u32) -> [Option<u64>; MEDIA_ADDRESSES] {
+        let Some(dialog) = self.get(slot).filter(|dialog| dialog.is_up()) else {
+            return [None; MEDIA_ADDRESSES];
+        };
+        let media = &dialog.media;
+        let rtcp = media.remote_rtcp.filter(|_| media.remote_rtcp != media.remote_rtp);
+        let hash = |src| self.media_hash(src, media.local.port());
+        [media.remote_rtp.map(hash), rtcp.map(hash), media.latched.map(hash)]
+    }
+
+    fn media_hash(&self, src: SocketAddr, rtp_port: u16) -> u64 {
+        use core::hash::Hash;
+        let mut hasher = self.hasher.build_hasher();
+        src.hash(&mut hasher);
+        hasher.write_u16(rtp_port);
+        hasher.finish()
+    }
+}
+
+/// Which shard owns a call: the same on all shards of one appliance (`seed`).
+#[must_use]
+pub fn owner(call_id: &[u8], shards: u16, seed: u64) -> ShardId {
+    let mut hasher = foldhash::quality::FixedState::with_seed(seed).build_hasher();
+    hasher.write(call_id);
+    let share = (hasher.finish() >> 32) * u64::from(shards.max(1));
+    ShardId(u16::try_from(share >> 32).unwrap_or(0))
+}
+
+/// RTP, RTCP and the address learnt.
+const MEDIA_ADDRESSES: usize = 3;
+
+/// Dialogs looked at for one unknown source.
+const UNLATCHED_SEARCH_MAX: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_spread_evenly_over_the_shards() {
+        let mut calls = [0; 4];
+        for index in 0..4000 {
+            let owner = owner(format!("{index}-1@192.0.2.1").as_bytes(), 4, 99);
+            calls[usize::from(owner.0)] += 1;
+        }
+        assert!(calls.iter().all(|&count| (850..1150).contains(&count)), "{calls:?}");
+    }
+}

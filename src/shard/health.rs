@@ -1,0 +1,55 @@
+//! What a shard did and what it lost itself: counters that only grow, and a few levels.
+
+use serde::Serialize;
+
+/// One shard's own state.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct ShardHealth {
+    /// Which shard.
+    pub shard: u16,
+    /// Calls in its dialog table that are up.
+    pub calls_active: u64,
+    /// Calls it has accepted since start.
+    pub calls_total: u64,
+    /// Streams in its table.
+    pub streams_active: u64,
+    /// RTP packets handled.
+    pub rtp_packets: u64,
+    /// RTCP datagrams handled.
+    pub rtcp_packets: u64,
+    /// SIP messages handled.
+    pub sip_messages: u64,
+    /// SIP messages that are not SIP or that a strict server must refuse.
+    pub sip_malformed: u64,
+    /// Datagrams on media ports that are neither RTP nor RTCP, or malformed.
+    pub media_other: u64,
+    /// Datagrams that the kernel dropped because a socket buffer was full.
+    pub socket_overflow: u64,
+    /// Datagrams longer than their receive slot, cut off.
+    pub truncated: u64,
+    /// SIP messages lost between shards because the ring was full.
+    pub handoff_full: u64,
+    /// Reports lost because the ring to control was full.
+    pub ring_full: u64,
+    /// Datagrams not sent because the send queue was full.
+    pub send_dropped: u64,
+    /// Calls refused because the dialog table was full.
+    pub calls_refused: u64,
+    /// Packets not measured because the stream table was full.
+    pub streams_refused: u64,
+    /// Share of time spent working, 0 to 1, over the last interval.
+    pub busy: f64,
+}
+
+impl ShardHealth {
+    /// Everything the shard lost itself.
+    #[must_use]
+    pub const fn own_drops(&self) -> u64 {
+        self.socket_overflow
+            + self.truncated
+            + self.handoff_full
+            + self.ring_full
+            + self.send_dropped
+            + self.streams_refused
+    }
+}

@@ -1,0 +1,258 @@
+//! One shard: the state machine that answers calls and measures their media.
+//!
+//! Sans-IO: datagrams and times go in, an [`Outbox`] comes out. The live appliance, a capture
+//! and a simulation run this same code and must get the same numbers. It reads no clock, makes
+//! no system call, and allocates nothing for an RTP packet once it has warmed up.
+
+use core::time::Duration;
+use std::net::{IpAddr, SocketAddr};
+
+use arrayvec::ArrayVec;
+
+mod answer;
+mod dialog;
+mod dialogs;
+pub mod distributions;
+pub mod health;
+mod index;
+mod jitter;
+mod loss;
+mod media;
+mod outbox;
+pub mod report;
+mod response;
+mod rtcp;
+mod sequence;
+mod stream;
+mod streams;
+mod timers;
+mod user_agent;
+
+pub use dialogs::owner;
+pub use outbox::{Outbox, Transmit};
+pub use sequence::Counts;
+
+use self::{
+    dialog::Dialog,
+    dialogs::Dialogs,
+    distributions::Distributions,
+    health::ShardHealth,
+    report::{CallEvent, CallReport, Report},
+    streams::Streams,
+    timers::{Timer, Timers},
+};
+use crate::{
+    id::{CallRef, ShardId},
+    limits::{DIALOGS_MAX, REPORT_INTERVAL, STREAMS_MAX, TIMERS_PER_TURN},
+    time::Timestamp,
+    wire::Datagram,
+};
+
+/// What a shard is told when it is made.
+#[derive(Clone, Debug)]
+pub struct ShardConfig {
+    /// Which shard it is.
+    pub id: ShardId,
+    /// The local port that SIP comes to; all others carry media.
+    pub sip_port: u16,
+    /// The even ports of its RTP; RTCP is one above each.
+    pub rtp_ports: Vec<u16>,
+    /// The address that Contact and SDP name, where that is not the one a request came to.
+    pub advertise: Option<IpAddr>,
+    /// Calls in the table at once, finished ones that linger included.
+    pub dialogs_max: usize,
+    /// Streams in the table at once.
+    pub streams_max: usize,
+    /// How long a call rings before it is answered.
+    pub answer_delay: Duration,
+    /// A call of which nothing has been heard for so long is over.
+    pub idle_timeout: Duration,
+    /// Seeds hashes, tags, SSRCs. Secret in a live appliance, fixed in a simulation.
+    pub seed: u64,
+}
+
+impl Default for ShardConfig {
+    fn default() -> Self {
+        Self {
+            id: ShardId(0),
+            sip_port: 5060,
+            rtp_ports: vec![20_000],
+            advertise: None,
+            dialogs_max: DIALOGS_MAX,
+            streams_max: STREAMS_MAX,
+            answer_delay: Duration::ZERO,
+            idle_timeout: Duration::from_secs(300),
+            seed: 0,
+        }
+    }
+}
+
+/// The state of one shard.
+#[derive(Debug)]
+pub struct Shard {
+    config: ShardConfig,
+    dialogs: Dialogs,
+    streams: Streams,
+    stream_serial: u64,
+    timers: Timers,
+    health: ShardHealth,
+    distributions: Box<Distributions>,
+    rng: fastrand::Rng,
+    /// SDP being written, before its length is known.
+    scratch: Vec<u8>,
+    is_closing: bool,
+}
+
+impl Shard {
+    /// An idle shard.
+    #[must_use]
+    pub fn new(config: ShardConfig) -> Self {
+        // Each shard has its own sequence of random numbers from the common seed.
+        let rng = fastrand::Rng::with_seed(config.seed ^ (u64::from(config.id.0) << 48) ^ RNG_SALT);
+        Self {
+            dialogs: Dialogs::new(config.dialogs_max, config.seed),
+            streams: Streams::new(config.streams_max, config.seed),
+            stream_serial: 0,
+            timers: Timers::default(),
+            health: ShardHealth { shard: config.id.0, ..ShardHealth::default() },
+            distributions: Box::default(),
+            rng,
+            scratch: Vec::new(),
+            is_closing: false,
+            config,
+        }
+    }
+
+    /// Takes in a batch of datagrams, in order of arrival.
+    pub fn handle(&mut self, batch: &[Datagram<'_>], out: &mut Outbox) {
+        let sip_port = self.config.sip_port;
+        let is_sip = |datagram: &Datagram<'_>| datagram.dst.port() == sip_port;
+        for part in batch.chunk_by(|a, b| is_sip(a) == is_sip(b)) {
+            if is_sip(&part[0]) {
+                part.iter().for_each(|datagram| self.handle_sip(datagram, out));
+            } else {
+                part.chunks(media::BATCH).for_each(|part| self.handle_media(part, out));
+            }
+        }
+    }
+
+    /// Does what is due by `now`, a bounded part of it, and says when more is.
+    pub fn poll(&mut self, now: Timestamp, out: &mut Outbox) -> Option<Timestamp> {
+        for _ in 0..TIMERS_PER_TURN {
+            match self.timers.pop_due(now) {
+                Some(Timer::Dialog { slot, serial }) => self.poll_dialog(slot, serial, now, out),
+                Some(Timer::Stream { slot, serial }) => self.poll_stream(slot, serial, now, out),
+                None => break,
+            }
+        }
+        self.timers.next()
+    }
+
+    /// Answers nothing new from now on and hangs up what is up. [`calls_up`](Self::calls_up)
+    /// and further polls tell when all is done.
+    pub fn close(&mut self, now: Timestamp, out: &mut Outbox) {
+        self.is_closing = true;
+        for slot in self.dialogs.slots_up() {
+            self.hang_up(slot, report::EndedBy::Callee, now, out);
+        }
+    }
+
+    /// How many calls are up.
+    #[must_use]
+    pub const fn calls_up(&self) -> usize {
+        self.dialogs.up()
+    }
+
+    /// Whether a closing shard has nothing more to say: every call is reported and every BYE
+    /// answered.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.dialogs.iter().all(Dialog::is_quiet)
+    }
+
+    /// The shard's own state.
+    #[must_use]
+    pub fn health(&self) -> ShardHealth {
+        ShardHealth {
+            calls_active: self.dialogs.up() as u64,
+            streams_active: self.streams.len() as u64,
+            ..self.health
+        }
+    }
+
+    /// The counters of what happens around the shard, for its runtime to add to.
+    pub const fn health_mut(&mut self) -> &mut ShardHealth {
+        &mut self.health
+    }
+
+    /// Exchanges the distributions filled so far for an empty set.
+    pub fn swap_distributions(&mut self, empty: Box<Distributions>) -> Box<Distributions> {
+        core::mem::replace(&mut self.distributions, empty)
+    }
+
+    /// Which shard this is.
+    #[must_use]
+    pub const fn id(&self) -> ShardId {
+        self.config.id
+    }
+
+    fn poll_dialog(&mut self, slot: u32, serial: u64, now: Timestamp, out: &mut Outbox) {
+        let Some(dialog) = self.dialogs.get_mut(slot).filter(|dialog| dialog.id.serial == serial)
+        else {
+            return;
+        };
+        if dialog.armed > now {
+            return;
+        }
+        dialog.armed = Timestamp::MAX;
+        self.run_dialog(slot, now, out);
+        self.arm(slot);
+    }
+
+    fn poll_stream(&mut self, slot: u32, serial: u64, now: Timestamp, out: &mut Outbox) {
+        let Some(stream) = self.streams.get_mut(slot, serial) else { return };
+        let is_orphan = stream.dialog.is_none();
+        if self.is_over(slot, now) {
+            self.finish_stream(slot, now, out);
+            self.streams.remove(slot);
+            return;
+        }
+        if is_orphan {
+            self.join(slot);
+        }
+        self.report_stream(slot, now, false, out);
+        self.timers.wake(now + REPORT_INTERVAL, Timer::Stream { slot, serial });
+    }
+
+    /// Sees to it that the dialog is woken when it is next due.
+    fn arm(&mut self, slot: u32) {
+        let idle = self.config.idle_timeout;
+        let Some(dialog) = self.dialogs.get_mut(slot) else { return };
+        let deadline = dialog.deadline(idle);
+        if deadline < dialog.armed {
+            dialog.armed = deadline;
+            let serial = dialog.id.serial;
+            self.timers.wake(deadline, Timer::Dialog { slot, serial });
+        }
+    }
+
+    fn report_call(&self, dialog: &Dialog, at: Timestamp, event: CallEvent, out: &mut Outbox) {
+        let call = self.call_ref(dialog.id.serial);
+        out.report(Report::Call(CallReport { call, at, event }));
+    }
+
+    const fn call_ref(&self, serial: u64) -> CallRef {
+        CallRef { shard: self.config.id, serial }
+    }
+
+    /// The address that the far end shall see for a local one.
+    fn advertised(&self, local: SocketAddr) -> SocketAddr {
+        SocketAddr::new(self.config.advertise.unwrap_or_else(|| local.ip()), local.port())
+    }
+}
+
+/// A batch of media, parsed.
+type Parsed<'a> = ArrayVec<media::Parsed<'a>, { media::BATCH }>;
+
+/// Any number: keeps the shards' random numbers from being their hashes' seeds.
+const RNG_SALT: u64 = 0x9E37_79B9_7F4A_7C15;

@@ -1,0 +1,226 @@
+//! What leaves a shard: small values of fixed size, copied into the ring to control.
+//!
+//! Counters in a report are totals since the start of their stream or shard, never differences,
+//! so a report that is lost costs freshness and nothing else.
+
+use std::net::SocketAddr;
+
+use serde::Serialize;
+
+use super::{health::ShardHealth, sequence::Counts};
+use crate::{
+    id::{CallRef, Ssrc, StreamRef},
+    time::Timestamp,
+    wire::codec::Codec,
+};
+
+/// One message from a shard to control.
+#[derive(Clone, Copy, Debug)]
+pub enum Report {
+    /// Something happened to a call.
+    Call(CallReport),
+    /// A piece of a call's text.
+    Text(TextReport),
+    /// The state of a received stream.
+    Stream(StreamReport),
+    /// The far end's view of a stream sent from here.
+    Remote(RemoteReport),
+    /// The shard's own state.
+    Health(ShardHealth),
+}
+
+/// Something happened to a call.
+#[derive(Clone, Copy, Debug)]
+pub struct CallReport {
+    /// The call.
+    pub call: CallRef,
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub event: CallEvent,
+}
+
+/// What can happen to a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallEvent {
+    /// Its INVITE arrived. Texts follow.
+    Opened,
+    /// A provisional response, 100 to 199, was sent.
+    Progressed(u16),
+    /// A 2xx was sent.
+    Answered(u16),
+    /// It ended after having been answered.
+    Ended(EndedBy),
+    /// It ended unanswered, with this final status.
+    Failed(u16, EndedBy),
+}
+
+/// Who or what ended a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EndedBy {
+    /// The caller, by BYE or CANCEL.
+    Caller,
+    /// This appliance, when it shut down or refused the call.
+    Callee,
+    /// Nobody: nothing was heard for too long, or no ACK came.
+    Timeout,
+}
+
+/// A piece of a call's text; the pieces of one field come in order.
+#[derive(Clone, Copy, Debug)]
+pub struct TextReport {
+    /// The call.
+    pub call: CallRef,
+    /// Which text.
+    pub field: TextField,
+    /// How much of `bytes` is used.
+    pub len: u8,
+    /// The bytes.
+    pub bytes: [u8; TEXT_PIECE],
+}
+
+/// The texts of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextField {
+    /// Its Call-ID.
+    CallId,
+    /// The URI of its From header.
+    From,
+    /// The URI of its To header.
+    To,
+    /// Its User-Agent.
+    UserAgent,
+}
+
+/// The state of a received stream.
+#[derive(Clone, Copy, Debug)]
+pub struct StreamReport {
+    /// The stream.
+    pub stream: StreamRef,
+    /// The call it belongs to; `None` for an orphan.
+    pub call: Option<CallRef>,
+    /// When the report was made.
+    pub at: Timestamp,
+    /// Whether it is the last one.
+    pub is_final: bool,
+    /// Sender's address.
+    pub src: SocketAddr,
+    /// Address it was sent to.
+    pub dst: SocketAddr,
+    /// Synchronization source.
+    pub ssrc: Ssrc,
+    /// The last speech payload type.
+    pub payload_type: u8,
+    /// What that payload type means.
+    pub codec: Codec,
+    /// RTP clock, Hz.
+    pub clock_rate: u32,
+    /// Packet interval in RTP clock ticks; 0 while unknown.
+    pub ptime_ticks: u32,
+    /// Arrival of the first packet.
+    pub first_at: Timestamp,
+    /// Arrival of the last packet.
+    pub last_at: Timestamp,
+    /// Counts by sequence number.
+    pub counts: Counts,
+    /// Packets that gave a jitter sample.
+    pub jitter_samples: u32,
+    /// Highest A.8 estimate, microseconds.
+    pub jitter_max_us: u32,
+    /// A.8 estimate now, microseconds.
+    pub jitter_us: u32,
+    /// 95th percentile of the A.8 estimate, microseconds.
+    pub jitter_p95_us: u32,
+    /// Sum of the A.8 estimate over the samples, microseconds.
+    pub jitter_sum_us: u64,
+    /// Longest time between two packets, microseconds.
+    pub delta_max_us: u32,
+    /// Burst ratio, 0 while there is no loss.
+    pub burst_ratio: f32,
+    /// RFC 3611 burst density, percent.
+    pub burst_density: f32,
+    /// RFC 3611 gap density, percent.
+    pub gap_density: f32,
+    /// What the shard lost itself since the stream began.
+    pub own_drops: u64,
+}
+
+/// The far end's view of a stream sent from here, from its RTCP reports.
+#[derive(Clone, Copy, Debug)]
+pub struct RemoteReport {
+    /// The call.
+    pub call: CallRef,
+    /// When the report was made.
+    pub at: Timestamp,
+    /// Local address it is sent from.
+    pub src: SocketAddr,
+    /// Where it is sent.
+    pub dst: SocketAddr,
+    /// Our synchronization source.
+    pub ssrc: Ssrc,
+    /// Payload type sent.
+    pub payload_type: u8,
+    /// What that payload type means.
+    pub codec: Codec,
+    /// RTP clock, Hz.
+    pub clock_rate: u32,
+    /// Packet interval in RTP clock ticks; 0 while unknown.
+    pub ptime_ticks: u32,
+    /// First packet sent.
+    pub first_at: Timestamp,
+    /// Last packet sent.
+    pub last_at: Timestamp,
+    /// Packets sent.
+    pub packets_sent: u64,
+    /// What the far end says; `None` until it says something.
+    pub reported: Option<Reported>,
+    /// Round-trip times.
+    pub rtt: RoundTrip,
+}
+
+/// The figures of the far end's last report block about our stream (RFC 3550 section 6.4.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reported {
+    /// Packets it expected by then, from its extended highest sequence number.
+    pub expected: u32,
+    /// Packets it has lost; negative if it counts duplicates as received.
+    pub lost: i32,
+    /// Its last A.8 estimate, microseconds.
+    pub jitter_us: u32,
+    /// Its highest A.8 estimate, microseconds.
+    pub jitter_max_us: u32,
+    /// Sum of its A.8 estimates over `reports`, microseconds.
+    pub jitter_sum_us: u64,
+    /// Report blocks received.
+    pub reports: u32,
+}
+
+/// Round-trip times of a call (RFC 3550 section 6.4.1), microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RoundTrip {
+    /// Measurements.
+    pub count: u32,
+    /// The last one.
+    pub last_us: u32,
+    /// The longest one.
+    pub max_us: u32,
+    /// Their sum.
+    pub sum_us: u64,
+}
+
+impl RoundTrip {
+    /// Takes in one measurement.
+    pub(crate) fn record(&mut self, us: u32) {
+        self.count += 1;
+        self.last_us = us;
+        self.max_us = self.max_us.max(us);
+        self.sum_us += u64::from(us);
+    }
+}
+
+/// Bytes of text in one report.
+pub const TEXT_PIECE: usize = 200;
+
+// The ring's memory in `limits` counts on this.
+const _: () = assert!(size_of::<Report>() <= 288);

@@ -1,0 +1,350 @@
+//! One received RTP stream: what each packet adds to its measurement.
+//!
+//! No socket, no clock, no allocation: a packet comes with its time of arrival.
+
+use core::time::Duration;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use super::{
+    dialog::DialogId,
+    jitter::{Jitter, LogBuckets, Sample},
+    report::StreamReport,
+    sequence::{Arrival, Sequence},
+};
+use crate::{
+    id::{CallRef, PayloadType, ShardId, Ssrc, StreamRef},
+    time::Timestamp,
+    wire::{
+        codec::Codec,
+        rtcp::{ReportBlockValues, SenderReport},
+        rtp::RtpPacket,
+    },
+};
+
+/// One SSRC from one address to one address.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    pub(crate) key: StreamKey,
+    pub(crate) serial: u64,
+    pub(crate) state: State,
+    /// Whether its packets are sent back.
+    pub(crate) is_echoed: bool,
+    pub(crate) dialog: Option<DialogId>,
+    last_marker: bool,
+    format: Format,
+    last_at: Timestamp,
+    delta_max_us: u32,
+    ptime_ticks: u32,
+    sequence: Sequence,
+    jitter: Jitter,
+    buckets: LogBuckets,
+    first_at: Timestamp,
+    own_drops_before: u64,
+    last_sender_report: Option<(u32, Timestamp)>,
+    reported: ReportedBefore,
+    /// Packets received by the last report to control.
+    told: u64,
+}
+
+/// What tells streams apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StreamKey {
+    src: u128,
+    dst: u128,
+    ports: u32,
+    ssrc: u32,
+}
+
+/// How far a stream is trusted and followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// One packet of no known call: it takes the next in sequence to make a stream
+    /// (RFC 3550 appendix A.1).
+    Probation { next: u16 },
+    /// Measured.
+    Live,
+    /// Its call is over; what still comes is not looked at.
+    Closed { at: Timestamp },
+}
+
+/// A payload format that a session description gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Format {
+    pub(crate) payload_type: PayloadType,
+    pub(crate) codec: Codec,
+    /// RTP clock, Hz; 0 if it is not known.
+    pub(crate) clock_rate: u32,
+}
+
+impl Format {
+    /// What a payload type means where no session description says it.
+    pub(crate) fn assumed(payload_type: PayloadType) -> Self {
+        let (codec, clock_rate) = Codec::from_static(payload_type.0).unwrap_or((Codec::Unknown, 0));
+        Self { payload_type, codec, clock_rate }
+    }
+}
+
+/// The counts at the last report block sent (RFC 3550 appendix A.3).
+#[derive(Clone, Copy, Debug, Default)]
+struct ReportedBefore {
+    expected: u64,
+    received: u64,
+}
+
+impl StreamKey {
+    pub(crate) fn new(src: SocketAddr, dst: SocketAddr, ssrc: Ssrc) -> Self {
+        let ports = u32::from(src.port()) << 16 | u32::from(dst.port());
+        Self { src: ip_bits(src.ip()), dst: ip_bits(dst.ip()), ports, ssrc: ssrc.0 }
+    }
+
+    pub(crate) const fn ssrc(&self) -> Ssrc {
+        Ssrc(self.ssrc)
+    }
+
+    pub(crate) fn src(&self) -> SocketAddr {
+        SocketAddr::new(ip_from_bits(self.src), (self.ports >> 16) as u16)
+    }
+
+    pub(crate) fn dst(&self) -> SocketAddr {
+        SocketAddr::new(ip_from_bits(self.dst), (self.ports & 0xFFFF) as u16)
+    }
+
+    /// Feeds the key to a hasher in whole words.
+    #[inline]
+    pub(crate) fn hash_with(&self, hasher: &mut impl core::hash::Hasher) {
+        hasher.write_u128(self.src);
+        hasher.write_u128(self.dst);
+        hasher.write_u64(u64::from(self.ports) << 32 | u64::from(self.ssrc));
+    }
+}
+
+impl Stream {
+    /// A stream that begins with this packet. `dialog` is the call that it belongs to, if one is
+    /// known to expect it.
+    pub(crate) fn new(
+        key: StreamKey,
+        serial: u64,
+        at: Timestamp,
+        packet: &RtpPacket<'_>,
+        format: Format,
+        own_drops: u64,
+    ) -> Self {
+        Self {
+            key,
+            serial,
+            state: State::Probation { next: packet.sequence().wrapping_add(1) },
+            is_echoed: false,
+            dialog: None,
+            last_marker: packet.marker(),
+            format,
+            last_at: at,
+            delta_max_us: 0,
+            ptime_ticks: 0,
+            sequence: Sequence::new(packet.sequence()),
+            jitter: Jitter::new(at, packet.timestamp(), format.clock_rate),
+            buckets: LogBuckets::new(),
+            first_at: at,
+            own_drops_before: own_drops,
+            last_sender_report: None,
+            reported: ReportedBefore::default(),
+            told: 0,
+        }
+    }
+
+    /// The format of the speech in it.
+    pub(crate) const fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Arrival of the last packet.
+    pub(crate) const fn last_at(&self) -> Timestamp {
+        self.last_at
+    }
+
+    /// Packet interval in RTP clock ticks; 0 while unknown.
+    pub(crate) const fn ptime_ticks(&self) -> u32 {
+        self.ptime_ticks
+    }
+
+    /// Takes in a packet of the stream's speech format.
+    #[inline]
+    pub(crate) fn arrive(&mut self, at: Timestamp, packet: &RtpPacket<'_>) -> Option<Sample> {
+        let arrival = self.count(at, packet)?;
+        let rtp_time = packet.timestamp();
+        let begins_talkspurt = packet.marker() && !self.last_marker;
+        self.last_marker = packet.marker();
+        let is_consecutive = arrival == Arrival::Newer { steps: 1 };
+        let deviation = self.jitter.deviation_nanos(at, rtp_time);
+        let is_jump = is_consecutive && deviation.unsigned_abs() > TIMESTAMP_JUMP_NANOS;
+        if begins_talkspurt || is_jump || arrival == Arrival::Restarted {
+            self.jitter.reanchor(at, rtp_time, self.format.clock_rate);
+            return None;
+        }
+        if is_consecutive {
+            self.infer_ptime(rtp_time);
+        }
+        let sample = self.jitter.arrive(at, rtp_time);
+        if sample.is_late {
+            self.sequence.discard(packet.sequence());
+        }
+        self.buckets.record(sample.jitter_us);
+        Some(sample)
+    }
+
+    /// Takes in a packet of another format than the last one's: an event or comfort noise, which
+    /// says nothing about delay, or speech in a new codec.
+    #[cold]
+    pub(crate) fn arrive_as(&mut self, at: Timestamp, packet: &RtpPacket<'_>, format: Format) {
+        if self.count(at, packet).is_none() || !format.codec.is_speech() {
+            return;
+        }
+        let is_first_speech = !self.format.codec.is_speech();
+        let is_new_clock = format.clock_rate != self.format.clock_rate;
+        self.format = format;
+        if is_new_clock || is_first_speech {
+            self.ptime_ticks = 0;
+            self.jitter.reanchor(at, packet.timestamp(), format.clock_rate);
+        } else {
+            self.jitter.arrive(at, packet.timestamp());
+        }
+    }
+
+    /// Starts anew from this packet: the one before it led nowhere.
+    #[cold]
+    pub(crate) fn begin_again(&mut self, at: Timestamp, packet: &RtpPacket<'_>, own_drops: u64) {
+        let format = self.format;
+        *self = Self::new(self.key, self.serial, at, packet, format, own_drops);
+    }
+
+    /// Remembers a sender report, for the round-trip time that the far end will compute.
+    pub(crate) fn on_sender_report(&mut self, at: Timestamp, report: &SenderReport<'_>) {
+        #[expect(clippy::cast_possible_truncation, reason = "LSR is the middle 32 bits")]
+        let middle = (report.ntp() >> 16) as u32;
+        self.last_sender_report = Some((middle, at));
+    }
+
+    /// The report block about this stream (RFC 3550 section 6.4.1).
+    pub(crate) fn report_block(&mut self, now: Timestamp) -> ReportBlockValues {
+        let counts = self.sequence.counts();
+        // A.3 counts duplicates as received; the far end expects it so.
+        let received = counts.received + counts.duplicate;
+        let expected_since = counts.expected.saturating_sub(self.reported.expected);
+        let received_since = received.saturating_sub(self.reported.received);
+        let lost_since = expected_since.saturating_sub(received_since);
+        self.reported = ReportedBefore { expected: counts.expected, received };
+        let fraction = (lost_since << 8).checked_div(expected_since).unwrap_or(0).min(255);
+        let lost = counts.expected.cast_signed() - received.cast_signed();
+        let (lsr, dlsr) = self.last_sender_report.map_or((0, 0), |(lsr, at)| {
+            let delay = (now.since(at).as_nanos() << 16) / 1_000_000_000;
+            (lsr, u32::try_from(delay).unwrap_or(u32::MAX))
+        });
+        ReportBlockValues {
+            ssrc: self.key.ssrc(),
+            fraction_lost: u8::try_from(fraction).unwrap_or(u8::MAX),
+            cumulative_lost: i32::try_from(lost.clamp(-0x80_0000, 0x7F_FFFF)).unwrap_or(0),
+            extended_highest_sequence: self.sequence.extended_highest(),
+            jitter: self.jitter.jitter_ticks(),
+            lsr,
+            dlsr,
+        }
+    }
+
+    /// Whether packets have come since the last report to control.
+    pub(crate) fn has_news(&self) -> bool {
+        let counts = self.sequence.counts();
+        counts.received + counts.duplicate > self.told
+    }
+
+    /// The report to control.
+    pub(crate) fn report(
+        &mut self,
+        shard: ShardId,
+        call: Option<CallRef>,
+        at: Timestamp,
+        is_final: bool,
+        own_drops: u64,
+    ) -> StreamReport {
+        let counts = self.sequence.counts();
+        self.told = counts.received + counts.duplicate;
+        let shape = self.sequence.shape();
+        let (jitter_samples, jitter_sum_us, jitter_max_us) = self.jitter.summary();
+        #[expect(clippy::cast_possible_truncation, reason = "a ratio needs no more digits")]
+        let short = |value: f64| value as f32;
+        StreamReport {
+            stream: StreamRef { shard, serial: self.serial },
+            call,
+            at,
+            is_final,
+            src: self.key.src(),
+            dst: self.key.dst(),
+            ssrc: self.key.ssrc(),
+            payload_type: self.format.payload_type.0,
+            codec: self.format.codec,
+            clock_rate: self.format.clock_rate,
+            ptime_ticks: self.ptime_ticks,
+            first_at: self.first_at,
+            last_at: self.last_at,
+            counts,
+            jitter_samples,
+            jitter_max_us,
+            jitter_us: self.jitter.jitter_us(),
+            jitter_p95_us: self.buckets.quantile_us(0.95).unwrap_or(0).min(jitter_max_us),
+            jitter_sum_us,
+            delta_max_us: self.delta_max_us,
+            burst_ratio: short(shape.burst_ratio().unwrap_or(0.0)),
+            burst_density: short(shape.burst_density()),
+            gap_density: short(shape.gap_density()),
+            own_drops: own_drops.saturating_sub(self.own_drops_before),
+        }
+    }
+
+    /// Reads a word of each cache line that the next packet needs.
+    #[inline]
+    pub(crate) fn touched(&self) -> u64 {
+        u64::from(self.key.ssrc)
+            ^ self.last_at.as_nanos()
+            ^ self.sequence.touched()
+            ^ u64::from(self.jitter.last_rtp_time())
+            ^ self.buckets.touched()
+    }
+
+    /// Counts a packet by its sequence number; `None` if it adds nothing to go on with.
+    #[inline]
+    fn count(&mut self, at: Timestamp, packet: &RtpPacket<'_>) -> Option<Arrival> {
+        let arrival = self.sequence.arrive(packet.sequence());
+        if matches!(arrival, Arrival::Duplicate | Arrival::Stray) {
+            return None;
+        }
+        let delta_us = at.since(self.last_at).as_nanos() / 1000;
+        self.delta_max_us = self.delta_max_us.max(u32::try_from(delta_us).unwrap_or(u32::MAX));
+        self.last_at = self.last_at.max(at);
+        Some(arrival)
+    }
+
+    /// The shortest step between two packets in sequence is the packet interval; longer ones are
+    /// silence.
+    fn infer_ptime(&mut self, rtp_time: u32) {
+        let step = rtp_time.wrapping_sub(self.jitter.last_rtp_time());
+        if step != 0 && (self.ptime_ticks == 0 || step < self.ptime_ticks) {
+            self.ptime_ticks = step;
+        }
+    }
+}
+
+fn ip_bits(ip: IpAddr) -> u128 {
+    match ip {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(v6) => v6.to_bits(),
+    }
+}
+
+fn ip_from_bits(bits: u128) -> IpAddr {
+    IpAddr::V6(Ipv6Addr::from_bits(bits)).to_canonical()
+}
+
+/// A time stamp that is off by more than this in the very next packet was set by the sender, not
+/// delayed by the network.
+const TIMESTAMP_JUMP_NANOS: u64 = Duration::from_secs(1).as_nanos() as u64;
+
+// The memory that `limits` states for a stream counts on this.
+const _: () = assert!(size_of::<Stream>() <= 704);

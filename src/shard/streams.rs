@@ -1,0 +1,116 @@
+//! The stream table: streams by source, destination and SSRC, of a bounded number.
+
+use core::{
+    hash::{BuildHasher, Hasher},
+    hint::black_box,
+    ops,
+};
+
+use super::{
+    index::Index,
+    stream::{Stream, StreamKey},
+};
+
+/// All streams of one shard. Slots are stable while their stream lasts.
+#[derive(Debug)]
+pub(crate) struct Streams {
+    index: Index,
+    slots: Vec<Option<Stream>>,
+    free: Vec<u32>,
+    slots_max: usize,
+    hasher: foldhash::quality::FixedState,
+}
+
+impl Streams {
+    /// A table for at most `slots_max` streams. `seed` is secret in a live appliance: senders
+    /// choose the keys.
+    pub(crate) fn new(slots_max: usize, seed: u64) -> Self {
+        Self {
+            index: Index::new(slots_max),
+            // Address space only, until a slot is used: growing would copy and stall.
+            slots: Vec::with_capacity(slots_max),
+            free: Vec::with_capacity(slots_max),
+            slots_max,
+            hasher: foldhash::quality::FixedState::with_seed(seed),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn hash(&self, key: &StreamKey) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        key.hash_with(&mut hasher);
+        hasher.finish()
+    }
+
+    #[inline]
+    pub(crate) fn find(&self, key: &StreamKey, hash: u64) -> Option<u32> {
+        self.index.find(hash, |slot| {
+            self.slots[slot as usize].as_ref().is_some_and(|stream| stream.key == *key)
+        })
+    }
+
+    /// The slot that `find` will most likely give; see [`Index::likely`].
+    #[inline]
+    pub(crate) fn likely(&self, hash: u64) -> Option<u32> {
+        self.index.likely(hash)
+    }
+
+    /// Brings a stream's cache lines in. The loads of a batch of streams overlap, where those
+    /// of one packet after the other would queue.
+    #[inline]
+    pub(crate) fn touch(&self, slot: u32) {
+        if let Some(stream) = &self.slots[slot as usize] {
+            black_box(stream.touched());
+        }
+    }
+
+    /// Adds a stream; `None` if the table is full.
+    pub(crate) fn insert(&mut self, hash: u64, stream: Stream) -> Option<u32> {
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.slots[slot as usize] = Some(stream);
+                slot
+            }
+            None if self.slots.len() < self.slots_max => {
+                let slot = u32::try_from(self.slots.len()).ok()?;
+                self.slots.push(Some(stream));
+                slot
+            }
+            None => return None,
+        };
+        self.index.insert(hash, slot);
+        Some(slot)
+    }
+
+    /// Takes a stream out.
+    pub(crate) fn remove(&mut self, slot: u32) -> Option<Stream> {
+        let stream = self.slots[slot as usize].take()?;
+        self.index.remove(self.hash(&stream.key), slot);
+        self.free.push(slot);
+        Some(stream)
+    }
+
+    /// The stream in a slot, if it is still the one with this serial.
+    pub(crate) fn get_mut(&mut self, slot: u32, serial: u64) -> Option<&mut Stream> {
+        self.slots.get_mut(slot as usize)?.as_mut().filter(|stream| stream.serial == serial)
+    }
+
+    /// How many streams there are.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+}
+
+impl ops::Index<u32> for Streams {
+    type Output = Option<Stream>;
+
+    fn index(&self, slot: u32) -> &Self::Output {
+        &self.slots[slot as usize]
+    }
+}
+
+impl ops::IndexMut<u32> for Streams {
+    fn index_mut(&mut self, slot: u32) -> &mut Self::Output {
+        &mut self.slots[slot as usize]
+    }
+}

@@ -1,0 +1,65 @@
+//! What the host allows us: cores, locked memory, io_uring.
+#![expect(unsafe_code, reason = "these system calls have no safe form")]
+
+use std::{io, mem};
+
+/// The cores that this process may run on, in order.
+///
+/// # Errors
+/// What the system says.
+pub fn allowed_cores() -> io::Result<Vec<usize>> {
+    // SAFETY: all-zero is a valid cpu_set_t, the size is its own, and CPU_ISSET stays inside it
+    // for numbers below CPU_SETSIZE.
+    unsafe {
+        let mut set: libc::cpu_set_t = mem::zeroed();
+        if libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let all = 0..usize::try_from(libc::CPU_SETSIZE).unwrap_or(0);
+        Ok(all.filter(|&core| libc::CPU_ISSET(core, &set)).collect())
+    }
+}
+
+/// How much memory this process may lock, bytes.
+///
+/// # Errors
+/// What the system says.
+pub fn memlock_limit() -> io::Result<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer goes to a structure of the type that the call fills.
+    let result = unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) };
+    if result == 0 { Ok(limit.rlim_cur) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Whether the kernel gives this process an io_uring.
+///
+/// # Errors
+/// What the system says: too old, turned off, forbidden.
+pub fn try_io_uring() -> io::Result<()> {
+    let mut params = [0_u8; IO_URING_PARAMS_BYTES];
+    // SAFETY: the kernel writes one io_uring_params, which is as long as `params`; the
+    // descriptor that it returns is closed and used for nothing else.
+    unsafe {
+        let ring = libc::syscall(libc::SYS_io_uring_setup, 1, params.as_mut_ptr());
+        let Ok(ring) = libc::c_int::try_from(ring) else { return Err(io::Error::other("bad fd")) };
+        if ring < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        libc::close(ring);
+    }
+    Ok(())
+}
+
+/// Time that the calling thread has run, nanoseconds (`CLOCK_THREAD_CPUTIME_ID`).
+#[must_use]
+pub fn thread_cpu_nanos() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer goes to a structure of the type that the call fills.
+    let result = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    debug_assert_eq!(result, 0, "the clock of one's own thread can be read");
+    let secs = u64::try_from(time.tv_sec).unwrap_or(0);
+    secs * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
+}
+
+/// `struct io_uring_params` of the kernel's interface.
+const IO_URING_PARAMS_BYTES: usize = 120;

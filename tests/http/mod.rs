@@ -1,0 +1,276 @@
+//! What the tests of the HTTP API share: a server over a hand-made snapshot, and a plain client.
+//! It knows no assertion.
+#![allow(dead_code, reason = "each test file uses its part")]
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+use std::{
+    io::{self, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use serde_json::Value;
+use voxplane::{
+    control::{
+        record::{
+            CallRecord, CallScore, CallState, Direction, Distribution, EndedBy, Figures, Integrity,
+            ShardHealth, Snapshot, StreamRecord, TimelinePoint, Totals,
+        },
+        snapshot::SnapshotCell,
+    },
+    http::{Options, Server, Token},
+    id::Ssrc,
+    quality::{MosBasis, MosKind, Rating, Scale, Source},
+    time::Timestamp,
+};
+
+/// An answer, taken apart.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// Status code.
+    pub(crate) status: u16,
+    /// Status line and header fields.
+    pub(crate) head: String,
+    /// Body.
+    pub(crate) body: String,
+}
+
+impl Answer {
+    /// The body as JSON.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// A header field.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.head
+            .lines()
+            .filter_map(|line| line.split_once(": "))
+            .find(|(field, _)| field.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+    }
+
+    /// The error's message.
+    pub(crate) fn message(&self) -> String {
+        self.json()["error"]["message"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+/// A server over `snapshot`.
+pub(crate) fn serve(snapshot: Snapshot) -> Server {
+    let snapshots = SnapshotCell::default();
+    snapshots.store(snapshot);
+    start(snapshots, None)
+}
+
+/// A server over `snapshots` that asks for `token`.
+pub(crate) fn start(snapshots: SnapshotCell, token: Option<Token>) -> Server {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    Server::start(Options { listener, token }, snapshots).unwrap()
+}
+
+/// A connection that gives up reading after half a minute.
+pub(crate) fn connect(to: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(to)?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    Ok(stream)
+}
+
+/// Sends `bytes` and reads the answer to its end.
+pub(crate) fn exchange(to: SocketAddr, bytes: &[u8]) -> io::Result<Answer> {
+    let mut stream = connect(to)?;
+    stream.write_all(bytes)?;
+    read_answer(&mut stream)
+}
+
+/// Reads an answer to its end.
+pub(crate) fn read_answer(stream: &mut TcpStream) -> io::Result<Answer> {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let (head, body) = text.split_once("\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+    Ok(Answer { status, head: head.to_owned(), body: body.to_owned() })
+}
+
+/// A request without a body.
+pub(crate) fn request(to: SocketAddr, method: &str, target: &str, headers: &str) -> Answer {
+    let text = format!("{method} {target} HTTP/1.1\r\nHost: voxplane\r\n{headers}\r\n");
+    exchange(to, text.as_bytes()).unwrap()
+}
+
+/// GET.
+pub(crate) fn get(to: SocketAddr, target: &str) -> Answer {
+    request(to, "GET", target, "")
+}
+
+/// Runs `action` and says how long it took.
+#[expect(clippy::disallowed_methods, reason = "the point is to measure real time")]
+pub(crate) fn timed<T>(action: impl FnOnce() -> T) -> (T, Duration) {
+    let start = Instant::now();
+    let result = action();
+    (result, start.elapsed())
+}
+
+/// The wall clock.
+#[expect(clippy::disallowed_methods, reason = "the server compares a snapshot's time to it")]
+pub(crate) fn wall() -> Timestamp {
+    Timestamp::MIN + SystemTime::now().duration_since(UNIX_EPOCH).unwrap()
+}
+
+/// Seconds after a fixed day.
+pub(crate) fn at(seconds: u64) -> Timestamp {
+    Timestamp::from_secs(1_769_860_800 + seconds)
+}
+
+/// A call that started `started` seconds after the day began, with or without a score.
+pub(crate) fn call(id: &str, started: u64, mos: Option<f64>) -> CallRecord {
+    let basis = MosBasis { kind: MosKind::Cq, scale: Scale::Nb, source: Source::Measured };
+    CallRecord {
+        call_id: id.to_owned(),
+        from: Some("sip:alice@192.0.2.1".to_owned()),
+        to: Some("sip:echo@192.0.2.2".to_owned()),
+        user_agent: None,
+        state: CallState::Active,
+        status_code: Some(200),
+        ended_by: None,
+        start_time: at(started),
+        answer_time: Some(at(started + 1)),
+        end_time: None,
+        duration_seconds: 60.0,
+        srd_ms: Some(12.5),
+        packets_sent: 3000,
+        figures: Figures {
+            packets_received: Some(2940),
+            packets_lost: Some(60),
+            packet_loss_percentage: Some(2.0),
+            ..Figures::default()
+        },
+        jitter_avg_ms: Some(3.0),
+        jitter_max_ms: Some(9.0),
+        latency_avg_ms: None,
+        latency_max_ms: None,
+        codec: Some("PCMU"),
+        score: CallScore {
+            mos_score: mos,
+            mos_lq: mos,
+            r_factor: mos.map(|_| 80.0),
+            mos_basis: mos.map(|_| basis),
+            mos_reason: mos.is_none().then_some("codec unknown"),
+            quality_rating: mos.map(Rating::from_mos),
+        },
+        integrity: Integrity::Clean,
+        own_drops: 0,
+        streams: vec![stream(0xDEAD_BEEF, Some(id))],
+        timeline: vec![TimelinePoint {
+            time: at(started + 5),
+            packets_received: 250,
+            packets_lost: 0,
+            packets_discarded: 0,
+            jitter_ms: 1.5,
+            mos: Some(4.25),
+            integrity: Integrity::Clean,
+        }],
+    }
+}
+
+/// The same call, over.
+pub(crate) fn ended(call: CallRecord) -> CallRecord {
+    CallRecord {
+        state: CallState::Ended,
+        ended_by: Some(EndedBy::Caller),
+        end_time: Some(call.start_time + Duration::from_secs(61)),
+        ..call
+    }
+}
+
+/// A stream of which little is known.
+pub(crate) fn stream(ssrc: u32, call_id: Option<&str>) -> StreamRecord {
+    StreamRecord {
+        direction: Direction::Rx,
+        src: "192.0.2.1:4000".parse().unwrap(),
+        dst: "192.0.2.2:20000".parse().unwrap(),
+        ssrc: Ssrc(ssrc),
+        payload_type: Some(0),
+        codec: Some("PCMU"),
+        clock_rate: Some(8000),
+        ptime_ms: Some(20.0),
+        first_time: Some(at(1)),
+        last_time: Some(at(61)),
+        packets_received: Some(2940),
+        packets_expected: Some(3000),
+        packets_lost: Some(60),
+        loss_percentage: Some(2.0),
+        packets_out_of_order: Some(0),
+        packets_duplicate: Some(0),
+        packets_discarded: Some(0),
+        jitter_mean_ms: Some(3.0),
+        jitter_max_ms: Some(9.0),
+        jitter_p95_ms: None,
+        max_delta_ms: None,
+        mean_delta_ms: None,
+        burst_ratio: Some(1.0),
+        burst_density: None,
+        gap_density: None,
+        discard_percentage: Some(0.0),
+        rtt_ms: None,
+        mos_cq: None,
+        mos_lq: None,
+        r_factor: None,
+        mos_basis: None,
+        mos_reason: None,
+        impairments: None,
+        call_id: call_id.map(str::to_owned),
+    }
+}
+
+/// Two active calls, five finished ones, an orphan, one shard with two own drops.
+pub(crate) fn snapshot() -> Snapshot {
+    let mut quiet = call("b@192.0.2.1", 200, None);
+    quiet.figures.packet_loss_percentage = Some(0.5);
+    quiet.duration_seconds = 5.0;
+    let history = [
+        ("one", 10, Some(4.4)),
+        ("two", 20, Some(3.0)),
+        ("three", 30, None),
+        ("four", 40, Some(3.5)),
+        ("one", 50, Some(2.0)),
+    ];
+    Snapshot {
+        taken_at: wall(),
+        started_at: wall() - Duration::from_secs(3600),
+        active: vec![Arc::new(call("a/b@192.0.2.1", 100, Some(4.1))), Arc::new(quiet)],
+        history: history
+            .into_iter()
+            .map(|(id, start, mos)| Arc::new(ended(call(id, start, mos))))
+            .collect(),
+        orphans: vec![Arc::new(stream(7, None))],
+        totals: Totals {
+            calls: 8,
+            answered: 6,
+            failed: 2,
+            scored: 4,
+            mos_sum: 12.9,
+            with_issues: 2,
+            suspect: 1,
+        },
+        shards: vec![ShardHealth {
+            calls_active: 2,
+            calls_total: 10,
+            rtp_packets: 123_456,
+            ring_full: 2,
+            busy: 0.25,
+            ..ShardHealth::default()
+        }],
+        jitter_us: Distribution {
+            count: 1000,
+            mean: 1500.0,
+            p50: 1000,
+            p95: 4000,
+            p99: 8000,
+            max: 9000,
+        },
+        rtt_us: Distribution::default(),
+    }
+}

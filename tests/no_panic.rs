@@ -1,0 +1,327 @@
+//! No bytes make a parser panic: random ones, and real messages bent in random ways, go through
+//! every parser and every accessor, and what is read stays within what came.
+
+use std::hint::black_box;
+
+use fastrand::Rng;
+use voxplane::{
+    id::{PayloadType, Ssrc},
+    wire::{
+        classify::classify,
+        rtcp::{self, RtcpCompound, RtcpPacket},
+        rtp::{RtpHeader, RtpPacket},
+        sdp::{Media, SessionDescription},
+        sip::{self, NameAddr, SipMessage, StartLine, Uri, Via},
+    },
+};
+use zerocopy::IntoBytes;
+
+/// Bent messages per run. The fast build has the full count.
+const CASES: usize = if cfg!(debug_assertions) { 50_000 } else { 1_000_000 };
+const SEED: u64 = 0x766F_7870;
+const RANDOM_LEN_MAX: usize = 256;
+/// Bent messages grow no longer than this, so that repeats do not run away.
+const BENT_LEN_MAX: usize = 4096;
+
+#[test]
+fn bent_and_random_bytes() {
+    let mut rng = Rng::with_seed(SEED);
+    let models = models();
+    let mut read = [0; 4];
+    for case in 0..CASES {
+        let bytes = if case % 8 == 0 { random(&mut rng) } else { bent(&mut rng, &models) };
+        for (count, done) in read.iter_mut().zip(exercise(&bytes)) {
+            *count += usize::from(done);
+        }
+    }
+    // Bending must leave enough whole for the accessors to be reached.
+    let [rtp, rtcp, sip, sdp] = read.map(|count| count * 100 / CASES);
+    assert!(rtp >= 5 && rtcp >= 2 && sip >= 10 && sdp >= 5, "{rtp} {rtcp} {sip} {sdp} percent");
+}
+
+#[test]
+fn every_cut_of_a_message() {
+    for model in models() {
+        for end in 0..=model.len() {
+            exercise(&model[..end]);
+            exercise(&model[end..]);
+        }
+    }
+}
+
+#[test]
+fn the_quick_call_id_is_that_of_the_message() {
+    let mut rng = Rng::with_seed(SEED + 1);
+    let models: Vec<_> = models().into_iter().filter(|model| model.is_ascii()).collect();
+    let mut compared = 0;
+    for _ in 0..CASES / 10 {
+        let bytes = bent(&mut rng, &models);
+        if let Ok(message) = SipMessage::parse(&bytes) {
+            assert_eq!(sip::call_id(&bytes), message.call_id(), "{}", bytes.escape_ascii());
+            compared += usize::from(message.call_id().is_some());
+        }
+    }
+    assert!(compared > CASES / 50, "{compared}");
+}
+
+/// Reads bytes as everything; says which of RTP, RTCP, SIP and SDP they are.
+fn exercise(bytes: &[u8]) -> [bool; 4] {
+    black_box(classify(bytes));
+    let body = SipMessage::parse(bytes).ok().map(|message| exercise_sip(bytes, &message));
+    let sdp = SessionDescription::parse(bytes)
+        .or_else(|_| SessionDescription::parse(body.unwrap_or(&[])));
+    if let Ok(sdp) = &sdp {
+        exercise_sdp(sdp);
+    }
+    exercise_fragments(bytes);
+    [exercise_rtp(bytes), exercise_rtcp(bytes), body.is_some(), sdp.is_ok()]
+}
+
+fn exercise_rtp(bytes: &[u8]) -> bool {
+    let Ok(packet) = RtpPacket::parse(bytes) else { return false };
+    black_box((packet.marker(), packet.payload_type(), packet.sequence(), packet.timestamp()));
+    black_box((packet.ssrc(), packet.header()));
+    let extension = packet.extension().map_or(0, |extension| 4 + extension.data.len());
+    let len = RtpHeader::LEN
+        + packet.csrcs().count() * 4
+        + extension
+        + packet.payload().len()
+        + packet.padding_len();
+    assert_eq!(len, bytes.len());
+    true
+}
+
+fn exercise_rtcp(bytes: &[u8]) -> bool {
+    let Ok(compound) = RtcpCompound::parse(bytes) else { return false };
+    let mut count = 0;
+    for packet in compound.packets() {
+        count += 1;
+        match packet {
+            RtcpPacket::SenderReport(report) => {
+                black_box((report.ssrc(), report.ntp(), report.rtp_timestamp()));
+                black_box((report.packet_count(), report.octet_count()));
+                black_box(report.profile_extension());
+                exercise_blocks(report.blocks());
+            }
+            RtcpPacket::ReceiverReport(report) => {
+                black_box((report.ssrc(), report.profile_extension()));
+                exercise_blocks(report.blocks());
+            }
+            RtcpPacket::Sdes(sdes) => {
+                for chunk in sdes.chunks() {
+                    black_box((chunk.ssrc, chunk.cname(), chunk.items().count()));
+                }
+            }
+            RtcpPacket::Bye(bye) => {
+                black_box((bye.ssrcs().count(), bye.reason()));
+            }
+            packet => {
+                black_box(packet);
+            }
+        }
+    }
+    assert!(count > 0 && count <= bytes.len() / 4);
+    true
+}
+
+fn exercise_blocks(blocks: &[rtcp::ReportBlock]) {
+    for block in blocks {
+        black_box((block.ssrc(), block.fraction_lost(), block.extended_highest_sequence()));
+        black_box((block.jitter(), block.lsr(), block.dlsr()));
+        assert!((-(1 << 23)..1 << 23).contains(&block.cumulative_lost()));
+    }
+}
+
+/// Gives the body.
+fn exercise_sip<'a>(bytes: &'a [u8], message: &SipMessage<'a>) -> &'a [u8] {
+    if let StartLine::Request { uri, .. } = message.start_line() {
+        exercise_uri(uri);
+    }
+    black_box((message.version(), message.method(), message.call_id(), message.user_agent()));
+    black_box((message.content_type(), message.has_content_type("application/sdp")));
+    black_box((message.cseq(), message.max_forwards(), message.expires()));
+    black_box(message.content_length());
+    black_box(message.check()).map_or_else(|defect| black_box(defect.status()), |()| 0);
+    for value in [message.from(), message.to(), message.contact()].into_iter().flatten() {
+        exercise_address(value);
+    }
+    if let Some(via) = message.via() {
+        exercise_via(&via);
+    }
+    let mut len = message.body().len();
+    for header in message.headers() {
+        len += header.raw_name.len() + header.value.len() + 1;
+        exercise_address(header.value);
+        sip::elements(header.value).for_each(exercise_address);
+        if let Some(via) = Via::parse(header.value) {
+            exercise_via(&via);
+        }
+    }
+    assert!(len <= bytes.len());
+    message.body()
+}
+
+/// Any bytes as the value of a header.
+fn exercise_fragments(bytes: &[u8]) {
+    exercise_address(bytes);
+    if let Some(via) = Via::parse(bytes) {
+        exercise_via(&via);
+    }
+    black_box((sip::call_id(bytes), sip::elements(bytes).count()));
+}
+
+fn exercise_address(value: &[u8]) {
+    let address = NameAddr::parse(value);
+    black_box((address.display, address.tag(), address.param("expires")));
+    for param in address.params() {
+        black_box((param.name, param.value, param.raw_value));
+    }
+    exercise_uri(address.uri);
+    exercise_uri(value);
+}
+
+fn exercise_uri(text: &[u8]) {
+    let uri = Uri::parse(text);
+    black_box((uri.scheme, uri.user, uri.host, uri.port, uri.headers));
+    black_box((uri.ip(), uri.is_sip(), uri.is_well_formed(), uri.params().count()));
+}
+
+fn exercise_via(via: &Via<'_>) {
+    black_box((via.transport, via.host, via.port, via.branch, via.rport));
+    black_box((via.ip(), via.received_ip(), via.has_unique_branch(), via.is_well_formed()));
+    let mut out = Vec::new();
+    via.write_with_source(&mut out, ([192, 0, 2, 1], 5060).into());
+    // What a quote or bracket without its partner hides depends on what else is there.
+    if !via.text.iter().any(|byte| matches!(byte, b'"' | b'<')) {
+        let written = Via::parse(&out).map(|written| (written.branch, written.host));
+        assert_eq!(written, Some((via.branch, via.host)), "{}", via.text.escape_ascii());
+    }
+}
+
+fn exercise_sdp(sdp: &SessionDescription<'_>) {
+    black_box((sdp.origin(), sdp.name(), sdp.connection()));
+    for media in sdp.media() {
+        exercise_media(&media);
+    }
+}
+
+fn exercise_media(media: &Media<'_>) {
+    black_box((media.kind(), media.kind_text(), media.port(), media.port_count()));
+    black_box((media.protocol(), media.is_rtp(), media.is_secure(), media.formats_text()));
+    black_box((media.connection(), media.ptime(), media.direction(), media.is_hold()));
+    black_box((media.rtcp(), media.rtcp_mux(), media.attributes().count()));
+    for format in media.formats() {
+        assert!(format < 128);
+        black_box((media.rtpmap(format), media.codec(format), media.fmtp(format)));
+    }
+}
+
+fn random(rng: &mut Rng) -> Vec<u8> {
+    let mut bytes = vec![0; rng.usize(..RANDOM_LEN_MAX)];
+    rng.fill(&mut bytes);
+    if let Some(first) = bytes.first_mut()
+        && rng.bool()
+    {
+        // Half of them with the version of RTP, or they would seldom come past the first octet.
+        *first = 0x80 | *first & 0x3F;
+    }
+    bytes
+}
+
+/// A message with one to four things done to it.
+fn bent(rng: &mut Rng, models: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes = models[rng.usize(..models.len())].clone();
+    for _ in 0..rng.usize(1..=4) {
+        if bytes.is_empty() {
+            break;
+        }
+        let at = rng.usize(..bytes.len());
+        let end = rng.usize(at..=bytes.len());
+        match rng.u8(..7) {
+            0 => bytes[at] ^= 1 << rng.u8(..8),
+            1 => bytes[at] = rng.u8(..),
+            2 => bytes.truncate(at),
+            3 => drop(bytes.drain(at..end)),
+            4 => {
+                let other = &models[rng.usize(..models.len())];
+                let from = rng.usize(..other.len());
+                bytes.splice(at..end, other[from..].iter().copied());
+            }
+            5 => {
+                let chunk = bytes[at..end].repeat(rng.usize(1..=8));
+                bytes.splice(at..at, chunk);
+            }
+            _ => bytes[at] = DELIMITERS[rng.usize(..DELIMITERS.len())],
+        }
+        bytes.truncate(BENT_LEN_MAX);
+    }
+    bytes
+}
+
+/// Octets that mean something to one parser or another.
+const DELIMITERS: &[u8] = b"\r\n \t:;,=\"\\<>@?/[]\x00\x7F\x80\xFF0";
+
+fn models() -> Vec<Vec<u8>> {
+    let mut models: Vec<Vec<u8>> = TEXTS.iter().map(|text| text.to_vec()).collect();
+    let header = RtpHeader::new(PayloadType(8), true, 65_535, 160, Ssrc(7));
+    models.push([header.as_bytes(), &[0xD5; 160]].concat());
+    let mut full = [header.as_bytes(), &[0, 0, 0, 1, 0, 0, 0, 2]].concat();
+    full[0] |= 0x32;
+    full.extend([0xBE, 0xDE, 0, 1, 0x10, 0xAA, 0, 0, 1, 2, 3, 4, 0, 0, 0, 4]);
+    models.push(full);
+    let reports = rtcp_packets();
+    models.push(reports.concat());
+    models.extend(reports);
+    models
+}
+
+/// One packet of each type; the last one, which alone may be, is padded.
+fn rtcp_packets() -> Vec<Vec<u8>> {
+    let block = rtcp::ReportBlockValues { cumulative_lost: -1, jitter: 9, ..Default::default() };
+    let written = |write: &dyn Fn(&mut Vec<u8>)| {
+        let mut out = Vec::new();
+        write(&mut out);
+        out
+    };
+    vec![
+        written(&|out| {
+            rtcp::write_sender_report(out, rtcp::SenderInfo::default(), &[block; 3]);
+        }),
+        written(&|out| rtcp::write_receiver_report(out, Ssrc(1), &[block])),
+        written(&|out| rtcp::write_cname(out, Ssrc(1), "someone@192.0.2.1")),
+        vec![0x81, 204, 0, 3, 0, 0, 0, 1, b'T', b'E', b'S', b'T', 1, 2, 3, 4],
+        vec![0x81, 203, 0, 2, 0, 0, 0, 1, 3, b'b', b'y', b'e'],
+        vec![0xA0, 205, 0, 2, 0, 0, 0, 1, 0, 0, 0, 4],
+    ]
+}
+
+const TEXTS: [&[u8]; 6] = [
+    b"INVITE sip:echo@192.0.2.9:5060;transport=udp SIP/2.0\r\n\
+      Via: SIP/2.0/UDP 192.0.2.1:5070;rport;branch=z9hG4bK776asdhds, SIP/2.0/TCP [2001:db8::1];received=[::1]\r\n\
+      Max-Forwards: 70\r\n\
+      From: \"Caller \\\"C\\\" One\" <sip:c1@example.com>;tag=1928301774\r\n\
+      To: Echo <sips:echo@example.com;lr?x=y>\r\n\
+      Call-ID: a84b4c76e66710@192.0.2.1\r\n\
+      CSeq: 314159\r\n INVITE\r\n\
+      Contact: <sip:c1@192.0.2.1:5070>;q=0.5;expires=60, \"B\" <tel:+1555>\r\n\
+      User-Agent: phone/1.0\r\n\
+      Content-Type: application/sdp\r\n\
+      Content-Length: 180\r\n\r\n\
+      v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n\
+      m=audio 40000 RTP/AVP 8 0 101\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:101 telephone-event/8000\r\n\
+      a=fmtp:101 0-16\r\na=ptime:20\r\n",
+    b"\r\nSIP/2.0 180 Ringing\n\
+      v:SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1;received=192.0.2.77\n\
+      f:sip:a@b;tag=1\nt :<sip:c@d>;tag=2\ni:1@b\ncseq: 1 INVITE\nm:<sip:c@[2001:db8:::192.0.2.9]>\nl:0\n\n",
+    b"REGISTER sip:[2001:db8::9]:5061 SIP/2.0\r\n\
+      v: SIP / 2.0 / TLS host.example.com ; branch = z9hG4bKx\r\n , SIP/2.0/UDP a\r\n\
+      Call-ID: r\xFF\x00\r\nTo: <sip:u@h>\r\nFrom: <sip:u@h>;tag=\"x;y\"\r\nCSeq: 2 REGISTER\r\n\
+      Expires: 3600\r\nContact: *\r\nRequire: a,b\r\nAccept: text/plain;q=1, application/sdp\r\n\r\n",
+    b"BYE tel:+15551234 SIP/2.0\r\nVia: SIP/2.0/UDP h\r\nCall-ID: x\r\nCSeq: 3 BYE\r\n\r\n",
+    b"v=0\r\no=alice 2890844526 2890844527 IN IP6 2001:db8::1\r\ns=call\r\n\
+      c=IN IP4 224.2.1.1/127/3\r\nt=0 0\r\na=sendonly\r\n\
+      m=audio 49170/2 RTP/AVP 0 96 9\r\na=rtpmap:96 opus/48000/2\r\na=fmtp:96 useinbandfec=1\r\n\
+      a=rtcp:53020 IN IP4 192.0.2.4\r\na=rtcp-mux\r\na=recvonly\r\na=maxptime:40\r\n\
+      m=video 0 UDP/TLS/RTP/SAVPF 31\r\nc=IN IP6 ::1\r\nm=image 9 udptl t38\r\n",
+    b"v=0\nm=audio 9 RTP/SAVP 8\nc=IN IP4 0.0.0.0\na=inactive\n",
+];
