@@ -1,4 +1,4 @@
-//! A [`Call`] joins the SIP and the media of one call with its sockets.
+//! A call joins the SIP and the media of one call with its sockets.
 //!
 //! It reads the clock only to stamp the packets it sends.
 

@@ -1,7 +1,6 @@
-//! The engine runs calls: it gives `uac` and `media` their sockets, their clock and their turn.
+//! The engine runs calls: it starts each on time and gives it its turns and its SIP messages.
 //!
-//! The only file with sockets and clock reads on the way of calls; it decides nothing about
-//! them. Threads share nothing but the signal to stop.
+//! It decides nothing about a call. Threads share nothing but the signal to stop.
 
 use std::{
     cmp::Reverse,
@@ -203,6 +202,8 @@ struct Worker<'a> {
     outbox: Vec<Vec<u8>>,
     batch: RecvBatch,
     media_batch: RecvBatch,
+    /// What the SIP socket had dropped when it last said so.
+    overflow: u32,
     generator: Generator,
     stopping: bool,
 }
@@ -220,6 +221,7 @@ impl<'a> Worker<'a> {
             outbox: Vec::new(),
             batch: RecvBatch::new(BATCH, DATAGRAM_MAX),
             media_batch: RecvBatch::new(BATCH, MEDIA_DATAGRAM_MAX),
+            overflow: 0,
             generator: Generator::default(),
             stopping: false,
         }
@@ -298,6 +300,10 @@ impl<'a> Worker<'a> {
                 );
                 self.open -= usize::from(!was_over && call.is_over());
                 self.arm(place);
+            }
+            if let Some(overflow) = batch.overflow() {
+                self.generator.own_drops += u64::from(overflow.wrapping_sub(self.overflow));
+                self.overflow = overflow;
             }
             self.send_sip();
         }

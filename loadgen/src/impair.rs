@@ -100,21 +100,24 @@ impl Plan {
         self.reached = self.reached.max(PACKET_INTERVAL * index + delay);
 
         let is_last = index + 1 == self.count;
-        if index == 0 || is_last {
-            if is_last {
-                self.release(|_| true);
-            }
-            self.send(packet);
-            self.flush_repeat(is_last);
-        } else if lost {
-        } else if held && self.held.len() < HELD_MAX {
+        let is_spared = index == 0 || is_last;
+        if lost && !is_spared {
+            return;
+        }
+        if held && !is_spared && self.held.len() < HELD_MAX {
             self.held.push(Held { packet, distance });
-        } else {
-            self.send(packet);
-            for held in &mut self.held {
-                held.distance -= 1;
-            }
-            self.release(|held| held.distance == 0);
+            return;
+        }
+        if is_last {
+            self.release(|_| true);
+        }
+        self.send(packet);
+        for held in &mut self.held {
+            held.distance -= 1;
+        }
+        self.release(|held| held.distance == 0);
+        if is_last {
+            self.send_repeat();
         }
     }
 
@@ -163,8 +166,9 @@ impl Plan {
         }
     }
 
-    fn flush_repeat(&mut self, is_last: bool) {
-        if is_last && let Some(index) = self.repeat.take() {
+    /// Repeats what waits for a next packet that will not come.
+    fn send_repeat(&mut self) {
+        if let Some(index) = self.repeat.take() {
             self.push(index, true);
         }
     }

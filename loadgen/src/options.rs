@@ -13,7 +13,7 @@ use crate::impair::{Impairments, PACKET_INTERVAL};
 #[derive(Clone, Debug, Parser)]
 #[command(name = "loadgen", version, about, max_term_width = 100)]
 pub struct Options {
-    /// Whom to call: host, host:port, address or [address]:port; the default port is 5060
+    /// Whom to call, by name or address, with or without port (5060); IPv6 before a port in brackets
     #[arg(value_parser = target)]
     pub target: Target,
     /// How many calls to place
