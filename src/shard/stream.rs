@@ -69,6 +69,9 @@ pub(crate) enum State {
     Live,
     /// Its call is over; what still comes is not looked at.
     Closed,
+    /// No stream: the slot is free. A state, and not an `Option` around the stream, which would
+    /// be told by a byte in a line that nothing else needs.
+    Vacant,
 }
 
 /// A payload format that a session description gave.
