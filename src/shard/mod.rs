@@ -10,11 +10,13 @@ use std::net::{IpAddr, SocketAddr};
 use arrayvec::ArrayVec;
 
 mod answer;
+mod call;
 mod dialog;
 mod dialogs;
 pub mod distributions;
 pub mod health;
 mod index;
+mod invite;
 mod jitter;
 mod loss;
 mod media;

@@ -1,0 +1,564 @@
+//! The user agent server, one ladder a test: F is the far end, V the appliance. Time is virtual.
+
+mod common;
+
+use common::{Caller, START, Sent, US, World, addr, ms, offer, rtp, secs};
+use voxplane::{
+    control::record::{CallState, EndedBy},
+    shard::{ShardConfig, report::CallEvent},
+    wire::{
+        sdp::{Direction, SessionDescription},
+        sip::{HeaderName, Method, NameAddr, SipMessage, StartLine, Via, elements},
+    },
+};
+
+const FAR: &str = "198.51.100.1:5070";
+
+fn world() -> World {
+    World::new(ShardConfig::default())
+}
+
+fn ringing_world(delay: core::time::Duration) -> World {
+    World::new(ShardConfig { answer_delay: delay, ..ShardConfig::default() })
+}
+
+fn statuses(sent: &[Sent]) -> Vec<u16> {
+    sent.iter().map(Sent::status).collect()
+}
+
+fn is_request(sent: &Sent, method: Method) -> bool {
+    matches!(sent.message().start_line(), StartLine::Request { method: found, .. } if found == method)
+}
+
+/// Sends one request and gives back the one answer.
+fn ask(world: &mut World, caller: &Caller, method: &str, cseq: u32) -> Sent {
+    world.send(caller.addr, caller.us, caller.request(method, cseq, ""));
+    world.take_one()
+}
+
+fn direction(sent: &Sent) -> Direction {
+    let message = sent.message();
+    SessionDescription::parse(message.body()).unwrap().media().next().unwrap().direction()
+}
+
+/// ```text
+/// F               V
+/// | INVITE        |
+/// |-------------->|
+/// |    100 180 200|
+/// |<--------------|
+/// | ACK           |
+/// |-------------->|
+/// | BYE           |  10 s later
+/// |-------------->|
+/// |            200|
+/// |<--------------|
+/// ```
+#[test]
+fn a_call_is_answered_and_ended_by_the_caller() {
+    let mut world = world();
+    let mut caller = Caller::new(FAR, "plain");
+    world.send(caller.addr, caller.us, caller.invite());
+    let sent = world.take();
+    assert_eq!(statuses(&sent), [100, 180, 200]);
+    let [trying, ringing, answer] = &sent[..] else { unreachable!() };
+    assert_eq!(trying.to_tag(), None);
+    assert_eq!(ringing.to_tag(), answer.to_tag());
+    assert_eq!(answer.values(HeaderName::Contact), [format!("<sip:voxplane@{US}>")]);
+    assert_eq!(answer.media_address(), addr("192.0.2.9:20000"));
+    assert!(sent.iter().all(|sent| sent.dst == caller.addr && sent.src == addr(US)));
+    let request = SipMessage::parse(caller.invite().leak().as_bytes()).unwrap();
+    for sent in &sent {
+        let message = sent.message();
+        assert_eq!(message.from(), request.from());
+        assert_eq!(message.call_id(), request.call_id());
+        assert_eq!(message.cseq(), request.cseq());
+    }
+    caller.to_tag = answer.to_tag();
+    world.send(caller.addr, caller.us, caller.request("ACK", 1, ""));
+    world.run_for(secs(10));
+    assert_eq!(world.shard.calls_up(), 1);
+    assert!(world.take().is_empty(), "nothing is sent again after the ACK");
+    assert_eq!(ask(&mut world, &caller, "BYE", 2).status(), 200);
+    assert_eq!(world.shard.calls_up(), 0);
+    world.run_for(secs(1));
+    let call = world.finished("plain");
+    assert_eq!((call.state, call.ended_by), (CallState::Ended, Some(EndedBy::Caller)));
+    assert_eq!(call.status_code, Some(200));
+    assert_eq!(call.from.as_deref(), Some("sip:far@198.51.100.1:5070"));
+    assert_eq!(call.to.as_deref(), Some("sip:sink@192.0.2.9:5060"));
+    assert_eq!(call.start_time, START);
+    assert_eq!(call.answer_time, Some(START));
+    assert_eq!(call.end_time, Some(START + secs(10)));
+    assert!((call.duration_seconds - 10.0).abs() < 1e-9);
+    let expected = [
+        CallEvent::Opened,
+        CallEvent::Progressed(180),
+        CallEvent::Answered(200),
+        CallEvent::Ended(EndedBy::Caller),
+    ];
+    assert_eq!(world.events(), expected);
+}
+
+/// ```text
+/// F               V
+/// | INVITE        |
+/// |-------------->|
+/// |        100 180|
+/// |<--------------|
+/// | INVITE        |  again
+/// |-------------->|
+/// |            180|  again
+/// |<--------------|
+/// |            200|  after 2 s
+/// |<--------------|
+/// | INVITE        |  again
+/// |-------------->|
+/// |            200|  again
+/// |<--------------|
+/// ```
+#[test]
+fn an_invite_that_comes_again_gets_the_same_response() {
+    let mut world = ringing_world(secs(2));
+    let caller = Caller::new(FAR, "again");
+    world.send(caller.addr, caller.us, caller.invite());
+    let first = world.take();
+    assert_eq!(statuses(&first), [100, 180]);
+    world.run_for(ms(500));
+    world.send(caller.addr, caller.us, caller.invite());
+    assert_eq!(world.take_one().bytes, first[1].bytes);
+    world.run_until(START + secs(2));
+    let answer = world.take_one();
+    assert_eq!((answer.status(), answer.to_tag()), (200, first[1].to_tag()));
+    world.send(caller.addr, caller.us, caller.invite());
+    assert_eq!(world.take_one().bytes, answer.bytes);
+    assert_eq!(world.shard.calls_up(), 1);
+    let opened = world.events().iter().filter(|&&event| event == CallEvent::Opened).count();
+    assert_eq!(opened, 1);
+}
+
+/// ```text
+/// F               V
+/// | BYE           |
+/// |-------------->|
+/// |            200|
+/// |<--------------|
+/// | BYE           |  again, up to 32 s later
+/// |-------------->|
+/// |            200|
+/// |<--------------|
+/// ```
+#[test]
+fn a_bye_that_comes_again_is_answered_again() {
+    let mut world = world();
+    let mut caller = Caller::new(FAR, "bye-again");
+    caller.set_up(&mut world);
+    let first = ask(&mut world, &caller, "BYE", 2);
+    for wait in [1, 30] {
+        world.run_for(secs(wait));
+        assert_eq!(ask(&mut world, &caller, "BYE", 2).bytes, first.bytes);
+    }
+    world.run_for(secs(2));
+    assert_eq!(ask(&mut world, &caller, "BYE", 2).status(), 481);
+    assert_eq!(world.events().len(), 4);
+}
+
+/// ```text
+/// F               V
+/// | CANCEL        |  after the 200
+/// |-------------->|
+/// |            200|  and the call stays up
+/// |<--------------|
+/// ```
+#[test]
+fn a_cancel_after_the_answer_changes_nothing() {
+    let mut world = world();
+    let mut caller = Caller::new(FAR, "late-cancel");
+    world.send(caller.addr, caller.us, caller.invite());
+    caller.to_tag = world.take()[2].to_tag();
+    let mut cancel = caller.clone();
+    cancel.to_tag = None;
+    assert_eq!(ask(&mut world, &cancel, "CANCEL", 1).status(), 200);
+    world.send(caller.addr, caller.us, caller.request("ACK", 1, ""));
+    world.run_for(secs(5));
+    assert_eq!(world.shard.calls_up(), 1);
+    assert!(world.take().is_empty());
+}
+
+/// ```text
+/// F               V
+/// | OPTIONS       |  within a call or outside
+/// |-------------->|
+/// |            200|  with Allow and Accept
+/// |<--------------|
+/// ```
+#[test]
+fn options_tell_what_is_understood() {
+    let mut world = world();
+    let mut caller = Caller::new(FAR, "options");
+    for cseq in [1, 2] {
+        let answer = ask(&mut world, &caller, "OPTIONS", cseq);
+        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.values(HeaderName::Accept), ["application/sdp"]);
+        assert!(answer.values(HeaderName::Allow)[0].contains("INVITE"));
+        if cseq == 1 {
+            assert!(answer.to_tag().is_some());
+            caller.set_up(&mut world);
+        }
+    }
+    assert_eq!(world.shard.calls_up(), 1);
+}
+
+/// ```text
+/// F               V
+/// | INVITE        |  CSeq 2, media at another port
+/// |-------------->|
+/// |            200|  our port stays, the version of our description grows
+/// |<--------------|
+/// | ACK           |
+/// |-------------->|
+/// | RTP           |  from the new port
+/// |==============>|
+/// ```
+#[test]
+fn a_new_offer_moves_the_media() {
+    let mut world = world();
+    let mut caller = Caller::new(FAR, "move");
+    let media = caller.set_up(&mut world);
+    caller.media.set_port(4444);
+    world.send(caller.addr, caller.us, caller.request("INVITE", 2, &caller.offer()));
+    let answer = world.take_one();
+    assert_eq!((answer.status(), answer.media_address()), (200, media));
+    let message = answer.message();
+    let sdp = SessionDescription::parse(message.body()).unwrap();
+    assert_eq!(sdp.origin().unwrap().version, b"2");
+    world.send(caller.addr, caller.us, caller.request("ACK", 2, ""));
+    for sequence in 0..100 {
+        let packet = rtp(0, false, sequence, u32::from(sequence) * 160, 7);
+        world.send(caller.media, media, packet);
+        world.run_for(ms(20));
+    }
+    world.send(caller.addr, caller.us, caller.request("BYE", 3, ""));
+    world.run_for(secs(1));
+    let call = world.finished("move");
+    assert_eq!(call.figures.packets_received, Some(100));
+    assert!(world.snapshot().orphans.is_empty());
+}
+
+/// ```text
+/// F               V
+/// | INVITE        |  no body
+/// |-------------->|
+/// |            200|  with an offer
+/// |<--------------|
+/// | ACK           |  with the answer
+/// |-------------->|
+/// | RTP           |  from where the answer said
+/// |==============>|
+/// ```
+#[test]
+fn an_invite_without_an_offer_is_made_one() {
+    let mut world = world();
+    let mut caller = Caller::new(FAR, "offerless");
+    world.send(caller.addr, caller.us, caller.request("INVITE", 1, ""));
+    let sent = world.take();
+    let answer = &sent[2];
+    let media = answer.media_address();
+    let message = answer.message();
+    let sdp = SessionDescription::parse(message.body()).unwrap();
+    assert_eq!(sdp.media().next().unwrap().formats().collect::<Vec<_>>(), [0, 8, 101]);
+    caller.to_tag = answer.to_tag();
+    // Another host than the signalling's: only the answer can tell.
+    caller.media = addr("203.0.113.5:7000");
+    world.send(caller.addr, caller.us, caller.request("ACK", 1, &caller.offer()));
+    for sequence in 0..10 {
+        world.send(caller.media, media, rtp(0, false, sequence, u32::from(sequence) * 160, 7));
+    }
+    caller.hang_up(&mut world);
+    world.run_for(secs(1));
+    assert_eq!(world.finished("offerless").figures.packets_received, Some(10));
+}
+
+/// ```text
+/// F               V
+/// | DANCE         |          | UPDATE etc.   |         | BYE, INFO, CANCEL without a call
+/// |-------------->|          |-------------->|         |-------------->|
+/// |            501|          |            405|         |            481|
+/// |<--------------|          |<--------------|         |<--------------|
+/// ```
+#[test]
+fn requests_outside_a_call_are_refused_by_kind() {
+    let mut world = world();
+    let caller = Caller::new(FAR, "outside");
+    let allow = |sent: &Sent| sent.values(HeaderName::Allow).len() == 1;
+    let unknown = ask(&mut world, &caller, "DANCE", 1);
+    assert!(unknown.status() == 501 && allow(&unknown));
+    for method in ["UPDATE", "PRACK", "SUBSCRIBE", "NOTIFY", "REFER", "MESSAGE", "PUBLISH"] {
+        let answer = ask(&mut world, &caller, method, 1);
+        assert!(answer.status() == 405 && allow(&answer), "{method}");
+    }
+    for method in ["BYE", "INFO", "CANCEL"] {
+        assert_eq!(ask(&mut world, &caller, method, 1).status(), 481, "{method}");
+    }
+    world.send(caller.addr, caller.us, caller.request("ACK", 1, ""));
+    assert!(world.take().is_empty(), "an ACK is never answered");
+}
+
+/// ```text
+/// F               V
+/// | INVITE, BYE   |  with a To tag that is not ours
+/// |-------------->|
+/// |            481|
+/// |<--------------|
+/// ```
+#[test]
+fn a_wrong_tag_is_no_dialog() {
+    let mut world = world();
+    let mut caller = Caller::new(FAR, "wrong-tag");
+    caller.set_up(&mut world);
+    caller.to_tag = Some("guessed".to_owned());
+    for (method, cseq) in [("INVITE", 2), ("BYE", 3), ("INFO", 4)] {
+        assert_eq!(ask(&mut world, &caller, method, cseq).status(), 481, "{method}");
+    }
+    assert_eq!(world.shard.calls_up(), 1);
+    let mut unknown = Caller::new(FAR, "unknown");
+    unknown.to_tag = Some("guessed".to_owned());
+    assert_eq!(ask(&mut world, &unknown, "INVITE", 1).status(), 481);
+}
+
+/// The ladder of a plain call in compact header forms (RFC 3261 section 7.3.3).
+#[test]
+fn compact_forms_make_a_call() {
+    let mut world = world();
+    let mut caller = Caller::new(FAR, "compact");
+    let compact = |text: String| {
+        [
+            ("Via:", "v:"),
+            ("From:", "f:"),
+            ("To:", "t:"),
+            ("Call-ID:", "i:"),
+            ("Contact:", "m:"),
+            ("Content-Type:", "c:"),
+            ("Content-Length:", "l:"),
+        ]
+        .into_iter()
+        .fold(text, |text, (long, short)| text.replace(long, short))
+    };
+    world.send(caller.addr, caller.us, compact(caller.invite()));
+    let sent = world.take();
+    assert_eq!(statuses(&sent), [100, 180, 200]);
+    caller.to_tag = sent[2].to_tag();
+    world.send(caller.addr, caller.us, compact(caller.request("ACK", 1, "")));
+    world.send(caller.addr, caller.us, compact(caller.request("BYE", 2, "")));
+    assert_eq!(world.take_one().status(), 200);
+    world.run_for(secs(1));
+    assert_eq!(world.finished("compact").state, CallState::Ended);
+}
+
+/// ```text
+/// F       proxies        V
+/// | INVITE, Record-Route  |  two of them; Contact of the far end
+/// |---------------------->|
+/// |                    200|  Record-Route copied in order
+/// |<----------------------|
+/// | ACK                   |
+/// |---------------------->|
+/// |                    BYE|  to where requests come from; Route as recorded,
+/// |<----------------------|  Contact as Request-URI, From and To changed over
+/// | 200                   |
+/// |---------------------->|
+/// ```
+#[test]
+fn our_bye_follows_the_recorded_route() {
+    let mut world = World::new(ShardConfig { idle_timeout: secs(60), ..ShardConfig::default() });
+    let mut caller = Caller::new(FAR, "route");
+    let routes = ["<sip:192.0.2.77;lr>", "<sip:p2.example;lr>"];
+    caller.more = format!("Record-Route: {}\r\nRecord-Route: {}\r\n", routes[0], routes[1]);
+    let invite =
+        caller.invite().replace(&format!("<sip:far@{FAR}>\r\n"), "<sip:far@10.9.9.9;x=y>;q=1\r\n");
+    world.send(caller.addr, caller.us, invite);
+    let sent = world.take();
+    for response in &sent[1..] {
+        assert_eq!(response.values(HeaderName::RecordRoute), routes);
+    }
+    caller.to_tag = sent[2].to_tag();
+    world.send(caller.addr, caller.us, caller.request("ACK", 1, ""));
+    world.run_for(secs(60));
+    let bye = world.take_one();
+    assert!(is_request(&bye, Method::Bye));
+    assert!(bye.text().starts_with("BYE sip:far@10.9.9.9;x=y SIP/2.0\r\n"));
+    assert_eq!(bye.dst, caller.addr);
+    assert_eq!(bye.values(HeaderName::Route), [routes.join(", ")]);
+    let message = bye.message();
+    let tag = |value: Option<&[u8]>| NameAddr::parse(value.unwrap()).tag().map(<[u8]>::to_vec);
+    assert_eq!(tag(message.from()), caller.to_tag.as_deref().map(|tag| tag.as_bytes().to_vec()));
+    assert_eq!(tag(message.to()), Some(caller.from_tag.clone().into_bytes()));
+    assert_eq!(bye.values(HeaderName::MaxForwards), ["70"]);
+    world.run_for(ms(500));
+    assert_eq!(world.take_one().bytes, bye.bytes);
+    let [from, to, via] = [message.from(), message.to(), message.values(HeaderName::Via).next()]
+        .map(|value| String::from_utf8_lossy(value.unwrap()).into_owned());
+    let cseq = message.cseq().unwrap().number;
+    let ok = format!(
+        "SIP/2.0 200 OK\r\nVia: {via}\r\nFrom: {from}\r\nTo: {to}\r\nCall-ID: route\r\n\
+         CSeq: {cseq} BYE\r\nContent-Length: 0\r\n\r\n"
+    );
+    world.send(caller.addr, caller.us, ok);
+    world.run_for(secs(40));
+    assert!(world.take().is_empty());
+    let call = world.finished("route");
+    assert_eq!((call.state, call.ended_by), (CallState::Ended, Some(EndedBy::Timeout)));
+    assert_eq!(call.end_time, Some(START + secs(60)));
+}
+
+/// ```text
+/// F               V
+/// | INVITE        |  a second call, where the table has room for one
+/// |-------------->|
+/// |            503|  with Retry-After
+/// |<--------------|
+/// | BYE           |  of the first; 32 s on, its place is free
+/// |-------------->|
+/// | INVITE        |
+/// |-------------->|
+/// |            200|
+/// |<--------------|
+/// ```
+#[test]
+fn a_full_table_refuses_until_a_place_is_free() {
+    let mut world = World::new(ShardConfig { dialogs_max: 1, ..ShardConfig::default() });
+    let mut first = Caller::new(FAR, "first");
+    first.set_up(&mut world);
+    let second = Caller::new("198.51.100.2:5060", "second");
+    world.send(second.addr, second.us, second.invite());
+    let refusal = world.take_one();
+    assert_eq!(refusal.status(), 503);
+    assert_eq!(refusal.values(HeaderName::RetryAfter), ["10"]);
+    assert_eq!(world.shard.health().calls_refused, 1);
+    first.hang_up(&mut world);
+    world.run_for(secs(33));
+    world.take();
+    world.send(second.addr, second.us, second.invite());
+    assert_eq!(statuses(&world.take()), [100, 180, 200]);
+    assert_eq!(world.shard.health().calls_total, 2);
+}
+
+/// ```text
+/// F               V
+/// |            BYE|  nothing heard for the idle time, neither SIP nor RTP nor RTCP
+/// |<--------------|
+/// ```
+#[test]
+fn a_silent_call_is_hung_up_and_a_talking_one_is_not() {
+    let mut world = World::new(ShardConfig { idle_timeout: secs(30), ..ShardConfig::default() });
+    let mut caller = Caller::new(FAR, "silent");
+    let media = caller.set_up(&mut world);
+    for sequence in 0..50 {
+        world.send(caller.media, media, rtp(0, false, sequence, u32::from(sequence) * 160, 1));
+        world.run_for(secs(1));
+    }
+    let is_sip = |sent: &Sent| sent.src == addr(US);
+    assert!(!world.take().iter().any(is_sip));
+    assert_eq!(ask(&mut world, &caller, "INFO", 2).status(), 200);
+    world.run_for(ms(29_999));
+    assert!(!world.take().iter().any(is_sip));
+    world.run_for(ms(1));
+    assert!(is_request(world.take().iter().find(|sent| is_sip(sent)).unwrap(), Method::Bye));
+    world.run_for(secs(1));
+    let call = world.finished("silent");
+    assert_eq!((call.state, call.ended_by), (CallState::Ended, Some(EndedBy::Timeout)));
+    assert_eq!(call.end_time, Some(START + secs(80)));
+}
+
+/// ```text
+/// F               V          X
+/// | RTP           |          |
+/// |==============>|          |
+/// |           RTP |          |
+/// |<==============|          |
+/// |               |      RTP |  not known to signalling
+/// |               |<=========|
+/// |               |          |  nothing
+/// ```
+#[test]
+fn an_echo_goes_only_where_signalling_pointed() {
+    let mut world = world();
+    let mut caller = Caller::new(FAR, "echo");
+    caller.user = "echo";
+    let media = caller.set_up(&mut world);
+    let mut stranger = Caller::new("203.0.113.9:5060", "stranger");
+    stranger.media = addr("203.0.113.9:9000");
+    for sequence in 0..20 {
+        let packet = rtp(0, false, sequence, u32::from(sequence) * 160, 0xAA);
+        world.send(caller.media, media, packet.clone());
+        let echoed = world.take_one();
+        assert_eq!((echoed.src, echoed.dst), (media, caller.media));
+        assert_eq!(echoed.bytes[..8], packet[..8]);
+        assert_ne!(echoed.bytes[8..12], packet[8..12], "under our own SSRC");
+        assert_eq!(echoed.bytes[12..], packet[12..]);
+        world.send(stranger.media, media, packet);
+        assert!(world.take().is_empty());
+    }
+    caller.hang_up(&mut world);
+    world.take();
+    world.send(caller.media, media, rtp(0, false, 20, 3200, 0xAA));
+    assert!(world.take().is_empty(), "no echo after the BYE");
+}
+
+/// The address to advertise stands in Contact, in SDP and in our Via.
+#[test]
+fn the_advertised_address_is_the_one_the_far_end_sees() {
+    let mut world = World::new(ShardConfig {
+        advertise: Some("203.0.113.100".parse().unwrap()),
+        ..ShardConfig::default()
+    });
+    let mut caller = Caller::new(FAR, "advertise");
+    world.send(caller.addr, caller.us, caller.invite());
+    let sent = world.take();
+    assert_eq!(sent[2].values(HeaderName::Contact), ["<sip:voxplane@203.0.113.100:5060>"]);
+    assert_eq!(sent[2].media_address(), addr("203.0.113.100:20000"));
+    assert_eq!(sent[2].src, addr(US), "but it is sent from the real one");
+    caller.to_tag = sent[2].to_tag();
+    world.send(caller.addr, caller.us, caller.request("ACK", 1, ""));
+    world.close();
+    let via = world.take_one().values(HeaderName::Via).remove(0);
+    assert!(via.starts_with("SIP/2.0/UDP 203.0.113.100:5060;"));
+}
+
+/// Another parser reads everything that is sent in a call.
+#[test]
+fn rsip_reads_what_is_sent() {
+    use rsip::prelude::{HasHeaders as _, HeadersExt as _, UntypedHeader as _};
+    let mut world = ringing_world(secs(1));
+    let mut caller = Caller::new(FAR, "rsip");
+    caller.more = "Record-Route: <sip:192.0.2.77;lr>\r\n".to_owned();
+    let mut all = Vec::new();
+    world.send(caller.addr, caller.us, caller.invite());
+    world.run_for(secs(1));
+    all.extend(world.take());
+    caller.to_tag = all[2].to_tag();
+    world.send(caller.addr, caller.us, caller.request("ACK", 1, ""));
+    for (cseq, method) in (2..).zip(["OPTIONS", "INFO", "REGISTER", "UPDATE", "DANCE"]) {
+        all.push(ask(&mut world, &caller, method, cseq));
+    }
+    world.close();
+    all.push(world.take_one());
+    for sent in &all {
+        let message = rsip::SipMessage::try_from(&sent.bytes[..]).expect("rsip reads it");
+        assert_eq!(message.call_id_header().unwrap().value(), "rsip");
+        assert!(message.headers().iter().count() >= 7);
+        sent.message();
+    }
+    assert_eq!(all.len(), 9);
+}
+
+/// A keep-alive and bytes that are no SIP are not answered.
+#[test]
+fn noise_is_not_answered() {
+    let mut world = world();
+    for noise in [&b"\r\n\r\n"[..], b"\0", b"", b"GET / HTTP/1.1\r\n\r\n", &[0xFF; 100]] {
+        world.send(addr(FAR), addr(US), noise);
+    }
+    assert!(world.take().is_empty());
+    assert_eq!(world.shard.health().sip_malformed, 3);
+}
