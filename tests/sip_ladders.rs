@@ -100,6 +100,77 @@ fn a_call_is_answered_and_ended_by_the_caller() {
     assert_eq!(world.events(), expected);
 }
 
+/// The end of a call is when its BYE came, however late the shard is polled.
+#[test]
+fn a_late_poll_does_not_move_the_end_of_a_call() {
+    let mut world = world();
+    let mut caller = Caller::new(FAR, "late-poll");
+    caller.set_up(&mut world);
+    world.run_for(secs(3));
+    caller.hang_up(&mut world);
+    world.now = world.now + secs(4);
+    world.poll();
+    assert_eq!(world.finished("late-poll").end_time, Some(START + secs(3)));
+}
+
+/// ```text
+/// F               V
+/// | INVITE        |
+/// |-------------->|
+/// |            200|  at 0, 0.5, 1.5, 3.5, 7.5, 11.5, 15.5, 19.5, 23.5, 27.5, 31.5 s
+/// |<--------------|
+/// |            BYE|  at 32 s, and again at the same distances
+/// |<--------------|
+/// ```
+#[test]
+fn an_answer_without_ack_comes_again_until_the_call_is_given_up() {
+    let mut world = world();
+    let caller = Caller::new(FAR, "no-ack");
+    world.send(caller.addr, caller.us, caller.invite());
+    world.run_for(secs(100));
+    let sent = world.take();
+    let times = |of: &dyn Fn(&Sent) -> bool| -> Vec<u128> {
+        sent.iter().filter(|sent| of(sent)).map(|sent| sent.at.since(START).as_millis()).collect()
+    };
+    let again = [500, 1500, 3500, 7500, 11_500, 15_500, 19_500, 23_500, 27_500, 31_500];
+    let answers = times(&|sent| sent.status() == 200);
+    assert_eq!(answers, [&[0], &again[..]].concat());
+    let byes = times(&|sent| sent.status() == 0);
+    let expected: Vec<_> = [0].iter().chain(&again).map(|time| 32_000 + time).collect();
+    assert_eq!(byes, expected);
+    let same = |status| {
+        let mut all = sent.iter().filter(|sent| sent.status() == status);
+        let first = all.next().unwrap();
+        all.all(|sent| (&sent.bytes, sent.dst) == (&first.bytes, first.dst))
+    };
+    assert!(same(200) && same(0), "sent again means the same bytes");
+    let call = world.finished("no-ack");
+    assert_eq!((call.state, call.ended_by), (CallState::Ended, Some(EndedBy::Timeout)));
+    assert_eq!(call.end_time, Some(START + secs(32)));
+}
+
+/// ```text
+/// F               V
+/// | INVITE        |
+/// |-------------->|
+/// |    100 180 200|
+/// |<--------------|
+/// | BYE           |  the ACK was lost
+/// |-------------->|
+/// |            200|  to the BYE; the one to the INVITE does not come again
+/// |<--------------|
+/// ```
+#[test]
+fn a_bye_in_place_of_the_ack_ends_the_answers() {
+    let mut world = world();
+    let mut caller = Caller::new(FAR, "bye-for-ack");
+    world.send(caller.addr, caller.us, caller.invite());
+    caller.to_tag = world.take()[2].to_tag();
+    assert_eq!(ask(&mut world, &caller, "BYE", 2).status(), 200);
+    world.run_for(secs(40));
+    assert!(world.take().is_empty());
+}
+
 /// ```text
 /// F               V
 /// | INVITE        |
@@ -161,6 +232,55 @@ fn a_bye_that_comes_again_is_answered_again() {
     world.run_for(secs(2));
     assert_eq!(ask(&mut world, &caller, "BYE", 2).status(), 481);
     assert_eq!(world.events().len(), 4);
+}
+
+/// ```text
+/// F               V
+/// | INVITE        |
+/// |-------------->|
+/// |        100 180|
+/// |<--------------|
+/// | CANCEL        |
+/// |-------------->|
+/// |  200 (CANCEL) |
+/// |<--------------|
+/// |  487 (INVITE) |  at 0 and 0.5 s
+/// |<--------------|
+/// | ACK           |
+/// |-------------->|
+/// ```
+#[test]
+fn a_call_that_rings_can_be_cancelled() {
+    let mut world = ringing_world(secs(5));
+    let mut caller = Caller::new(FAR, "cancel");
+    caller.more = "Record-Route: <sip:192.0.2.77;lr>,\r\n <sip:192.0.2.78;lr>\r\n".to_owned();
+    world.send(caller.addr, caller.us, caller.invite());
+    let tag = world.take()[1].to_tag();
+    world.run_for(secs(1));
+    world.send(caller.addr, caller.us, caller.request("CANCEL", 1, ""));
+    let sent = world.take();
+    assert_eq!(statuses(&sent), [200, 487]);
+    assert_eq!(sent[0].message().cseq().unwrap().method, Method::Cancel);
+    let refusal = &sent[1];
+    assert_eq!(refusal.message().cseq().unwrap().method, Method::Invite);
+    assert_eq!(refusal.to_tag(), tag);
+    assert!(refusal.values(HeaderName::Contact).is_empty());
+    assert_eq!(refusal.values(HeaderName::Via).len(), 1);
+    let via = refusal.values(HeaderName::Via).remove(0);
+    assert!(!via.contains("192.0.2.7"), "a fold of a header left out stays: {via}");
+    world.run_for(ms(500));
+    assert_eq!(world.take_one().bytes, refusal.bytes);
+    // The INVITE again: the same final response (RFC 3261 section 17.2.1).
+    world.send(caller.addr, caller.us, caller.invite());
+    assert_eq!(world.take_one().bytes, refusal.bytes);
+    caller.to_tag = tag;
+    world.send(caller.addr, caller.us, caller.request("ACK", 1, ""));
+    world.run_for(secs(40));
+    assert!(world.take().is_empty());
+    let call = world.finished("cancel");
+    assert_eq!((call.state, call.ended_by), (CallState::Failed, Some(EndedBy::Caller)));
+    assert_eq!((call.status_code, call.end_time), (Some(487), Some(START + secs(1))));
+    assert_eq!(call.answer_time, None);
 }
 
 /// ```text
@@ -468,6 +588,57 @@ fn a_silent_call_is_hung_up_and_a_talking_one_is_not() {
     let call = world.finished("silent");
     assert_eq!((call.state, call.ended_by), (CallState::Ended, Some(EndedBy::Timeout)));
     assert_eq!(call.end_time, Some(START + secs(80)));
+}
+
+/// ```text
+/// A               V
+/// |            BYE|  up: hung up
+/// |<--------------|
+/// | 200           |
+/// |-------------->|
+/// B               V
+/// |            503|  ringing: refused
+/// |<--------------|
+/// | ACK           |
+/// |-------------->|
+/// C               V
+/// | INVITE        |
+/// |-------------->|
+/// |            503|
+/// |<--------------|
+/// ```
+#[test]
+fn closing_hangs_up_refuses_and_gets_quiet() {
+    let mut world = ringing_world(secs(20));
+    let mut up = Caller::new(FAR, "up");
+    world.send(up.addr, up.us, up.invite());
+    world.run_for(secs(20));
+    up.to_tag = world.take()[2].to_tag();
+    world.send(up.addr, up.us, up.request("ACK", 1, ""));
+    let mut rings = Caller::new("198.51.100.2:5060", "rings");
+    world.send(rings.addr, rings.us, rings.invite());
+    rings.to_tag = world.take()[1].to_tag();
+    world.run_for(secs(1));
+    world.close();
+    let sent = world.take();
+    assert_eq!(statuses(&sent), [0, 503]);
+    assert_eq!((sent[0].dst, sent[1].dst), (up.addr, rings.addr));
+    assert_eq!(sent[1].message().cseq().unwrap().method, Method::Invite);
+    assert_eq!(world.shard.calls_up(), 0);
+    let late = Caller::new("198.51.100.3:5060", "late");
+    world.send(late.addr, late.us, late.invite());
+    assert_eq!(world.take_one().status(), 503);
+    world.run_for(ms(300));
+    assert!(!world.shard.is_quiet(), "neither the BYE nor the 503 is answered");
+    let ok = sent[0].text().replace("BYE sip:far@198.51.100.1:5070 SIP/2.0", "SIP/2.0 200 OK");
+    world.send(up.addr, up.us, ok);
+    world.send(rings.addr, rings.us, rings.request("ACK", 1, ""));
+    assert!(world.shard.is_quiet(), "all is said and answered");
+    let call = world.finished("up");
+    assert_eq!((call.state, call.ended_by), (CallState::Ended, Some(EndedBy::Callee)));
+    let call = world.finished("rings");
+    assert_eq!((call.state, call.ended_by), (CallState::Failed, Some(EndedBy::Callee)));
+    assert_eq!((call.status_code, call.end_time), (Some(503), Some(START + secs(21))));
 }
 
 /// ```text

@@ -2,12 +2,9 @@
 //!
 //! Everything here happens by a timer or is asked for by a request that is already understood.
 
-use core::time::Duration;
-use std::net::SocketAddr;
-
 use super::{
     Shard,
-    dialog::{Awaits, Dialog, Phase, Resend, Sent, T1},
+    dialog::{Awaits, Dialog, LAST_PACKETS, Phase, Resend, Sent, T1},
     outbox::Outbox,
     report::{CallEvent, EndedBy, Report, TEXT_PIECE, TextField, TextReport},
     response::{Status, write_bye},
@@ -39,8 +36,8 @@ impl Shard {
                     self.report_remote(slot, now, out);
                 }
             }
-            Phase::Ended { by, was_answered, report_at } if report_at <= now => {
-                self.report_end(slot, by, was_answered, now, out);
+            Phase::Ended { event, at } if at + LAST_PACKETS <= now => {
+                self.report_end(slot, event, at, now, out);
             }
             Phase::Lingering { until } if until <= now => self.dialogs.remove(slot),
             Phase::Ended { .. } | Phase::Lingering { .. } => {}
@@ -77,80 +74,88 @@ impl Shard {
         out.send(what.src, what.dst, |bytes| bytes.extend_from_slice(&what.bytes));
     }
 
+    /// Ends a call for a BYE of the far end.
     pub(super) fn end_by_caller(&mut self, slot: u32, at: Timestamp, out: &mut Outbox) {
-        match self.dialogs.get(slot).map(|dialog| dialog.phase) {
-            Some(Phase::Ringing { .. }) => self.cancel(slot, at, out),
-            Some(Phase::Answered) => self.end(slot, EndedBy::Caller, true, at),
-            _ => {}
+        let Some(dialog) = self.dialogs.get_mut(slot) else { return };
+        match dialog.phase {
+            Phase::Ringing { .. } => self.cancel(slot, at, out),
+            Phase::Answered => {
+                // Who hangs up has seen the answer, though its ACK may be lost.
+                dialog.resend = None;
+                self.end(slot, CallEvent::Ended(EndedBy::Caller), at);
+            }
+            Phase::Ended { .. } | Phase::Lingering { .. } => {}
         }
     }
 
-    /// Refuses an INVITE that is not answered yet (RFC 3261 section 9.2); later it changes
+    /// Takes back an INVITE that is not answered yet (RFC 3261 section 9.2); later it changes
     /// nothing.
     pub(super) fn cancel(&mut self, slot: u32, at: Timestamp, out: &mut Outbox) {
-        let Some(dialog) = self.dialogs.get_mut(slot) else { return };
-        let Phase::Ringing { .. } = dialog.phase else { return };
-        let Some(answer) = dialog.response.take() else { return };
-        let bytes = as_refusal(&answer.bytes, Status::REQUEST_TERMINATED);
-        let refusal = Sent { bytes, ..*answer };
-        out.send(refusal.src, refusal.dst, |bytes| bytes.extend_from_slice(&refusal.bytes));
-        dialog.resend = Some(Resend::new(refusal, Awaits::Ack(dialog.invite_cseq), at));
-        self.end(slot, EndedBy::Caller, false, at);
+        self.refuse(slot, Status::REQUEST_TERMINATED, EndedBy::Caller, at, out);
     }
 
-    /// Ends a call from our side with a BYE.
+    /// Ends a call from our side: with a BYE, or with a refusal if it still rings.
     pub(super) fn hang_up(&mut self, slot: u32, by: EndedBy, now: Timestamp, out: &mut Outbox) {
-        let Some(dialog) = self.dialogs.get_mut(slot) else { return };
+        let Some(dialog) = self.dialogs.get(slot) else { return };
         if let Phase::Ringing { .. } = dialog.phase {
-            self.cancel(slot, now, out);
+            self.refuse(slot, Status::SERVICE_UNAVAILABLE, by, now, out);
+            self.arm(slot);
             return;
         }
-        dialog.local_cseq += 1;
-        let local = self.advertised(self.dialogs.get(slot).map_or(ANY, |dialog| dialog.local));
+        let local = self.advertised(dialog.local);
         let branch = self.rng.u64(..);
         let Some(dialog) = self.dialogs.get_mut(slot) else { return };
+        dialog.local_cseq += 1;
         let mut bytes = Vec::new();
         write_bye(&mut bytes, dialog, local, branch);
         let bye = Sent { src: dialog.local, dst: dialog.peer, bytes: bytes.into() };
         out.send(bye.src, bye.dst, |bytes| bytes.extend_from_slice(&bye.bytes));
         dialog.resend = Some(Resend::new(bye, Awaits::Response(dialog.local_cseq), now));
-        self.end(slot, by, true, now);
+        self.end(slot, CallEvent::Ended(by), now);
         self.arm(slot);
     }
 
-    /// Marks a call as over. What is said about it waits for the packets still under way.
-    fn end(&mut self, slot: u32, by: EndedBy, was_answered: bool, at: Timestamp) {
-        let report_at = at + LAST_PACKETS;
-        self.dialogs.end(slot, Phase::Ended { by, was_answered, report_at });
+    /// Answers the INVITE of a call that rings with a failure, until it is acknowledged.
+    fn refuse(&mut self, slot: u32, status: Status, by: EndedBy, at: Timestamp, out: &mut Outbox) {
+        let Some(dialog) = self.dialogs.get_mut(slot) else { return };
+        let Phase::Ringing { .. } = dialog.phase else { return };
+        let Some(response) = dialog.response.as_deref_mut() else { return };
+        response.bytes = as_refusal(&response.bytes, status);
+        let refusal = response.clone();
+        out.send(refusal.src, refusal.dst, |bytes| bytes.extend_from_slice(&refusal.bytes));
+        dialog.answer = None;
+        dialog.resend = Some(Resend::new(refusal, Awaits::Ack(dialog.invite_cseq), at));
+        self.end(slot, CallEvent::Failed(status.0, by), at);
     }
 
-    /// Passes on all there is to say about a call that is over.
+    /// Marks a call as over. What is said about it waits for the packets still under way.
+    fn end(&mut self, slot: u32, event: CallEvent, at: Timestamp) {
+        self.dialogs.end(slot, Phase::Ended { event, at });
+    }
+
+    /// Passes on all there is to say about a call that is over since `at`.
     fn report_end(
         &mut self,
         slot: u32,
-        by: EndedBy,
-        was_answered: bool,
+        event: CallEvent,
+        at: Timestamp,
         now: Timestamp,
         out: &mut Outbox,
     ) {
         self.report_remote(slot, now, out);
         let Some(dialog) = self.dialogs.get_mut(slot) else { return };
         dialog.phase = Phase::Lingering { until: now + T1 * 64 };
-        dialog.response = None;
+        if let CallEvent::Ended(_) = event {
+            // An INVITE that comes again now is of no interest; one that was refused is.
+            dialog.response = None;
+        }
         let streams = core::mem::take(&mut dialog.streams);
         for (stream, serial) in streams {
             if self.streams.get_mut(stream, serial).is_some() {
                 self.finish_stream(stream, now, out);
             }
         }
-        let event = if was_answered {
-            CallEvent::Ended(by)
-        } else {
-            CallEvent::Failed(Status::REQUEST_TERMINATED.0, by)
-        };
-        // The call was over when the BYE came, not now.
-        let ended_at = now - LAST_PACKETS;
-        self.report_event(slot, ended_at, event, out);
+        self.report_event(slot, at, event, out);
     }
 
     pub(super) fn report_event(
@@ -200,20 +205,19 @@ impl Shard {
     }
 }
 
-/// The provisional response that was sent, with another status and without Contact.
+/// The provisional response that was sent, with another status and without what makes a dialog.
 fn as_refusal(provisional: &[u8], status: Status) -> Box<[u8]> {
     let end = memchr::memchr(b'\n', provisional).map_or(0, |at| at + 1);
     let mut bytes = status.line().into_bytes();
+    let mut is_left_out = false;
     for line in provisional[end..].split_inclusive(|&byte| byte == b'\n') {
-        if !line.starts_with(b"Contact:") && !line.starts_with(b"Record-Route:") {
+        // A fold belongs to the header before it.
+        if !line.starts_with(b" ") && !line.starts_with(b"\t") {
+            is_left_out = line.starts_with(b"Contact:") || line.starts_with(b"Record-Route:");
+        }
+        if !is_left_out {
             bytes.extend_from_slice(line);
         }
     }
     bytes.into()
 }
-
-/// How long after its BYE a call's packets may still be under way, in the network or in our own
-/// sockets.
-const LAST_PACKETS: Duration = Duration::from_millis(200);
-
-const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);

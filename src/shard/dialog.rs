@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use arrayvec::ArrayVec;
 
 use super::{
-    report::{EndedBy, Reported, RoundTrip},
+    report::{CallEvent, Reported, RoundTrip},
     stream::Format,
 };
 use crate::{
@@ -63,8 +63,8 @@ pub(crate) enum Phase {
     Ringing { answer_at: Timestamp },
     /// 2xx sent.
     Answered,
-    /// Over; the final reports are due once packets under way have arrived.
-    Ended { by: EndedBy, was_answered: bool, report_at: Timestamp },
+    /// Over since this time; the final reports are due once packets under way have arrived.
+    Ended { event: CallEvent, at: Timestamp },
     /// Reported; kept to answer requests that come again.
     Lingering { until: Timestamp },
 }
@@ -117,10 +117,10 @@ impl Resend {
         Self { what, awaits, at: now + T1, interval: T1, until: now + T1 * 64 }
     }
 
-    /// Moves on to the next time.
+    /// Moves on to the next time, or to the end if that comes first.
     pub(crate) fn back_off(&mut self, now: Timestamp) {
         self.interval = (self.interval * 2).min(T2);
-        self.at = now + self.interval;
+        self.at = (now + self.interval).min(self.until);
     }
 }
 
@@ -255,7 +255,7 @@ impl Dialog {
         let phase = match self.phase {
             Phase::Ringing { answer_at } => answer_at,
             Phase::Answered => self.rtcp_at.min(self.last_heard + idle),
-            Phase::Ended { report_at, .. } => report_at,
+            Phase::Ended { at, .. } => at + LAST_PACKETS,
             Phase::Lingering { until } => until,
         };
         resend.min(phase)
@@ -277,6 +277,10 @@ const STREAMS_OF_CALL_MAX: usize = 4;
 
 /// Round-trip time estimate (RFC 3261 section 17.1.1.1).
 pub(crate) const T1: Duration = Duration::from_millis(500);
+
+/// How long after its BYE a call's packets may still be under way, in the network or in our own
+/// sockets.
+pub(crate) const LAST_PACKETS: Duration = Duration::from_millis(200);
 
 /// Longest interval between two retransmissions (RFC 3261 section 17.1.2.2).
 const T2: Duration = Duration::from_secs(4);
