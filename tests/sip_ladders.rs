@@ -307,6 +307,23 @@ fn a_cancel_after_the_answer_changes_nothing() {
 
 /// ```text
 /// F               V
+/// | CANCEL        |  of another CSeq than the INVITE that rings
+/// |-------------->|
+/// |            481|
+/// |<--------------|
+/// ```
+#[test]
+fn a_cancel_of_no_transaction_is_refused() {
+    let mut world = ringing_world(secs(5));
+    let caller = Caller::new(FAR, "odd-cancel");
+    world.send(caller.addr, caller.us, caller.invite());
+    world.take();
+    assert_eq!(ask(&mut world, &caller, "CANCEL", 2).status(), 481);
+    assert_eq!(world.shard.calls_up(), 1);
+}
+
+/// ```text
+/// F               V
 /// | OPTIONS       |  within a call or outside
 /// |-------------->|
 /// |            200|  with Allow and Accept
@@ -444,6 +461,30 @@ fn a_wrong_tag_is_no_dialog() {
     let mut unknown = Caller::new(FAR, "unknown");
     unknown.to_tag = Some("guessed".to_owned());
     assert_eq!(ask(&mut world, &unknown, "INVITE", 1).status(), 481);
+}
+
+/// ```text
+/// F               V
+/// | OPTIONS       |  To without our tag, from another address
+/// |-------------->|
+/// |            200|  to that address
+/// |<--------------|
+/// |            BYE|  to the caller, not to that address
+/// |<--------------|
+/// ```
+#[test]
+fn a_request_without_our_tag_does_not_move_the_signalling() {
+    let mut world = world();
+    let mut caller = Caller::new(FAR, "hijack");
+    caller.set_up(&mut world);
+    let mut other = caller.clone();
+    (other.addr, other.to_tag) = (addr("203.0.113.66:5060"), None);
+    for method in ["OPTIONS", "ACK", "INFO"] {
+        world.send(other.addr, other.us, other.request(method, 9, ""));
+    }
+    world.take();
+    world.close();
+    assert_eq!(world.take_one().dst, caller.addr);
 }
 
 /// The ladder of a plain call in compact header forms (RFC 3261 section 7.3.3).

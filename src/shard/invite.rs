@@ -36,20 +36,20 @@ impl Shard {
     ) {
         let to = request.to().map(NameAddr::parse);
         if to.as_ref().and_then(NameAddr::tag).is_some() {
-            self.respond(datagram, request, Status::CALL_DOES_NOT_EXIST, None, "", out);
+            self.respond(datagram, request, Status::CALL_DOES_NOT_EXIST, "", out);
             return;
         }
         let Some(id) = self.dialogs.reserve().filter(|_| !self.is_closing) else {
             self.health.calls_refused += 1;
             let status = Status::SERVICE_UNAVAILABLE;
-            self.respond(datagram, request, status, None, RETRY_AFTER, out);
+            self.respond(datagram, request, status, RETRY_AFTER, out);
             return;
         };
         let sdp = SessionDescription::parse(request.body()).ok();
         let agreed = sdp.as_ref().map(|sdp| Agreed::read(sdp, datagram.src.ip()));
         if agreed.as_ref().is_some_and(Option::is_none) {
             let status = Status::NOT_ACCEPTABLE_HERE;
-            self.respond(datagram, request, status, None, NO_AUDIO, out);
+            self.respond(datagram, request, status, NO_AUDIO, out);
             return;
         }
         let dialog = self.new_dialog(id, datagram, request, uri, agreed.flatten());
@@ -57,7 +57,7 @@ impl Shard {
         self.dialogs.insert(dialog);
         self.report_opened(id.slot, request, datagram.received_at, out);
 
-        self.respond(datagram, request, Status::TRYING, None, "", out);
+        self.respond(datagram, request, Status::TRYING, "", out);
         let local = self.advertised(datagram.dst);
         let ringing = Content { contact: Some(local), makes_dialog: true, ..Content::default() };
         self.respond_with(datagram, request, Status::RINGING, ringing, out);
@@ -87,19 +87,19 @@ impl Shard {
             return;
         }
         if !self.is_within(slot, request) || dialog.phase != Phase::Answered {
-            self.respond(datagram, request, Status::CALL_DOES_NOT_EXIST, None, "", out);
+            self.respond(datagram, request, Status::CALL_DOES_NOT_EXIST, "", out);
             return;
         }
         if dialog.resend.is_some() {
             // The offer before is not acknowledged yet (RFC 3261 section 14.2).
             let status = Status::SERVER_INTERNAL_ERROR;
-            self.respond(datagram, request, status, None, RETRY_SOON, out);
+            self.respond(datagram, request, status, RETRY_SOON, out);
             return;
         }
         if let Ok(sdp) = SessionDescription::parse(request.body()) {
             let Some(agreed) = Agreed::read(&sdp, datagram.src.ip()) else {
                 let status = Status::NOT_ACCEPTABLE_HERE;
-                self.respond(datagram, request, status, None, NO_AUDIO, out);
+                self.respond(datagram, request, status, NO_AUDIO, out);
                 return;
             };
             self.dialogs.change_media(slot, |dialog| dialog.media.agree(agreed));

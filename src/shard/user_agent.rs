@@ -3,7 +3,6 @@
 //! What a request does to a call is `invite`'s and `call`'s business.
 
 use core::hash::{BuildHasher, Hasher};
-use std::net::SocketAddr;
 
 use super::{
     Shard,
@@ -49,7 +48,7 @@ impl Shard {
             self.health.sip_malformed += 1;
             // An ACK is never answered; what has no Via has no one to answer.
             if method != Method::Ack && request.via().is_some() {
-                self.respond(datagram, request, Status(defect.status()), None, ALLOW, out);
+                self.respond(datagram, request, Status(defect.status()), ALLOW, out);
             }
             return;
         }
@@ -63,28 +62,28 @@ impl Shard {
             (Method::Ack, Some(slot)) => self.on_ack(slot, datagram, request),
             (Method::Ack, None) => {}
             (Method::Bye, Some(slot)) if self.is_within(slot, request) => {
-                self.respond(datagram, request, Status::OK, None, "", out);
+                self.respond(datagram, request, Status::OK, "", out);
                 self.end_by_caller(slot, at, out);
             }
-            (Method::Cancel, Some(slot)) => {
-                self.respond(datagram, request, Status::OK, None, "", out);
+            (Method::Cancel, Some(slot)) if self.is_of_invite(slot, request) => {
+                self.respond(datagram, request, Status::OK, "", out);
                 self.cancel(slot, at, out);
             }
             (Method::Info, Some(slot)) if self.is_within(slot, request) => {
-                self.respond(datagram, request, Status::OK, None, "", out);
+                self.respond(datagram, request, Status::OK, "", out);
             }
             (Method::Bye | Method::Cancel | Method::Info, _) => {
-                self.respond(datagram, request, Status::CALL_DOES_NOT_EXIST, None, "", out);
+                self.respond(datagram, request, Status::CALL_DOES_NOT_EXIST, "", out);
             }
             (Method::Options, _) => {
                 let headers = concat_allow("Accept: application/sdp\r\n");
-                self.respond(datagram, request, Status::OK, None, &headers, out);
+                self.respond(datagram, request, Status::OK, &headers, out);
             }
             (Method::Register, _) => self.accept_registration(datagram, request, out),
             (Method::Other, _) => {
-                self.respond(datagram, request, Status::NOT_IMPLEMENTED, None, ALLOW, out);
+                self.respond(datagram, request, Status::NOT_IMPLEMENTED, ALLOW, out);
             }
-            _ => self.respond(datagram, request, Status::METHOD_NOT_ALLOWED, None, ALLOW, out),
+            _ => self.respond(datagram, request, Status::METHOD_NOT_ALLOWED, ALLOW, out),
         }
         if let Some(slot) = dialog {
             self.arm(slot);
@@ -120,11 +119,10 @@ impl Shard {
         datagram: &Datagram<'_>,
         request: &SipMessage<'_>,
         status: Status,
-        contact: Option<SocketAddr>,
         headers: &str,
         out: &mut Outbox,
     ) {
-        let content = Content { contact, headers, ..Content::default() };
+        let content = Content { headers, ..Content::default() };
         self.respond_with(datagram, request, status, content, out);
     }
 
@@ -160,17 +158,24 @@ impl Shard {
 
     /// Whether a request is within a dialog of ours: its To has our tag.
     pub(super) fn is_within(&self, slot: u32, request: &SipMessage<'_>) -> bool {
-        let tag_of = |value| NameAddr::parse(value).tag().map(<[u8]>::to_vec);
-        let ours = self.dialogs.get(slot).and_then(|dialog| tag_of(dialog.texts.get(Text::Local)));
-        ours.is_some() && request.to().and_then(tag_of) == ours
+        let Some(dialog) = self.dialogs.get(slot) else { return false };
+        let ours = NameAddr::parse(dialog.texts.get(Text::Local)).tag();
+        ours.is_some() && request.to().and_then(|to| NameAddr::parse(to).tag()) == ours
     }
 
+    /// Whether a CANCEL is for the INVITE that came last (RFC 3261 section 9.1).
+    fn is_of_invite(&self, slot: u32, cancel: &SipMessage<'_>) -> bool {
+        let number = cancel.cseq().map(|cseq| cseq.number);
+        self.dialogs.get(slot).is_some_and(|dialog| Some(dialog.invite_cseq) == number)
+    }
+
+    /// Notes that the far end lives, and where. Only who knows our tag is taken for it.
     fn heard(&mut self, slot: u32, datagram: &Datagram<'_>, request: &SipMessage<'_>) {
-        if let Some(dialog) = self.dialogs.get_mut(slot) {
+        if self.is_within(slot, request)
+            && let Some(dialog) = self.dialogs.get_mut(slot)
+        {
             dialog.last_heard = dialog.last_heard.max(datagram.received_at);
-            if request.method() != Some(Method::Cancel) {
-                dialog.peer = datagram.src;
-            }
+            dialog.peer = datagram.src;
         }
     }
 }
