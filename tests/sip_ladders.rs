@@ -384,6 +384,72 @@ fn a_new_offer_moves_the_media() {
 
 /// ```text
 /// F               V
+/// | INVITE        |  CSeq 5
+/// |-------------->|
+/// |            200|
+/// |<--------------|
+/// | INVITE        |  CSeq 3
+/// |-------------->|
+/// |            500|  RFC 3261 section 12.2.2
+/// |<--------------|
+/// | INVITE        |  CSeq 5 once more, after its ACK
+/// |-------------->|
+/// |               |  nothing (RFC 6026 section 7.1)
+/// ```
+#[test]
+fn an_offer_out_of_order_is_refused() {
+    let mut world = world();
+    let mut caller = Caller::new(FAR, "cseq");
+    caller.set_up(&mut world);
+    let invite = |cseq| caller.request("INVITE", cseq, &caller.offer());
+    world.send(caller.addr, caller.us, invite(5));
+    assert_eq!(world.take_one().status(), 200);
+    world.send(caller.addr, caller.us, caller.request("ACK", 5, ""));
+    world.send(caller.addr, caller.us, invite(3));
+    assert_eq!(world.take_one().status(), 500);
+    world.send(caller.addr, caller.us, invite(5));
+    assert!(world.take().is_empty());
+}
+
+/// ```text
+/// F               V
+/// | INVITE        |  CSeq 2
+/// |-------------->|
+/// |            200|
+/// |<--------------|
+/// | INVITE        |  CSeq 3, before the ACK
+/// |-------------->|
+/// |            500|  with Retry-After (RFC 3261 section 14.2)
+/// |<--------------|
+/// | INVITE        |  CSeq 4 of video only
+/// |-------------->|
+/// |            488|  and the call goes on as it was
+/// |<--------------|
+/// ```
+#[test]
+fn an_offer_that_cannot_be_taken_leaves_the_call_as_it_was() {
+    let mut world = world();
+    let mut caller = Caller::new(FAR, "bad-offer");
+    caller.set_up(&mut world);
+    world.send(caller.addr, caller.us, caller.request("INVITE", 2, &caller.offer()));
+    assert_eq!(world.take_one().status(), 200);
+    world.send(caller.addr, caller.us, caller.request("INVITE", 3, &caller.offer()));
+    let busy = world.take_one();
+    assert_eq!(busy.status(), 500);
+    assert_eq!(busy.values(HeaderName::RetryAfter), ["1"]);
+    world.send(caller.addr, caller.us, caller.request("ACK", 2, ""));
+    let video = caller.offer().replace("m=audio", "m=video");
+    world.send(caller.addr, caller.us, caller.request("INVITE", 4, &video));
+    assert_eq!(world.take_one().status(), 488);
+    world.send(caller.addr, caller.us, caller.request("INVITE", 5, "no session description"));
+    assert_eq!(world.take_one().status(), 488);
+    world.run_for(secs(2));
+    assert_eq!(world.shard.calls_up(), 1);
+    assert!(world.take().is_empty());
+}
+
+/// ```text
+/// F               V
 /// | INVITE        |  no body
 /// |-------------->|
 /// |            200|  with an offer
@@ -414,6 +480,27 @@ fn an_invite_without_an_offer_is_made_one() {
     caller.hang_up(&mut world);
     world.run_for(secs(1));
     assert_eq!(world.finished("offerless").figures.packets_received, Some(10));
+}
+
+/// ```text
+/// F               V
+/// | INVITE        |  a body that is no session description, or offers nothing to take
+/// |-------------->|
+/// |            488|  with Warning
+/// |<--------------|
+/// ```
+#[test]
+fn an_offer_of_nothing_that_can_be_taken_is_refused() {
+    let mut world = world();
+    let caller = Caller::new(FAR, "nothing");
+    let secure = caller.offer().replace("RTP/AVP", "RTP/SAVP");
+    for body in ["hello", "v=1\r\n", "v=0\r\nm=video 4000 RTP/AVP 31\r\n", &secure] {
+        world.send(caller.addr, caller.us, caller.request("INVITE", 1, body));
+        let answer = world.take_one();
+        assert_eq!(answer.status(), 488, "{body}");
+        assert!(answer.text().contains("Warning: 305 "));
+    }
+    assert_eq!(world.shard.calls_up(), 0);
 }
 
 /// ```text

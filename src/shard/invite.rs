@@ -45,14 +45,12 @@ impl Shard {
             self.respond(datagram, request, status, RETRY_AFTER, out);
             return;
         };
-        let sdp = SessionDescription::parse(request.body()).ok();
-        let agreed = sdp.as_ref().map(|sdp| Agreed::read(sdp, datagram.src.ip()));
-        if agreed.as_ref().is_some_and(Option::is_none) {
+        let Ok(agreed) = read_body(datagram, request) else {
             let status = Status::NOT_ACCEPTABLE_HERE;
             self.respond(datagram, request, status, NO_AUDIO, out);
             return;
-        }
-        let dialog = self.new_dialog(id, datagram, request, uri, agreed.flatten());
+        };
+        let dialog = self.new_dialog(id, datagram, request, uri, agreed);
         self.health.calls_total += 1;
         self.dialogs.insert(dialog);
         self.report_opened(id.slot, request, datagram.received_at, out);
@@ -78,10 +76,9 @@ impl Shard {
     ) {
         let number = request.cseq().map_or(0, |cseq| cseq.number);
         let Some(dialog) = self.dialogs.get(slot) else { return };
-        if number <= dialog.invite_cseq {
+        if number == dialog.invite_cseq {
             // What was answered with an ACK since is not answered again (RFC 6026 section 7.1).
-            if let Some(sent) = dialog.response.as_deref().filter(|_| number == dialog.invite_cseq)
-            {
+            if let Some(sent) = dialog.response.as_deref() {
                 out.send(sent.src, sent.dst, |bytes| bytes.extend_from_slice(&sent.bytes));
             }
             return;
@@ -90,18 +87,23 @@ impl Shard {
             self.respond(datagram, request, Status::CALL_DOES_NOT_EXIST, "", out);
             return;
         }
+        if number < dialog.invite_cseq {
+            // Out of order (RFC 3261 section 12.2.2).
+            self.respond(datagram, request, Status::SERVER_INTERNAL_ERROR, "", out);
+            return;
+        }
         if dialog.resend.is_some() {
             // The offer before is not acknowledged yet (RFC 3261 section 14.2).
             let status = Status::SERVER_INTERNAL_ERROR;
             self.respond(datagram, request, status, RETRY_SOON, out);
             return;
         }
-        if let Ok(sdp) = SessionDescription::parse(request.body()) {
-            let Some(agreed) = Agreed::read(&sdp, datagram.src.ip()) else {
-                let status = Status::NOT_ACCEPTABLE_HERE;
-                self.respond(datagram, request, status, NO_AUDIO, out);
-                return;
-            };
+        let Ok(agreed) = read_body(datagram, request) else {
+            let status = Status::NOT_ACCEPTABLE_HERE;
+            self.respond(datagram, request, status, NO_AUDIO, out);
+            return;
+        };
+        if let Some(agreed) = agreed {
             self.dialogs.change_media(slot, |dialog| dialog.media.agree(agreed));
         }
         if let Some(dialog) = self.dialogs.get_mut(slot) {
@@ -124,9 +126,7 @@ impl Shard {
         dialog.resend = None;
         dialog.response = None;
         // An INVITE without an offer has its answer here.
-        if let Ok(sdp) = SessionDescription::parse(request.body())
-            && let Some(agreed) = Agreed::read(&sdp, datagram.src.ip())
-        {
+        if let Ok(Some(agreed)) = read_body(datagram, request) {
             self.dialogs.change_media(slot, |dialog| dialog.media.agree(agreed));
         }
     }
@@ -266,6 +266,21 @@ impl Media {
         self.direction = agreed.direction;
     }
 }
+
+/// What the body of an INVITE or ACK offers or answers; `None` if there is no body.
+fn read_body(
+    datagram: &Datagram<'_>,
+    request: &SipMessage<'_>,
+) -> Result<Option<Agreed>, NotAcceptable> {
+    if request.body().trim_ascii().is_empty() {
+        return Ok(None);
+    }
+    let sdp = SessionDescription::parse(request.body()).map_err(|_| NotAcceptable)?;
+    Agreed::read(&sdp, datagram.src.ip()).map(Some).ok_or(NotAcceptable)
+}
+
+/// A body is no session description, or none with audio that can be taken.
+struct NotAcceptable;
 
 fn contact_uri<'a>(request: &SipMessage<'a>) -> Option<&'a [u8]> {
     let first = elements(request.contact()?).next()?;
