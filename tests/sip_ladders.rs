@@ -384,6 +384,41 @@ fn a_new_offer_moves_the_media() {
 
 /// ```text
 /// F               V
+/// | INVITE        |  a=sendonly; a=inactive; c=0.0.0.0; a=sendrecv
+/// |-------------->|
+/// |            200|  a=recvonly; a=inactive; a=recvonly; a=sendrecv
+/// |<--------------|
+/// | RTP           |  echoed only in the last case
+/// |==============>|
+/// ```
+#[test]
+fn a_call_on_hold_is_not_sent_media() {
+    let mut world = world();
+    let mut caller = Caller::new(FAR, "hold");
+    caller.user = "echo";
+    let media = caller.set_up(&mut world);
+    let zero = |direction| {
+        offer(caller.media, direction).replace("c=IN IP4 198.51.100.1", "c=IN IP4 0.0.0.0")
+    };
+    let offers = [
+        (offer(caller.media, "sendonly"), Direction::RecvOnly, 0),
+        (offer(caller.media, "inactive"), Direction::Inactive, 0),
+        (zero("sendrecv"), Direction::RecvOnly, 0),
+        (zero("inactive"), Direction::Inactive, 0),
+        (offer(caller.media, "sendrecv"), Direction::SendRecv, 1),
+        (offer(caller.media, "recvonly"), Direction::SendOnly, 1),
+    ];
+    for (index, (offer, expected, echoes)) in (2_u16..).zip(offers) {
+        world.send(caller.addr, caller.us, caller.request("INVITE", index.into(), &offer));
+        assert_eq!(direction(&world.take_one()), expected);
+        world.send(caller.addr, caller.us, caller.request("ACK", index.into(), ""));
+        world.send(caller.media, media, rtp(0, false, index, 160 * u32::from(index), 1));
+        assert_eq!(world.take().len(), echoes, "{expected:?}");
+    }
+}
+
+/// ```text
+/// F               V
 /// | INVITE        |  CSeq 5
 /// |-------------->|
 /// |            200|

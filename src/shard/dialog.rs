@@ -217,6 +217,11 @@ impl Media {
         [self.remote_rtp, self.remote_rtcp, self.latched].contains(&Some(src))
     }
 
+    /// Whether media may be sent to this address.
+    pub(crate) fn sends_to(&self, dst: SocketAddr) -> bool {
+        matches!(self.direction, Direction::SendRecv | Direction::SendOnly) && self.expects(dst)
+    }
+
     /// The format that a payload type means in this call.
     pub(crate) fn format(&self, payload_type: PayloadType) -> Format {
         self.formats

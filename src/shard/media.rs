@@ -200,8 +200,9 @@ impl Shard {
         let Some(id) = self.streams[slot].as_ref().and_then(|stream| stream.dialog) else { return };
         let Some(dialog) = self.dialogs.by_id(id) else { return };
         let (src, packet) = (parsed.datagram.src, &parsed.packet);
-        // Never a reflector: only to an address that signalling gave or that has latched.
-        if dialog.phase != Phase::Answered || !dialog.media.expects(src) {
+        // Never a reflector: only to an address that signalling gave or that has latched, and not
+        // to one that holds the call.
+        if dialog.phase != Phase::Answered || !dialog.media.sends_to(src) {
             return;
         }
         let media = &mut dialog.media;
