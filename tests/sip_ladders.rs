@@ -348,6 +348,36 @@ fn options_tell_what_is_understood() {
 
 /// ```text
 /// F               V
+/// | REGISTER      |
+/// |-------------->|
+/// |            200|  each Contact with its expiry; none that is taken back
+/// |<--------------|
+/// ```
+#[test]
+fn a_registration_is_accepted() {
+    let register = |contacts: &str| {
+        let mut world = world();
+        let caller = Caller::new(FAR, "register");
+        let request = caller
+            .request("REGISTER", 1, "")
+            .replace(&format!("Contact: <sip:far@{FAR}>\r\n"), contacts);
+        world.send(caller.addr, caller.us, request);
+        let answer = world.take_one();
+        assert_eq!(answer.status(), 200);
+        answer.values(HeaderName::Contact)
+    };
+    assert_eq!(register("Contact: <sip:a@h>\r\n"), ["<sip:a@h>;expires=3600"]);
+    assert_eq!(
+        register("Contact: <sip:a@h>;expires=60, <sip:b@h>;q=0.5\r\nExpires: 120\r\n"),
+        ["<sip:a@h>;expires=60", "<sip:b@h>;q=0.5;expires=120"]
+    );
+    assert!(register("Contact: *\r\nExpires: 0\r\n").is_empty());
+    assert_eq!(register("Contact: <sip:a@h>;expires=0, <sip:b@h>\r\n").len(), 1);
+    assert!(register("").is_empty());
+}
+
+/// ```text
+/// F               V
 /// | INVITE        |  CSeq 2, media at another port
 /// |-------------->|
 /// |            200|  our port stays, the version of our description grows
@@ -607,6 +637,55 @@ fn a_request_without_our_tag_does_not_move_the_signalling() {
     world.take();
     world.close();
     assert_eq!(world.take_one().dst, caller.addr);
+}
+
+/// ```text
+/// F               V
+/// | malformed     |
+/// |-------------->|
+/// | 4xx, 505      |  Via, From, To, Call-ID and CSeq as they came
+/// |<--------------|
+/// ```
+#[test]
+fn malformed_requests_are_refused_with_what_they_had() {
+    let caller = Caller::new(FAR, "malformed");
+    let with = |from: &str, to: &str| {
+        let mut world = world();
+        let good = caller.invite();
+        let request = good.replace(from, to);
+        assert_ne!(good, request);
+        world.send(caller.addr, caller.us, request.clone());
+        let answer = world.take_one();
+        assert_eq!(answer.dst, caller.addr);
+        let sent = SipMessage::parse(request.as_bytes()).unwrap();
+        let got = SipMessage::parse(&answer.bytes).unwrap();
+        assert_eq!(got.call_id(), sent.call_id());
+        assert_eq!(got.from(), sent.from());
+        let cseq =
+            |message: &SipMessage<'_>| message.values(HeaderName::CSeq).next().map(<[u8]>::to_vec);
+        assert_eq!(cseq(&got), cseq(&sent));
+        assert_eq!(got.via().unwrap().branch, sent.via().unwrap().branch);
+        if let Some(to) = sent.to() {
+            assert!(got.to().unwrap().starts_with(to));
+        }
+        assert_eq!(world.shard.health().sip_malformed, 1);
+        assert_eq!(world.shard.calls_up(), 0);
+        let StartLine::Response { code, .. } = got.start_line() else { panic!() };
+        (code, answer)
+    };
+    assert_eq!(with("Call-ID: malformed\r\n", "").0, 400);
+    assert_eq!(with("CSeq: 1 INVITE", "CSeq: 1 BYE").0, 400);
+    assert_eq!(with("CSeq: 1 INVITE", "CSeq: x INVITE").0, 400);
+    assert_eq!(with("To: <sip:sink@192.0.2.9:5060>\r\n", "").0, 400);
+    assert_eq!(with("Max-Forwards: 70", "Max-Forwards: 700").0, 400);
+    assert_eq!(with("SIP/2.0\r\nVia", "SIP/3.0\r\nVia").0, 505);
+    assert_eq!(with("INVITE sip:sink", "INVITE mailto:sink").0, 416);
+    let (status, answer) = with("application/sdp", "text/plain");
+    assert_eq!((status, answer.values(HeaderName::Accept)), (415, vec!["application/sdp".into()]));
+    let (status, answer) = with("Max-Forwards: 70\r\n", "Require: 100rel, x\r\nRequire: y\r\n");
+    assert_eq!(status, 420);
+    let unsupported: Vec<_> = answer.values(HeaderName::Unsupported);
+    assert_eq!(unsupported.join(", "), "100rel, x, y");
 }
 
 /// The ladder of a plain call in compact header forms (RFC 3261 section 7.3.3).

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::wire::{
     Datagram,
-    sip::{Method, NameAddr, SipMessage, StartLine},
+    sip::{Defect, HeaderName, Method, NameAddr, SipMessage, StartLine},
 };
 
 impl Shard {
@@ -48,7 +48,8 @@ impl Shard {
             self.health.sip_malformed += 1;
             // An ACK is never answered; what has no Via has no one to answer.
             if method != Method::Ack && request.via().is_some() {
-                self.respond(datagram, request, Status(defect.status()), ALLOW, out);
+                let headers = explanation(request, defect);
+                self.respond(datagram, request, Status(defect.status()), &headers, out);
             }
             return;
         }
@@ -76,7 +77,7 @@ impl Shard {
                 self.respond(datagram, request, Status::CALL_DOES_NOT_EXIST, "", out);
             }
             (Method::Options, _) => {
-                let headers = concat_allow("Accept: application/sdp\r\n");
+                let headers = format!("{ALLOW}{ACCEPT}");
                 self.respond(datagram, request, Status::OK, &headers, out);
             }
             (Method::Register, _) => self.accept_registration(datagram, request, out),
@@ -109,8 +110,10 @@ impl Shard {
         request: &SipMessage<'_>,
         out: &mut Outbox,
     ) {
-        let expires = format!("Expires: {}\r\n", request.expires().unwrap_or(REGISTRATION_SECS));
-        let content = Content { headers: &expires, copies_contacts: true, ..Content::default() };
+        let expires = request.expires().unwrap_or(REGISTRATION_SECS);
+        let headers = format!("Expires: {expires}\r\n");
+        let content =
+            Content { headers: &headers, registers_for: Some(expires), ..Content::default() };
         self.respond_with(datagram, request, Status::OK, content, out);
     }
 
@@ -185,9 +188,22 @@ pub(super) fn remote_tag<'a>(request: &SipMessage<'a>) -> &'a [u8] {
     request.from().and_then(|from| NameAddr::parse(from).tag()).unwrap_or_default()
 }
 
-fn concat_allow(more: &str) -> String {
-    format!("{ALLOW}{more}")
+/// The headers that tell what would be accepted instead (RFC 3261 sections 8.2.2.3, 8.2.3 and
+/// 21.5.2).
+fn explanation(request: &SipMessage<'_>, defect: Defect) -> String {
+    match defect {
+        Defect::ContentType => format!("{ACCEPT}Accept-Encoding: identity\r\n"),
+        Defect::NotAcceptable => ACCEPT.to_owned(),
+        Defect::UnknownMethodMismatch => ALLOW.to_owned(),
+        Defect::Extension => {
+            let required = request.values(HeaderName::Require).map(String::from_utf8_lossy);
+            required.map(|names| format!("Unsupported: {names}\r\n")).collect()
+        }
+        _ => String::new(),
+    }
 }
+
+const ACCEPT: &str = "Accept: application/sdp\r\n";
 
 /// How long a registration lasts that asks for no time (RFC 3261 section 10.2.1.1).
 const REGISTRATION_SECS: u32 = 3600;
