@@ -688,6 +688,69 @@ fn malformed_requests_are_refused_with_what_they_had() {
     assert_eq!(unsupported.join(", "), "100rel, x, y");
 }
 
+/// ```text
+/// proxies         V
+/// | INVITE        |  three Vias in two headers, no rport
+/// |-------------->|
+/// |            200|  the same Vias in order; to the source's address, the topmost Via's port
+/// |<--------------|
+/// ```
+#[test]
+fn responses_go_back_through_all_vias_and_only_to_the_source() {
+    let source = addr("203.0.113.7:31000");
+    let mut caller = Caller::new(FAR, "vias");
+    let vias = |top: &str| {
+        format!(
+            "Via: SIP/2.0/UDP {top}, SIP/2.0/UDP b.example;branch=z9hG4bK2\r\nVia: SIP/2.0/UDP c.example:5999;branch=z9hG4bK3\r\n"
+        )
+    };
+    let answer_to = |caller: &Caller, top: &str| {
+        let mut world = world();
+        let request = caller.request("OPTIONS", 1, "");
+        let start = request.find("Via: ").unwrap();
+        let end = request.find("Max-Forwards").unwrap();
+        world.send(
+            source,
+            caller.us,
+            format!("{}{}{}", &request[..start], vias(top), &request[end..]),
+        );
+        let answer = world.take_one();
+        let values = answer.values(HeaderName::Via);
+        let vias: Vec<_> = values
+            .iter()
+            .flat_map(|value| elements(value.as_bytes()))
+            .map(|via| String::from_utf8_lossy(via).into_owned())
+            .collect();
+        assert_eq!(
+            vias[1..],
+            ["SIP/2.0/UDP b.example;branch=z9hG4bK2", "SIP/2.0/UDP c.example:5999;branch=z9hG4bK3",]
+        );
+        assert_eq!(answer.dst.ip(), source.ip());
+        let via = Via::parse(vias[0].as_bytes()).unwrap();
+        (answer.dst.port(), via.received_ip(), via.rport)
+    };
+    let received = Some(source.ip());
+    assert_eq!(answer_to(&caller, "a.example:5062;branch=z9hG4bK1"), (5062, received, None));
+    assert_eq!(answer_to(&caller, "a.example;branch=z9hG4bK1"), (5060, received, None));
+    assert_eq!(
+        answer_to(&caller, "10.1.1.1:5062;rport;branch=z9hG4bK1"),
+        (31_000, received, Some(Some(31_000)))
+    );
+    assert_eq!(
+        answer_to(&caller, "203.0.113.7:5062;rport;branch=z9hG4bK1"),
+        (31_000, received, Some(Some(31_000)))
+    );
+    assert_eq!(answer_to(&caller, "203.0.113.7:5062;branch=z9hG4bK1"), (5062, None, None));
+    // A maddr is no reason to send anything to anybody else.
+    assert_eq!(
+        answer_to(&caller, "10.1.1.1:5062;maddr=192.0.2.200;branch=z9hG4bK1"),
+        (5062, received, None)
+    );
+    // Port 0 is none.
+    caller.call_id = "port-zero".to_owned();
+    assert_eq!(answer_to(&caller, "10.1.1.1:0;branch=z9hG4bK1").0, 31_000);
+}
+
 /// The ladder of a plain call in compact header forms (RFC 3261 section 7.3.3).
 #[test]
 fn compact_forms_make_a_call() {
@@ -771,6 +834,20 @@ fn our_bye_follows_the_recorded_route() {
     let call = world.finished("route");
     assert_eq!((call.state, call.ended_by), (CallState::Ended, Some(EndedBy::Timeout)));
     assert_eq!(call.end_time, Some(START + secs(60)));
+}
+
+/// A Contact that cannot stand in a request line is not put there.
+#[test]
+fn a_contact_with_a_line_end_makes_no_broken_bye() {
+    let mut world = world();
+    let mut caller = Caller::new(FAR, "folded-contact");
+    let invite = caller.invite().replace("Contact: <sip:far@", "Contact: <sip:far\r\n x@");
+    world.send(caller.addr, caller.us, invite);
+    caller.to_tag = world.take()[2].to_tag();
+    world.send(caller.addr, caller.us, caller.request("ACK", 1, ""));
+    world.close();
+    let bye = world.take_one();
+    assert!(bye.text().starts_with(&format!("BYE sip:far@{FAR} SIP/2.0\r\n")), "{bye:?}");
 }
 
 /// ```text
@@ -916,6 +993,32 @@ fn an_echo_goes_only_where_signalling_pointed() {
     world.take();
     world.send(caller.media, media, rtp(0, false, 20, 3200, 0xAA));
     assert!(world.take().is_empty(), "no echo after the BYE");
+}
+
+/// A plain call and its echo over IPv6.
+#[test]
+fn an_ipv6_call() {
+    let mut world = World::new(ShardConfig {
+        advertise: Some("192.0.2.200".parse().unwrap()),
+        ..ShardConfig::default()
+    });
+    let mut caller = Caller::new("[2001:db8::1]:5060", "six");
+    caller.user = "echo";
+    world.send(caller.addr, caller.us, caller.invite());
+    let sent = world.take();
+    assert_eq!(statuses(&sent), [100, 180, 200]);
+    // The address to advertise is of the other family.
+    assert_eq!(sent[2].values(HeaderName::Contact), ["<sip:voxplane@[2001:db8::9]:5060>"]);
+    let media = sent[2].media_address();
+    assert_eq!(media, addr("[2001:db8::9]:20000"));
+    caller.to_tag = sent[2].to_tag();
+    world.send(caller.addr, caller.us, caller.request("ACK", 1, ""));
+    world.send(caller.media, media, rtp(0, false, 1, 0, 1));
+    assert_eq!(world.take_one().dst, caller.media);
+    world.close();
+    let bye = world.take_one();
+    assert_eq!(bye.dst, caller.addr);
+    assert!(bye.values(HeaderName::Via)[0].starts_with("SIP/2.0/UDP [2001:db8::9]:5060;"));
 }
 
 /// The address to advertise stands in Contact, in SDP and in our Via.

@@ -162,7 +162,8 @@ pub(crate) fn write_bye(out: &mut Vec<u8>, dialog: &Dialog, local: SocketAddr, b
 /// request came from, to the port that it came from if it asks so, else to the one in its Via.
 pub(crate) fn response_address(request: &SipMessage<'_>, source: SocketAddr) -> SocketAddr {
     match request.via() {
-        Some(via) if via.rport.is_none() => {
+        // Nothing can be sent to port 0.
+        Some(via) if via.rport.is_none() && via.port != Some(0) => {
             SocketAddr::new(source.ip(), via.port.unwrap_or(DEFAULT_PORT))
         }
         _ => source,
