@@ -37,7 +37,7 @@ impl Shard {
     /// Takes in up to [`BATCH`] datagrams of media ports.
     ///
     /// Three passes, so that the cache misses of a batch overlap: parse and look up the index,
-    /// bring in the streams, measure.
+    /// bring in the streams, measure. RTCP, which is rare, waits for the RTP before it.
     pub(super) fn handle_media(&mut self, datagrams: &[Datagram<'_>], out: &mut Outbox) {
         let mut batch = Batch::new();
         for datagram in datagrams {
@@ -51,16 +51,25 @@ impl Shard {
                     }
                     Err(_) => self.health.media_other += 1,
                 },
-                Kind::Rtcp => self.handle_rtcp(datagram, out),
+                Kind::Rtcp => {
+                    self.measure(&batch, out);
+                    batch.clear();
+                    self.handle_rtcp(datagram, out);
+                }
                 Kind::KeepAlive => {}
                 _ => self.health.media_other += 1,
             }
         }
+        self.measure(&batch, out);
+    }
+
+    #[inline]
+    fn measure(&mut self, batch: &Batch<'_>, out: &mut Outbox) {
         for slot in batch.iter().filter_map(|parsed| parsed.likely) {
             self.streams.touch(slot);
         }
         self.health.rtp_packets += batch.len() as u64;
-        for parsed in &batch {
+        for parsed in batch {
             self.handle_rtp(parsed, out);
         }
     }

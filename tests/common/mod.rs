@@ -44,6 +44,8 @@ pub struct World {
     pub sent: Vec<Sent>,
     /// All reports so far.
     pub reports: Vec<Report>,
+    /// All that was delivered so far.
+    pub delivered: Vec<(Timestamp, Flight)>,
     out: Outbox,
     /// When the shard wants to be polled.
     pub deadline: Option<Timestamp>,
@@ -74,6 +76,7 @@ impl World {
             calls: Calls::new(START, 10_000),
             sent: Vec::new(),
             reports: Vec::new(),
+            delivered: Vec::new(),
             out: Outbox::default(),
             deadline: None,
         }
@@ -84,6 +87,7 @@ impl World {
         let datagram = |flight| datagram(flight, self.now);
         let batch: Vec<_> = flights.iter().map(datagram).collect();
         self.shard.handle(&batch, &mut self.out);
+        self.delivered.extend(flights.iter().map(|flight| (self.now, flight.clone())));
         self.poll();
     }
 
