@@ -58,6 +58,53 @@ fn close(got: Option<f64>, expected: f64, within: f64) {
     assert!((got - expected).abs() <= within, "{got} is not {expected} within {within}");
 }
 
+#[test]
+fn the_history_tells_what_the_network_did() {
+    let (mut lost, mut reordered, mut repeated, mut discarded) = (0, 0, 0, 0);
+    for seed in 0..60 {
+        let mut rng = Rng::with_seed(seed);
+        let media = Path {
+            delay: ms(rng.u64(1..120)),
+            jitter: ms(rng.u64(0..60)),
+            loss: rng.f64() * 0.2,
+            duplicate: rng.f64() * 0.1,
+            reorder: rng.f64() * 0.1,
+        };
+        let sip = Path { loss: rng.f64() * 0.2, ..media };
+        let plans = (0..6).map(|index| {
+            let count = rng.u32(1..800);
+            let user = if index % 2 == 0 { "echo" } else { "sink" };
+            (user, Plan::new(speech(ssrc(index), rng.u16(..), count)))
+        });
+        let mut sim = run(seed, sip, media, plans.collect());
+        assert_eq!(sim.world.snapshot().totals.answered, 6, "seed {seed}");
+        for index in 0..6 {
+            let truth = sim.truth(ssrc(index));
+            if truth.received == 0 {
+                continue;
+            }
+            let stream = stream(&mut sim, index);
+            let context = format!("seed {seed}, call {index}: {stream:#?} {truth:?}");
+            assert_eq!(stream.packets_received, Some(truth.received), "{context}");
+            assert_eq!(stream.packets_expected, Some(truth.expected), "{context}");
+            assert_eq!(stream.packets_lost, Some(truth.lost()), "{context}");
+            assert_eq!(stream.packets_duplicate, Some(truth.duplicate), "{context}");
+            assert_eq!(stream.packets_out_of_order, Some(truth.out_of_order), "{context}");
+            assert_eq!(stream.packets_discarded, Some(truth.discarded), "{context}");
+            if truth.received > 1 {
+                close(stream.jitter_mean_ms, truth.jitter_mean_ms, 0.01);
+            }
+            lost += truth.lost();
+            reordered += truth.out_of_order;
+            repeated += truth.duplicate;
+            discarded += truth.discarded;
+        }
+        assert!(sim.world.snapshot().orphans.is_empty(), "seed {seed}");
+        assert_eq!(sim.world.shard.health().streams_active, 0, "every slot is free again");
+    }
+    assert!(lost > 1000 && reordered > 1000 && repeated > 1000 && discarded > 100);
+}
+
 /// Loss × jitter → MOS-LQ. The expected value is the E-model of the network's own figures.
 #[test]
 fn scores_are_those_of_the_e_model() {

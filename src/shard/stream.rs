@@ -171,7 +171,7 @@ impl Stream {
     pub(crate) fn arrive(&mut self, at: Timestamp, packet: &RtpPacket<'_>) -> Option<Sample> {
         let arrival = self.count(at, packet)?;
         let rtp_time = packet.timestamp();
-        let begins_talkspurt = packet.marker() && !self.last_marker;
+        let begins_talkspurt = packet.marker() && !self.last_marker && arrival != Arrival::Older;
         self.last_marker = packet.marker();
         let is_consecutive = arrival == Arrival::Newer { steps: 1 };
         let deviation = self.jitter.deviation_nanos(at, rtp_time);
