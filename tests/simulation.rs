@@ -312,6 +312,41 @@ fn an_orphan_takes_two_packets_in_sequence() {
 }
 
 #[test]
+fn an_orphan_joins_its_call_when_the_signalling_comes() {
+    let mut world = World::new(ShardConfig::default());
+    let mut caller = caller(0);
+    caller.user = "echo";
+    let us = addr("192.0.2.9:20000");
+    let mut sequence = 0;
+    let mut talk = |world: &mut World, seconds: u16| {
+        for _ in 0..seconds * 50 {
+            world.send(caller.media, us, rtp(111, false, sequence, u32::from(sequence) * 960, 1));
+            sequence += 1;
+            world.run_for(ms(20));
+        }
+    };
+    talk(&mut world, 10);
+    assert_eq!(world.snapshot().orphans.len(), 1);
+    assert_eq!(world.snapshot().orphans[0].codec, None);
+    let opus = offer(caller.media, "sendrecv")
+        .replace("RTP/AVP 0", "RTP/AVP 111")
+        .replace("rtpmap:0 PCMU/8000", "rtpmap:111 opus/48000/2");
+    world.send(caller.addr, caller.us, caller.request("INVITE", 1, &opus));
+    caller.to_tag = world.take()[2].to_tag();
+    world.send(caller.addr, caller.us, caller.request("ACK", 1, ""));
+    talk(&mut world, 10);
+    assert!(world.snapshot().orphans.is_empty());
+    assert!(world.take().len() > 200, "it is echoed from then on");
+    caller.hang_up(&mut world);
+    world.run_for(secs(1));
+    let call = world.finished("call-0");
+    assert_eq!(call.codec, Some("opus"));
+    let streams = received(&call);
+    assert_eq!(streams[0].packets_received, Some(1000));
+    assert_eq!(streams[0].clock_rate, Some(48_000));
+}
+
+#[test]
 fn two_calls_with_one_media_address_are_told_apart_by_our_port() {
     let config = ShardConfig { rtp_ports: vec![20_000, 20_002], ..ShardConfig::default() };
     let mut world = World::new(config);
@@ -333,6 +368,30 @@ fn two_calls_with_one_media_address_are_told_apart_by_our_port() {
     world.run_for(secs(1));
     assert_eq!(world.finished("call-0").figures.packets_received, Some(50));
     assert_eq!(world.finished("call-1").figures.packets_received, Some(60));
+}
+
+#[test]
+fn streams_beyond_those_a_call_remembers_are_not_kept_for_ever() {
+    let mut world = World::new(ShardConfig::default());
+    let mut caller = caller(0);
+    let media = caller.set_up(&mut world);
+    for ssrc in 0..50 {
+        for sequence in 0..5 {
+            world.send(
+                caller.media,
+                media,
+                rtp(0, false, sequence, u32::from(sequence) * 160, ssrc),
+            );
+        }
+        world.run_for(ms(100));
+    }
+    assert_eq!(world.shard.health().streams_active, 50);
+    world.run_for(secs(60));
+    assert!(world.shard.health().streams_active <= 4, "{}", world.shard.health().streams_active);
+    caller.hang_up(&mut world);
+    world.run_for(secs(60));
+    assert_eq!(world.shard.health().streams_active, 0);
+    assert_eq!(world.finished("call-0").figures.packets_received, Some(250));
 }
 
 /// A run with everything in it.

@@ -181,12 +181,17 @@ impl Shard {
     /// Makes a stream a call's.
     fn attach(&mut self, slot: u32, owner: u32) {
         let Some(dialog) = self.dialogs.get_mut(owner) else { return };
-        let Some(stream) = &mut self.streams[slot] else { return };
         if dialog.streams.is_full() {
-            dialog.streams.remove(0);
+            let last_at =
+                |&(slot, _): &(u32, u64)| self.streams[slot].as_ref().map(Stream::last_at);
+            let mut others = dialog.streams.iter().enumerate();
+            let silent = others.min_by_key(|(_, other)| last_at(other)).map_or(0, |(at, _)| at);
+            dialog.streams.remove(silent);
         }
+        let Some(stream) = &mut self.streams[slot] else { return };
         dialog.streams.push((slot, stream.serial));
         stream.dialog = Some(dialog.id);
+        stream.set_format(dialog.media.format(stream.payload_type()));
         // Signalling vouches for it: no probation.
         stream.state = State::Live;
         stream.is_echoed = dialog.policy == Policy::Echo;
@@ -237,8 +242,18 @@ impl Shard {
         match stream.state {
             State::Probation { .. } => true,
             State::Closed { at } => now.since(at) >= STREAM_IDLE,
-            State::Live => stream.dialog.is_none() && now.since(stream.last_at()) >= STREAM_IDLE,
+            State::Live => {
+                now.since(stream.last_at()) >= STREAM_IDLE && !self.is_remembered(slot, stream)
+            }
         }
+    }
+
+    /// Whether a call will end this stream when it ends itself.
+    fn is_remembered(&self, slot: u32, stream: &Stream) -> bool {
+        let dialog = stream.dialog.and_then(|id| Some((id, self.dialogs.get(id.slot)?)));
+        dialog.is_some_and(|(id, dialog)| {
+            dialog.id == id && dialog.streams.contains(&(slot, stream.serial))
+        })
     }
 
     /// Passes on the last report of a stream and stops measuring it.

@@ -156,6 +156,21 @@ impl Stream {
         payload_type == self.format.payload_type && self.format.codec.is_speech()
     }
 
+    /// The payload type of the speech in it.
+    pub(crate) const fn payload_type(&self) -> PayloadType {
+        self.format.payload_type
+    }
+
+    /// Goes on with what a session description says about the payload type.
+    #[cold]
+    pub(crate) fn set_format(&mut self, format: Format) {
+        if format.clock_rate != self.format.clock_rate {
+            self.ptime_ticks = 0;
+            self.jitter.reanchor(self.last_at, self.jitter.last_rtp_time(), format.clock_rate);
+        }
+        self.format = format;
+    }
+
     /// Arrival of the last packet.
     pub(crate) const fn last_at(&self) -> Timestamp {
         self.last_at
