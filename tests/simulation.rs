@@ -287,6 +287,61 @@ fn media_from_behind_address_translation_finds_its_call() {
 }
 
 #[test]
+fn media_from_behind_address_translation_finds_its_call_again_after_a_new_offer() {
+    let mut world = World::new(ShardConfig::default());
+    let mut caller = caller(0);
+    let mut sequence = 0;
+    let mut talk = |world: &mut World, from, to| {
+        for _ in 0..50 {
+            sequence += 1;
+            world.send(addr(from), to, rtp(0, false, sequence, u32::from(sequence) * 160, 1));
+            world.run_for(ms(20));
+        }
+    };
+    caller.media = addr("10.0.0.5:4000");
+    let media = caller.set_up(&mut world);
+    talk(&mut world, "198.51.100.1:61000", media);
+    caller.media = addr("10.0.0.5:4002");
+    world.send(caller.addr, caller.us, caller.request("INVITE", 2, &caller.offer()));
+    world.send(caller.addr, caller.us, caller.request("ACK", 2, ""));
+    talk(&mut world, "198.51.100.1:61002", media);
+    // The same offer once more, as session timers send it, changes nothing.
+    world.send(caller.addr, caller.us, caller.request("INVITE", 3, &caller.offer()));
+    world.send(caller.addr, caller.us, caller.request("ACK", 3, ""));
+    talk(&mut world, "198.51.100.1:61002", media);
+    world.send(caller.addr, caller.us, caller.request("BYE", 4, ""));
+    world.run_for(secs(1));
+    assert_eq!(world.finished("call-0").figures.packets_received, Some(150));
+    assert!(world.snapshot().orphans.is_empty());
+}
+
+#[test]
+fn address_translation_works_in_a_table_of_many_calls() {
+    let mut world = World::new(ShardConfig::default());
+    let mut first = caller(5000);
+    first.set_up(&mut world);
+    for index in 0..3000 {
+        let mut other = caller(index);
+        (other.addr, other.media) = (addr("203.0.113.1:5060"), addr("203.0.113.1:4000"));
+        other.media.set_port(4000 + u16::try_from(index).unwrap() * 2);
+        other.set_up(&mut world);
+    }
+    // Its place in the table, the first one, is free again when the next call comes.
+    first.hang_up(&mut world);
+    world.run_for(secs(40));
+    let mut behind = caller(9000);
+    behind.media = addr("10.0.0.5:4000");
+    let media = behind.set_up(&mut world);
+    for sequence in 0..50 {
+        let packet = rtp(0, false, sequence, u32::from(sequence) * 160, 1);
+        world.send(addr("198.51.100.1:61000"), media, packet);
+    }
+    behind.hang_up(&mut world);
+    world.run_for(secs(1));
+    assert_eq!(world.finished("call-9000").figures.packets_received, Some(50));
+}
+
+#[test]
 fn an_orphan_takes_two_packets_in_sequence() {
     let mut world = World::new(ShardConfig::default());
     let (stranger, us) = (addr("203.0.113.5:4000"), addr("192.0.2.9:20000"));

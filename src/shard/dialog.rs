@@ -187,6 +187,8 @@ pub(crate) struct Media {
     pub(crate) remote_rtcp: Option<SocketAddr>,
     /// Where its RTP really comes from, when that is another address than it said.
     pub(crate) latched: Option<SocketAddr>,
+    /// Whether no media has come since the far end last named an address.
+    pub(crate) is_awaited: bool,
     pub(crate) formats: ArrayVec<Format, FORMATS_MAX>,
     pub(crate) is_muxed: bool,
     /// Our direction.

@@ -162,6 +162,7 @@ impl Shard {
             remote_rtp: None,
             remote_rtcp: None,
             latched: None,
+            is_awaited: true,
             formats: ArrayVec::new(),
             is_muxed: false,
             direction: Direction::SendRecv,
@@ -258,6 +259,7 @@ impl Shard {
 impl Media {
     /// Takes over what an offer or answer settled.
     fn agree(&mut self, agreed: Agreed) {
+        self.is_awaited |= agreed.remote_rtp.is_some() && agreed.remote_rtp != self.remote_rtp;
         // A call on hold keeps the address that its media will come from again.
         self.remote_rtp = agreed.remote_rtp.or(self.remote_rtp);
         self.remote_rtcp = agreed.remote_rtcp.or(self.remote_rtcp);

@@ -191,6 +191,7 @@ impl Shard {
         let Some(stream) = &mut self.streams[slot] else { return };
         dialog.streams.push((slot, stream.serial));
         stream.dialog = Some(dialog.id);
+        dialog.media.is_awaited = false;
         stream.set_format(dialog.media.format(stream.payload_type()));
         // Signalling vouches for it: no probation.
         stream.state = State::Live;
