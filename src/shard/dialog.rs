@@ -207,7 +207,9 @@ pub(crate) struct SentMedia {
     pub(crate) packets: u64,
     pub(crate) octets: u64,
     pub(crate) packets_at_last_report: u64,
+    /// The first of the sequence: a sender whose packets are echoed may begin a new one.
     pub(crate) first_sequence: u16,
+    pub(crate) last_sequence: u16,
     pub(crate) last_rtp_time: u32,
     pub(crate) first_at: Timestamp,
     pub(crate) last_at: Timestamp,

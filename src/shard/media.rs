@@ -7,6 +7,7 @@ use super::{
     dialog::{DialogId, Phase, Policy},
     outbox::Outbox,
     report::Report,
+    sequence::MAX_DROPOUT,
     stream::{State, Stream, StreamKey},
     timers::Timer,
 };
@@ -229,8 +230,12 @@ impl Shard {
         let sent = &mut media.sent;
         if sent.packets == 0 {
             sent.first_at = parsed.datagram.received_at;
+        }
+        let step = packet.sequence().wrapping_sub(sent.last_sequence).cast_signed();
+        if sent.packets == 0 || step.unsigned_abs() > MAX_DROPOUT {
             sent.first_sequence = packet.sequence();
         }
+        sent.last_sequence = packet.sequence();
         sent.packets += 1;
         sent.octets += packet.payload().len() as u64;
         sent.last_rtp_time = packet.timestamp();
