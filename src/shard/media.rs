@@ -185,7 +185,7 @@ impl Shard {
         if dialog.streams.is_full() {
             let last_at =
                 |&(slot, _): &(u32, u64)| self.streams[slot].as_ref().map(Stream::last_at);
-            let mut others = dialog.streams.iter().enumerate();
+            let others = dialog.streams.iter().enumerate();
             let silent = others.min_by_key(|(_, other)| last_at(other)).map_or(0, |(at, _)| at);
             dialog.streams.remove(silent);
         }
