@@ -34,11 +34,8 @@ use zerocopy::IntoBytes as _;
 
 fn main() {
     let is_smoke_run = std::env::args().any(|arg| arg == "--test");
-    let (rounds, time) = if is_smoke_run {
-        (1, Duration::from_millis(500))
-    } else {
-        (5, Duration::from_secs(4))
-    };
+    let (rounds, time) =
+        if is_smoke_run { (1, Duration::from_millis(500)) } else { (5, Duration::from_secs(4)) };
     for rate in [20_000, 100_000] {
         let mut ratios = Vec::new();
         for _ in 0..rounds {
@@ -60,8 +57,7 @@ fn main() {
 
 /// CPU nanoseconds a packet of the simplest loop there is.
 fn bare_loop(rate: u32, time: Duration) -> f64 {
-    let socket =
-        UdpSocket::bind("127.0.0.1:0".parse().unwrap(), UdpOptions::default()).unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0".parse().unwrap(), UdpOptions::default()).unwrap();
     let target = socket.local_addr();
     let stop = Arc::new(AtomicBool::new(false));
     let receiver = thread::spawn({
