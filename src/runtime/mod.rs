@@ -161,7 +161,7 @@ pub enum StartError {
         source: io::Error,
     },
     /// The data directory cannot be used.
-    #[error("data directory {path}: {source}")]
+    #[error("data directory {path} cannot be used: {source}")]
     Data {
         /// Which.
         path: String,
@@ -227,7 +227,13 @@ fn check_host() -> Result<(), StartError> {
 /// Sees that the data directory is there and ours to use.
 fn open_data(path: &Path) -> Result<(), StartError> {
     let failed = |source| StartError::Data { path: path.display().to_string(), source };
-    fs::create_dir_all(path).map_err(failed)?;
+    fs::create_dir_all(path).map_err(|error| {
+        failed(match error.kind() {
+            // Something is there; it is not what was wanted.
+            io::ErrorKind::AlreadyExists => io::ErrorKind::NotADirectory.into(),
+            _ => error,
+        })
+    })?;
     fs::read_dir(path).map_err(failed)?;
     let probe = path.join(".probe");
     fs::write(&probe, b"").map_err(failed)?;
