@@ -113,7 +113,7 @@ impl Appliance {
 
     /// The finished calls, newest first, once there are `count`.
     pub(crate) fn history(&self, count: usize) -> Vec<Value> {
-        let path = format!("/api/qos/history?limit={}", count + 1);
+        let path = format!("/api/qos/history?limit={count}");
         let history = self.wait_for(&path, |history| history["total"] == count);
         history["metrics"].as_array().unwrap().clone()
     }
