@@ -29,22 +29,22 @@ impl Caller {
 
     /// Sends a request without a body.
     pub(crate) fn send(&self, method: &str, call: &str, to_tag: &str) {
-        self.request(method, call, to_tag, "");
+        self.request(method, "sink", call, to_tag, "");
     }
 
     /// Sends an INVITE with an offer of PCMU at `rtp_port`.
     pub(crate) fn invite(&self, call: &str, rtp_port: u16) {
-        let ip = self.socket.local_addr().unwrap().ip();
-        let sdp = format!(
-            "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\n\
-             m=audio {rtp_port} RTP/AVP 0\r\n"
-        );
-        self.request("INVITE", call, "", &sdp);
+        self.request("INVITE", "sink", call, "", &self.offer(rtp_port));
     }
 
     /// Calls and is answered; returns the 200.
     pub(crate) fn dial(&self, call: &str, rtp_port: u16) -> Message {
-        self.invite(call, rtp_port);
+        self.dial_user("sink", call, rtp_port)
+    }
+
+    /// Calls someone and is answered; returns the 200.
+    pub(crate) fn dial_user(&self, user: &str, call: &str, rtp_port: u16) -> Message {
+        self.request("INVITE", user, call, "", &self.offer(rtp_port));
         let answer = self.receive_until(|message| message.0.starts_with("SIP/2.0 200"));
         self.send("ACK", call, answer.to_tag());
         answer
@@ -74,14 +74,22 @@ impl Caller {
         }
     }
 
-    fn request(&self, method: &str, call: &str, to_tag: &str, body: &str) {
+    fn offer(&self, rtp_port: u16) -> String {
+        let ip = self.socket.local_addr().unwrap().ip();
+        format!(
+            "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\n\
+             m=audio {rtp_port} RTP/AVP 0\r\n"
+        )
+    }
+
+    fn request(&self, method: &str, user: &str, call: &str, to_tag: &str, body: &str) {
         let (local, to) = (self.socket.local_addr().unwrap(), self.to);
         let tag = if to_tag.is_empty() { String::new() } else { format!(";tag={to_tag}") };
         let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
         self.send_text(&format!(
-            "{method} sip:test@{to} SIP/2.0\r\n\
+            "{method} sip:{user}@{to} SIP/2.0\r\n\
              Via: SIP/2.0/UDP {local};branch=z9hG4bK-{method}-{call}\r\n\
-             From: <sip:caller@{local}>;tag={call}\r\nTo: <sip:test@{to}>{tag}\r\n\
+             From: <sip:caller@{local}>;tag={call}\r\nTo: <sip:{user}@{to}>{tag}\r\n\
              Call-ID: {call}\r\nCSeq: 1 {method}\r\nContact: <sip:caller@{local}>\r\n\
              Max-Forwards: 70\r\n{kind}Content-Length: {}\r\n\r\n{body}",
             body.len()
