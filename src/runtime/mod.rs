@@ -7,21 +7,20 @@ use std::{
     fmt, fs, io,
     net::{SocketAddr, TcpListener},
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     thread::{self, JoinHandle},
 };
 
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
 
+mod closing;
 mod control;
 mod executor;
 mod park;
 mod turn;
 
 use self::{
+    closing::Closing,
     park::Doorbell,
     turn::{Neighbour, Parts},
 };
@@ -45,7 +44,7 @@ pub struct Appliance {
     shards: Vec<(ExecutorJoinHandle<io::Result<()>>, Doorbell)>,
     control: JoinHandle<()>,
     http: http::Server,
-    closing: Arc<AtomicBool>,
+    closing: Arc<Closing>,
 }
 
 impl fmt::Debug for Appliance {
@@ -77,7 +76,7 @@ impl Appliance {
         let sockets = bind_all(config, shards)?;
         let sip = sockets.first().map_or(config.sip, |sockets| sockets.sip.local_addr());
 
-        let closing = Arc::new(AtomicBool::new(false));
+        let closing = Arc::new(Closing::new(shards));
         let (parts, ends) = assemble(config, sockets);
         let cell = SnapshotCell::default();
         let http = http::Server::start(http::Options { listener, token }, cell.clone())
@@ -129,7 +128,7 @@ impl Appliance {
     /// # Errors
     /// A shard has failed.
     pub fn stop(self) -> Result<(), StartError> {
-        self.closing.store(true, Ordering::Release);
+        self.closing.tell();
         self.shards.iter().for_each(|(_, bell)| bell.ring());
         let mut result = Ok(());
         for (index, (shard, _)) in self.shards.into_iter().enumerate() {
@@ -307,7 +306,7 @@ fn start_shard(
     core: Option<usize>,
     parts: Parts,
     bell: Doorbell,
-    closing: &Arc<AtomicBool>,
+    closing: &Arc<Closing>,
 ) -> Result<ExecutorJoinHandle<io::Result<()>>, StartError> {
     let placement = core.map_or(Placement::Unbound, Placement::Fixed);
     let closing = Arc::clone(closing);
