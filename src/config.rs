@@ -78,9 +78,12 @@ impl RawConfig {
             .map_err(|source| ConfigError::Unreadable { file: file.clone(), source })?;
         toml::from_str(&text).map_err(|error| {
             // The parser's own text draws the line over several lines; one sentence is ours.
-            let line = error.span().map_or(0, |span| text[..span.start].matches('\n').count() + 1);
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            let key = text.lines().nth(line - 1).and_then(|line| line.split_once('='));
+            let key = key.map_or_else(String::new, |(key, _)| format!(", {}", key.trim()));
             let reason = error.message().lines().next().unwrap_or("not TOML").to_owned();
-            ConfigError::Invalid { file, line, reason }
+            ConfigError::Invalid { file, line, key, reason }
         })
     }
 
@@ -226,12 +229,14 @@ pub enum ConfigError {
         http: SocketAddr,
     },
     /// The file is not ours.
-    #[error("{file}, line {line}: {reason}")]
+    #[error("{file}, line {line}{key}: {reason}")]
     Invalid {
         /// Which file.
         file: String,
         /// Which line, from 1.
         line: usize,
+        /// The key on that line, after a comma; empty where there is none.
+        key: String,
         /// What is wrong.
         reason: String,
     },

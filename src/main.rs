@@ -1,8 +1,8 @@
 //! The `voxplane` command: reads what it is told, runs the appliance, says why it cannot.
 
 use std::{
-    io::{self, Write as _},
-    net::SocketAddr,
+    io::{self, IsTerminal as _, Write as _},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
     process::ExitCode,
     time::Duration,
@@ -59,7 +59,12 @@ struct RunArgs {
 
 fn main() -> ExitCode {
     let Command::Run(args) = Cli::parse().command;
-    tracing_subscriber::fmt().with_writer(io::stderr).init();
+    // Nobody may be reading any more; that is no reason to stop.
+    tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .log_internal_errors(false)
+        .init();
     let config = match configure(args) {
         Ok(config) => config,
         Err(error) => return fail(&error, EXIT_USAGE),
@@ -88,8 +93,9 @@ fn run(config: &Config) -> Result<(), StartError> {
     // Before the first thread: a signal that comes early is not missed.
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(StartError::Host)?;
     let appliance = Appliance::start(config)?;
-    // Nobody may be there to read it; that is no reason to stop.
-    let _ = greet(&appliance, config);
+    if let Err(error) = greet(&appliance, config) {
+        tracing::warn!(%error, "nobody could be told where everything is");
+    }
     while signals.pending().next().is_none() && appliance.is_running() {
         std::thread::sleep(SIGNAL_POLL);
     }
@@ -100,24 +106,34 @@ fn run(config: &Config) -> Result<(), StartError> {
 /// Says where everything is and what to try.
 fn greet(appliance: &Appliance, config: &Config) -> io::Result<()> {
     let (sip, http) = (appliance.sip_addr(), appliance.http_addr());
-    let mut target = sip;
-    if target.ip().is_unspecified() {
-        let local = if target.is_ipv4() { [127, 0, 0, 1].into() } else { target.ip() };
-        target.set_ip(local);
-    }
-    write!(
-        io::stdout(),
+    let target = reachable(sip);
+    let token = config.api_token_file.as_deref().map_or_else(String::new, |file| {
+        format!("-H \"Authorization: Bearer $(cat '{}')\" ", file.display())
+    });
+    let text = format!(
         "voxplane {version}, {shards} shards\n  \
            SIP   {sip} (UDP)\n  \
            RTP   {rtp}\n  \
            API   http://{http}\n\
          try   call sip:echo@{target} with any SIP phone, or\n      \
                cargo run --release -p loadgen -- {target} --calls 20 --rate 10 --duration 10s\n\
-         then  curl http://{http}/api/qos/metrics\n",
+         then  curl {token}http://{api}/api/qos/metrics\n",
         version = env!("CARGO_PKG_VERSION"),
         shards = appliance.shards(),
         rtp = config.rtp_ports,
-    )
+        api = reachable(http),
+    );
+    io::stdout().write_all(text.as_bytes())
+}
+
+/// An address under which this host reaches what listens on `address`.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        SocketAddr::V4(_) | SocketAddr::V6(_) => address.ip(),
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {

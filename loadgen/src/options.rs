@@ -13,7 +13,8 @@ use crate::impair::{Impairments, PACKET_INTERVAL};
 #[derive(Clone, Debug, Parser)]
 #[command(name = "loadgen", version, about, max_term_width = 100)]
 pub struct Options {
-    /// Whom to call, by name or address, with or without port (5060); IPv6 before a port in brackets
+    /// Whom to call, by name or address, with or without port (5060); IPv6 before a port in
+    /// brackets
     #[arg(value_parser = target)]
     pub target: Target,
     /// How many calls to place

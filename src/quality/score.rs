@@ -332,7 +332,11 @@ mod tests {
         }
 
         #[test]
-        fn more_delay_never_sounds_better(input in real_calls(), rtt in 0.0..4e3, more in 0.0..4e3) {
+        fn more_delay_never_sounds_better(
+            input in real_calls(),
+            rtt in 0.0..4e3,
+            more in 0.0..4e3,
+        ) {
             let near = ScoreInput { rtt_ms: Some(rtt), ..input };
             let far = ScoreInput { rtt_ms: Some(rtt + more), ..input };
             prop_assert!(score(&far).mos_cq <= score(&near).mos_cq);

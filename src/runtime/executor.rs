@@ -4,36 +4,35 @@
 //! the executor would cost half as much again. Between naps the executor's other tasks have
 //! their turn. A shard without traffic sleeps in the executor and costs nothing.
 
-use std::{
-    io,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
-    time::Duration,
-};
+use std::{io, sync::Arc, thread, time::Duration};
 
 use super::{
+    closing::Closing,
     park::{Doorbell, Watch},
     turn::{Done, HEALTH_INTERVAL, Parts, Turn},
 };
 use crate::{limits::NAP_MAX, source::clock, time::Timestamp};
 
-/// Runs a shard until it is told to close and has said its last word.
-pub(super) async fn run(parts: Parts, bell: Doorbell, closing: Arc<AtomicBool>) -> io::Result<()> {
+/// Runs a shard until all are told to close and have said their last word.
+pub(super) async fn run(parts: Parts, bell: Doorbell, closing: Arc<Closing>) -> io::Result<()> {
     let mut turn = Turn::new(parts);
     let watch = Watch::new(bell, turn.sockets())?;
     let mut pace = Pace::new(clock::now());
     let mut close_by = None;
+    let mut is_silent = false;
     loop {
         let done = turn.take(pace.busy);
         let now = clock::now();
-        if close_by.is_none() && closing.load(Ordering::Acquire) {
+        if close_by.is_none() && closing.is_told() {
             turn.close();
             close_by = Some(now + CLOSE_MAX);
         }
-        if close_by.is_some_and(|by| now >= by || turn.shard.is_quiet()) {
+        if close_by.is_some() && !is_silent && turn.shard.is_quiet() {
+            is_silent = true;
+            closing.fall_silent();
+            turn.wake_others();
+        }
+        if close_by.is_some_and(|by| now >= by || closing.is_over()) {
             turn.finish();
             return Ok(());
         }

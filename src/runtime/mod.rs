@@ -7,21 +7,20 @@ use std::{
     fmt, fs, io,
     net::{SocketAddr, TcpListener},
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     thread::{self, JoinHandle},
 };
 
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
 
+mod closing;
 mod control;
 mod executor;
 mod park;
 mod turn;
 
 use self::{
+    closing::Closing,
     park::Doorbell,
     turn::{Neighbour, Parts},
 };
@@ -45,7 +44,7 @@ pub struct Appliance {
     shards: Vec<(ExecutorJoinHandle<io::Result<()>>, Doorbell)>,
     control: JoinHandle<()>,
     http: http::Server,
-    closing: Arc<AtomicBool>,
+    closing: Arc<Closing>,
 }
 
 impl fmt::Debug for Appliance {
@@ -77,7 +76,7 @@ impl Appliance {
         let sockets = bind_all(config, shards)?;
         let sip = sockets.first().map_or(config.sip, |sockets| sockets.sip.local_addr());
 
-        let closing = Arc::new(AtomicBool::new(false));
+        let closing = Arc::new(Closing::new(shards));
         let (parts, ends) = assemble(config, sockets);
         let cell = SnapshotCell::default();
         let http = http::Server::start(http::Options { listener, token }, cell.clone())
@@ -129,7 +128,7 @@ impl Appliance {
     /// # Errors
     /// A shard has failed.
     pub fn stop(self) -> Result<(), StartError> {
-        self.closing.store(true, Ordering::Release);
+        self.closing.tell();
         self.shards.iter().for_each(|(_, bell)| bell.ring());
         let mut result = Ok(());
         for (index, (shard, _)) in self.shards.into_iter().enumerate() {
@@ -161,7 +160,7 @@ pub enum StartError {
         source: io::Error,
     },
     /// The data directory cannot be used.
-    #[error("data directory {path}: {source}")]
+    #[error("data directory {path} cannot be used: {source}")]
     Data {
         /// Which.
         path: String,
@@ -227,7 +226,13 @@ fn check_host() -> Result<(), StartError> {
 /// Sees that the data directory is there and ours to use.
 fn open_data(path: &Path) -> Result<(), StartError> {
     let failed = |source| StartError::Data { path: path.display().to_string(), source };
-    fs::create_dir_all(path).map_err(failed)?;
+    fs::create_dir_all(path).map_err(|error| {
+        failed(match error.kind() {
+            // Something is there; it is not what was wanted.
+            io::ErrorKind::AlreadyExists => io::ErrorKind::NotADirectory.into(),
+            _ => error,
+        })
+    })?;
     fs::read_dir(path).map_err(failed)?;
     let probe = path.join(".probe");
     fs::write(&probe, b"").map_err(failed)?;
@@ -301,7 +306,7 @@ fn start_shard(
     core: Option<usize>,
     parts: Parts,
     bell: Doorbell,
-    closing: &Arc<AtomicBool>,
+    closing: &Arc<Closing>,
 ) -> Result<ExecutorJoinHandle<io::Result<()>>, StartError> {
     let placement = core.map_or(Placement::Unbound, Placement::Fixed);
     let closing = Arc::clone(closing);

@@ -132,6 +132,11 @@ impl Turn {
         self.flush();
     }
 
+    /// Has the other shards look around.
+    pub(super) fn wake_others(&self) {
+        self.others.iter().flatten().for_each(|other| other.bell.ring());
+    }
+
     /// Passes on the last word.
     pub(super) fn finish(&mut self) {
         self.health_at = Timestamp::MIN;

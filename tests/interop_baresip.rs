@@ -1,0 +1,169 @@
+//! baresip, a softphone, calls the running appliance and hears itself.
+//!
+//! Where baresip is not installed this test says so and passes.
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+use std::{
+    f64::consts::TAU,
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use serde_json::Value;
+
+mod live;
+use live::{Appliance, Scratch, free_ports, is_installed, wait};
+
+#[test]
+fn a_phone_hears_its_own_voice_and_both_directions_are_scored() {
+    let Some(modules) = find() else { return };
+    let appliance = Appliance::start();
+    let dir = Scratch::new();
+    configure(&dir, modules);
+    let screen = call(&dir, &format!("sip:echo@{}", appliance.sip));
+
+    // What baresip says: packets it sent and had back, and lost by our reports and by its count.
+    let [sent, heard] = counts(&screen, "packets:");
+    assert!(sent > 350 && heard + 3 >= sent, "{screen}");
+    assert_eq!(counts(&screen, "lost:"), [0, 0], "{screen}");
+    assert!(counts(&screen, "pkt.report:").iter().all(|&reported| reported > 0), "{screen}");
+    let pitch = pitch(dir.path());
+    assert!((pitch - PITCH).abs() < 2.0, "{pitch} Hz");
+
+    let calls = appliance.history(1);
+    let call = &calls[0];
+    assert_eq!((&call["state"], &call["ended_by"]), (&"ended".into(), &"caller".into()));
+    assert_eq!((&call["packets_lost"], &call["codec"]), (&0.into(), &"PCMU".into()));
+    assert_eq!(call["integrity"], "clean");
+    assert!(call["user_agent"].as_str().unwrap().starts_with("baresip"));
+    // It reports when it last heard from us, so that the delay is known and counts.
+    let number = |value: &Value| value.as_f64().unwrap_or_else(|| panic!("{call:#}"));
+    assert_eq!(call["mos_basis"], "cq nb measured");
+    let (cq, lq) = (number(&call["mos_score"]), number(&call["mos_lq"]));
+    assert!(4.3 < cq && cq < lq && (lq - 4.4).abs() <= 0.02, "{cq} {lq}");
+    let streams = call["streams"].as_array().unwrap();
+    let directions: Vec<_> = streams.iter().map(|stream| stream["direction"].as_str()).collect();
+    assert_eq!(directions, [Some("rx"), Some("tx")]);
+    for stream in streams {
+        let rtt_ms = number(&stream["rtt_ms"]);
+        assert!(0.0 < rtt_ms && rtt_ms < 50.0, "{rtt_ms}");
+        assert!(number(&stream["mos_cq"]) > 4.3);
+        assert_eq!((&stream["packets_lost"], &stream["codec"]), (&0.into(), &"PCMU".into()));
+        assert!(number(&stream["packets_received"]) > 100.0);
+    }
+    assert_eq!(streams[0]["packets_received"], sent);
+}
+
+/// Where its modules are, if it is installed.
+fn find() -> Option<&'static Path> {
+    if !is_installed("baresip", "baresip-core") {
+        return None;
+    }
+    let found = MODULES.iter().map(Path::new).find(|path| path.join("aufile.so").is_file());
+    if found.is_none() {
+        live::skip(&format!("baresip's modules are not in any of {MODULES:?}"));
+    }
+    found
+}
+
+/// A phone without a sound card: it sends a tone from a file and writes down what it hears.
+fn configure(dir: &Scratch, modules: &Path) {
+    let ports = free_ports(20);
+    let path = dir.path().display();
+    let config = format!(
+        "net_interface 127.0.0.1\nsip_listen 127.0.0.1:0\nrtp_ports {ports}-{}\n\
+         audio_source aufile,{path}/tone.wav\nsnd_path {path}\nrtp_stats yes\n\
+         module_path {}\nmodule g711.so\nmodule aufile.so\nmodule sndfile.so\n\
+         module_tmp account.so\nmodule_app menu.so\n",
+        ports + 19,
+        modules.display(),
+    );
+    dir.file("config", config);
+    dir.file("accounts", "<sip:phone@127.0.0.1>;regint=0;audio_codecs=PCMU/8000/1\n");
+    dir.file("contacts", "");
+    dir.file("tone.wav", tone());
+}
+
+/// Calls for the time of a call; returns what the phone says.
+fn call(dir: &Scratch, target: &str) -> String {
+    let log = fs::File::create(dir.path().join("screen")).unwrap();
+    let mut child = Command::new("baresip")
+        .arg("-f")
+        .arg(dir.path())
+        .args(["-t", &CALL_SECS.to_string(), "-e", &format!("/dial {target}")])
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    let status = wait(&mut child, Duration::from_secs(CALL_SECS * 3));
+    if status.is_none() {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let screen = fs::read(dir.path().join("screen")).unwrap();
+    let screen = String::from_utf8_lossy(&screen).into_owned();
+    assert!(status.is_some_and(|status| status.success()), "{status:?}: {screen}");
+    screen
+}
+
+/// The two figures of a line of its summary: transmitted, received.
+fn counts(screen: &str, label: &str) -> [u64; 2] {
+    let line = screen.lines().find_map(|line| line.strip_prefix(label));
+    let line = line.unwrap_or_else(|| panic!("no {label} in {screen}"));
+    let figures: Vec<_> = line.split_whitespace().map(|figure| figure.parse().unwrap()).collect();
+    figures.try_into().unwrap()
+}
+
+/// A minute of a tone: WAVE, linear 16 bits, mono.
+#[expect(clippy::cast_possible_truncation, reason = "the amplitude is below 16 bits")]
+fn tone() -> Vec<u8> {
+    let samples = (0..60 * RATE).flat_map(|n| {
+        let angle = TAU * PITCH * f64::from(n) / f64::from(RATE);
+        ((angle.sin() * 8000.0) as i16).to_le_bytes()
+    });
+    let data: Vec<u8> = samples.collect();
+    let length = u32::try_from(data.len()).unwrap();
+    let mut wave = Vec::new();
+    for part in [
+        &b"RIFF"[..],
+        &(length + 36).to_le_bytes(),
+        b"WAVEfmt ",
+        &16_u32.to_le_bytes(),
+        // Linear, one channel.
+        &1_u16.to_le_bytes(),
+        &1_u16.to_le_bytes(),
+        &RATE.to_le_bytes(),
+        &(RATE * 2).to_le_bytes(),
+        // Bytes a frame, bits a sample.
+        &2_u16.to_le_bytes(),
+        &16_u16.to_le_bytes(),
+        b"data",
+        &length.to_le_bytes(),
+        &data,
+    ] {
+        wave.extend_from_slice(part);
+    }
+    wave
+}
+
+/// The pitch of what was heard, Hz, by the changes of sign in its third to sixth second.
+fn pitch(dir: &Path) -> f64 {
+    let mut files = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let heard = files.find(|path| path.display().to_string().ends_with("-dec.wav"));
+    let wave = fs::read(heard.expect("a file with what was heard")).unwrap();
+    let second = RATE as usize * 2;
+    let part = &wave[WAVE_HEADER + 2 * second..WAVE_HEADER + 5 * second];
+    let is_up: Vec<_> = part.chunks(2).map(|sample| sample[1] < 0x80).collect();
+    let changes = is_up.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    f64::from(u32::try_from(changes).unwrap()) / 6.0
+}
+
+const MODULES: [&str; 3] =
+    ["/usr/lib/baresip/modules", "/usr/lib64/baresip/modules", "/usr/local/lib/baresip/modules"];
+const CALL_SECS: u64 = 8;
+const PITCH: f64 = 440.0;
+const RATE: u32 = 8000;
+const WAVE_HEADER: usize = 44;

@@ -1,0 +1,150 @@
+//! Wireshark's dissectors read what the running appliance sends and find nothing wrong.
+//!
+//! Where tshark is not installed, or may not record, this test says so and passes.
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+use std::{
+    fs,
+    net::UdpSocket,
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+#[path = "live/caller.rs"]
+mod caller;
+mod live;
+use caller::Caller;
+use live::{Appliance, RTP_PORTS, eventually, is_installed};
+
+#[test]
+fn what_we_send_is_well_formed() {
+    if !is_installed("tshark", "tshark") || !is_installed("dumpcap", "wireshark-common") {
+        return;
+    }
+    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+        return live::skip("recording takes root");
+    }
+    let appliance = Appliance::start();
+    let file = appliance.dir().path().join("lo.pcapng");
+    let caller = Caller::new(appliance.sip);
+    let recorder = record(&appliance, &caller, &file);
+
+    for method in ["OPTIONS", "REGISTER", "BYE", "SUBSCRIBE", "NONSENSE"] {
+        caller.send(method, method, "");
+        caller.receive_until(|answer| answer.header("Call-ID") == Some(method));
+    }
+    let media = Media::new();
+    let port = caller.dial_user("echo", "recorded", media.port()).audio_port();
+    media.talk(port);
+    appliance.signal("TERM");
+    let bye = caller.receive_until(|message| message.0.starts_with("BYE "));
+    caller.accept(&bye);
+    // The recorder may be behind by what it has not written yet.
+    see(&caller, &file, "the-last-of-it").expect("a recording to its end");
+    let (sip, rtp) = (appliance.sip.port(), appliance.rtp_port);
+    drop(recorder);
+
+    let ours = format!(
+        "(udp.srcport == {sip} || (udp.srcport >= {rtp} && udp.srcport < {}))",
+        rtp + RTP_PORTS
+    );
+    let count = |filter: &str| dissect(&file, rtp, &format!("{ours} && {filter}")).len();
+    // The answers above, the dialog's, its media for four seconds, and RTCP, due in this time.
+    for (filter, least) in [
+        ("sip.Status-Code == 200", 4),
+        ("sip.Status-Code >= 400", 3),
+        ("sip.Status-Code == 200 && sdp", 1),
+        ("sip.Method == \"BYE\"", 1),
+        ("rtp && !rtcp", 190),
+        ("rtcp.pt == 200 && rtcp.pt == 202", 1),
+    ] {
+        let found = count(filter);
+        assert!(found >= least, "{filter}: {found}");
+    }
+    let wrong = dissect(&file, rtp, &format!("{ours} && {WRONG}"));
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Records what goes over loopback to or from the appliance, once the recording has begun.
+fn record(appliance: &Appliance, caller: &Caller, file: &Path) -> Recorder {
+    let rtp = appliance.rtp_port;
+    let filter = format!("udp portrange {rtp}-{} or udp port {}", rtp + 15, appliance.sip.port());
+    let recorder = Command::new("dumpcap")
+        .args(["-q", "-i", "lo", "-f", &filter, "-w"])
+        .arg(file)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let recorder = Recorder(recorder);
+    see(caller, file, "are-you-recorded").expect("a recording");
+    recorder
+}
+
+/// A recording that goes on until this is dropped.
+struct Recorder(Child);
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        live::signal(self.0.id(), "INT");
+        self.0.wait().unwrap();
+    }
+}
+
+/// Sends a request with this Call-ID until it is in the file.
+fn see(caller: &Caller, file: &Path, call: &str) -> Option<()> {
+    eventually(Duration::from_secs(10), || {
+        caller.send("OPTIONS", call, "");
+        let recorded = fs::read(file).unwrap_or_default();
+        recorded.windows(call.len()).any(|bytes| bytes == call.as_bytes()).then_some(())
+    })
+}
+
+/// The packets that a display filter lets through, a line each.
+fn dissect(file: &Path, rtp: u16, filter: &str) -> Vec<String> {
+    let mut command = Command::new("tshark");
+    command.arg("-r").arg(file).args(["-Y", filter, "-T", "fields"]);
+    for field in ["frame.number", "udp.srcport", "_ws.col.Info", "_ws.expert.message"] {
+        command.args(["-e", field]);
+    }
+    for port in (rtp..rtp + RTP_PORTS).step_by(2) {
+        command.args(["-d", &format!("udp.port=={port},rtp")]);
+        command.args(["-d", &format!("udp.port=={},rtcp", port + 1)]);
+    }
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+/// Someone's RTP.
+struct Media(UdpSocket);
+
+impl Media {
+    /// On an even port, with the odd one above left for RTCP.
+    fn new() -> Self {
+        Self(UdpSocket::bind(("127.0.0.1", live::free_ports(2))).unwrap())
+    }
+
+    fn port(&self) -> u16 {
+        self.0.local_addr().unwrap().port()
+    }
+
+    /// Four seconds of PCMU: within it the first RTCP is due (RFC 3550 section 6.2).
+    fn talk(&self, port: u16) {
+        for sequence in 0_u16..200 {
+            let mut packet = [0xFF; 172];
+            packet[..2].copy_from_slice(&[0x80, 0]);
+            packet[2..4].copy_from_slice(&sequence.to_be_bytes());
+            packet[4..8].copy_from_slice(&(u32::from(sequence) * 160).to_be_bytes());
+            packet[8..12].copy_from_slice(&0x5EED_u32.to_be_bytes());
+            self.0.send_to(&packet, ("127.0.0.1", port)).unwrap();
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// Malformed, or an expert's warning or error.
+const WRONG: &str = "(_ws.malformed || _ws.expert.severity >= 6291456)";
