@@ -10,9 +10,9 @@ pub const STREAMS_MAX: usize = 200_000;
 /// retransmissions included. About 2 KB each when in use. A call past this gets a 503.
 pub const DIALOGS_MAX: usize = 50_000;
 
-/// Reports that wait between a shard and control: 16,384 × 256 bytes = 4 MiB a shard. At 20,000
-/// streams of 5 s intervals this is four seconds.
-pub const REPORT_RING_SLOTS: usize = 16_384;
+/// Reports that wait between a shard and control: 8192 × 232 bytes = 1.8 MiB a shard. At 10,000
+/// streams a shard this is four seconds.
+pub const REPORT_RING_SLOTS: usize = 8192;
 
 /// Bytes of SIP messages that wait between two shards. Some 1,500 messages.
 pub const HANDOFF_RING_BYTES: usize = 1 << 20;

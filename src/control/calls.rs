@@ -47,7 +47,8 @@ pub struct Calls {
 struct Call {
     record: Arc<CallRecord>,
     received: Vec<StreamReport>,
-    sent: Option<RemoteReport>,
+    /// Boxed: most calls are only listened to.
+    sent: Option<Box<RemoteReport>>,
     srd_seen: bool,
     /// How much time a point of the timeline stands for, in reports.
     timeline_step: u32,
@@ -82,7 +83,7 @@ impl Calls {
             Report::Stream(report) => self.on_stream(report),
             Report::Remote(report) => {
                 if let Some(call) = self.call(report.call) {
-                    call.sent = Some(*report);
+                    call.sent = Some(Box::new(*report));
                     call.refresh();
                 }
             }
@@ -194,7 +195,8 @@ impl Call {
     fn new(at: Timestamp) -> Self {
         Self {
             record: Arc::new(CallRecord::new(at)),
-            received: Vec::new(),
+            // One stream is the rule, and room for four the default.
+            received: Vec::with_capacity(1),
             sent: None,
             srd_seen: false,
             timeline_step: 1,
@@ -244,17 +246,17 @@ impl Call {
 
     /// Works out everything that depends on the streams.
     fn refresh(&mut self) {
-        let rtt = self.sent.map_or_else(RoundTrip::default, |sent| sent.rtt);
+        let rtt = self.round_trip();
         let record = Arc::make_mut(&mut self.record);
         let call_id = Some(record.call_id.as_str());
         let mut streams: Vec<StreamRecord> =
             self.received.iter().map(|report| rx_record(report, &rtt, call_id)).collect();
-        let has_sent = self.sent.filter(|sent| sent.packets_sent > 0);
-        streams.extend(has_sent.map(|sent| tx_record(&sent, call_id)));
+        let has_sent = self.sent.as_deref().filter(|sent| sent.packets_sent > 0);
+        streams.extend(has_sent.map(|sent| tx_record(sent, call_id)));
         record.streams = streams;
 
         let rx = self.received.iter().map(Tally::of_stream).reduce(Tally::and);
-        let tx = has_sent.as_ref().and_then(Tally::of_remote);
+        let tx = has_sent.and_then(Tally::of_remote);
         record.set_figures(rx, tx, &rtt);
         record.packets_sent = has_sent.map_or(0, |sent| sent.packets_sent);
         record.latency_avg_ms = mean_ms(&rtt);
@@ -263,10 +265,14 @@ impl Call {
         record.integrity = integrity(record.own_drops);
     }
 
+    fn round_trip(&self) -> RoundTrip {
+        self.sent.as_ref().map_or_else(RoundTrip::default, |sent| sent.rtt)
+    }
+
     /// Adds an interval to the timeline. When that is full, each two points become one, so that
     /// a long call is seen whole in bounded memory.
     fn add_to_timeline(&mut self, report: &StreamReport, before: Option<&StreamReport>) {
-        let rtt = self.sent.map_or_else(RoundTrip::default, |sent| sent.rtt);
+        let rtt = self.round_trip();
         let earlier = before.map(Tally::of_stream).unwrap_or_default();
         let tally = Tally::of_stream(report).since(&earlier);
         if tally.expected == 0 {

@@ -2,6 +2,8 @@
 //!
 //! Everything here happens by a timer or is asked for by a request that is already understood.
 
+use std::sync::Arc;
+
 use super::{
     Shard,
     dialog::{Awaits, Dialog, LAST_PACKETS, Phase, Resend, Sent, T1},
@@ -49,8 +51,8 @@ impl Shard {
         let Some(dialog) = self.dialogs.get_mut(slot) else { return };
         let Some(answer) = dialog.answer.take() else { return };
         out.send(answer.src, answer.dst, |bytes| bytes.extend_from_slice(&answer.bytes));
-        dialog.response = Some(Box::new(answer.clone()));
-        dialog.resend = Some(Resend::new(answer, Awaits::Ack(dialog.invite_cseq), now));
+        dialog.response = Some(answer.clone());
+        dialog.resend = Some(Resend::new(*answer, Awaits::Ack(dialog.invite_cseq), now));
         if let Phase::Ringing { .. } = dialog.phase {
             dialog.phase = Phase::Answered;
             self.report_event(slot, now, CallEvent::Answered(200), out);
@@ -206,7 +208,7 @@ impl Shard {
 }
 
 /// The provisional response that was sent, with another status and without what makes a dialog.
-fn as_refusal(provisional: &[u8], status: Status) -> Box<[u8]> {
+fn as_refusal(provisional: &[u8], status: Status) -> Arc<[u8]> {
     let end = memchr::memchr(b'\n', provisional).map_or(0, |at| at + 1);
     let mut bytes = status.line().into_bytes();
     let mut is_left_out = false;

@@ -1,7 +1,10 @@
 //! One call: the dialog that its INVITE made (RFC 3261 section 12) and the media it agreed on.
 
 use core::time::Duration;
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use arrayvec::ArrayVec;
 
@@ -41,9 +44,9 @@ pub(crate) struct Dialog {
     /// The last response to the INVITE, while the INVITE may come again.
     pub(crate) response: Option<Box<Sent>>,
     /// The 2xx to the INVITE, until it is sent.
-    pub(crate) answer: Option<Sent>,
+    pub(crate) answer: Option<Box<Sent>>,
     /// What is sent again until the far end answers it.
-    pub(crate) resend: Option<Resend>,
+    pub(crate) resend: Option<Box<Resend>>,
     pub(crate) media: Media,
     pub(crate) policy: Policy,
     /// When the far end was last heard, by SIP or RTCP; streams know for themselves.
@@ -90,7 +93,8 @@ impl Policy {
 pub(crate) struct Sent {
     pub(crate) src: SocketAddr,
     pub(crate) dst: SocketAddr,
-    pub(crate) bytes: Box<[u8]>,
+    /// Shared by what answers the same INVITE again and what is sent until the ACK.
+    pub(crate) bytes: Arc<[u8]>,
 }
 
 /// A datagram on its way again and again (RFC 3261 sections 13.3.1.4 and 17.1.2.2).
@@ -113,8 +117,9 @@ pub(crate) enum Awaits {
 }
 
 impl Resend {
-    pub(crate) fn new(what: Sent, awaits: Awaits, now: Timestamp) -> Self {
-        Self { what, awaits, at: now + T1, interval: T1, until: now + T1 * 64 }
+    /// Boxed: a call needs it only for the moments until it is answered.
+    pub(crate) fn new(what: Sent, awaits: Awaits, now: Timestamp) -> Box<Self> {
+        Box::new(Self { what, awaits, at: now + T1, interval: T1, until: now + T1 * 64 })
     }
 
     /// Moves on to the next time, or to the end if that comes first.

@@ -234,7 +234,7 @@ impl Shard {
         write_response(&mut bytes, request, datagram.src, Status::OK, &content);
         let dst = response_address(request, datagram.src);
         if let Some(dialog) = self.dialogs.get_mut(slot) {
-            dialog.answer = Some(Sent { src: datagram.dst, dst, bytes: bytes.into() });
+            dialog.answer = Some(Box::new(Sent { src: datagram.dst, dst, bytes: bytes.into() }));
         }
         self.scratch = sdp;
     }
