@@ -275,15 +275,17 @@ fn a_port_used_again_at_once_belongs_to_the_next_call() {
 
 #[test]
 fn media_from_behind_address_translation_finds_its_call() {
-    let mut plan = Plan { sends_rtcp: false, ..Plan::new(speech(ssrc(0), 1, 500)) };
+    let mut plan = Plan { sends_rtcp: true, ..Plan::new(speech(ssrc(0), 1, 1000)) };
     plan.real_media = Some(addr("198.51.100.1:61234"));
     let mut sim = Sim::new(1, ShardConfig::default());
+    (sim.media.delay, sim.sip.delay) = (ms(25), ms(25));
     let mut caller = caller(0);
     (caller.user, caller.media) = ("echo", addr("10.0.0.5:4000"));
     sim.add(Phone::new(caller, plan), secs(0));
     sim.run();
-    assert_eq!(stream(&mut sim, 0).packets_received, Some(500));
-    assert_eq!(sim.phones[0].echoes, 500, "and the echo goes back the same way");
+    assert_eq!(stream(&mut sim, 0).packets_received, Some(1000));
+    assert_eq!(sim.phones[0].echoes, 1000, "and the echo goes back the same way");
+    close(sim.world.finished("call-0").latency_avg_ms, 50.0, 1.0);
 }
 
 #[test]
@@ -399,6 +401,33 @@ fn an_orphan_joins_its_call_when_the_signalling_comes() {
     let streams = received(&call);
     assert_eq!(streams[0].packets_received, Some(1000));
     assert_eq!(streams[0].clock_rate, Some(48_000));
+}
+
+#[test]
+fn a_payload_type_means_what_the_last_offer_says() {
+    let mut world = World::new(ShardConfig::default());
+    let mut caller = caller(0);
+    let offer = |name: &str| {
+        let sdp = offer(addr("198.51.100.1:40000"), "sendrecv");
+        sdp.replace("RTP/AVP 0", "RTP/AVP 96")
+            .replace("rtpmap:0 PCMU", &format!("rtpmap:96 {name}"))
+    };
+    for (cseq, name) in [(1, "AMR"), (2, "iLBC")] {
+        world.send(caller.addr, caller.us, caller.request("INVITE", cseq, &offer(name)));
+        let answer = world.take().pop().unwrap();
+        caller.to_tag = answer.to_tag();
+        let media = answer.media_address();
+        world.send(caller.addr, caller.us, caller.request("ACK", cseq, ""));
+        for sequence in 0..60 {
+            let sequence = u16::try_from(cseq * 60).unwrap() + sequence;
+            let packet = rtp(96, false, sequence, u32::from(sequence) * 160, 1);
+            world.send(caller.media, media, packet);
+        }
+    }
+    world.send(caller.addr, caller.us, caller.request("BYE", 3, ""));
+    world.run_for(secs(1));
+    let call = world.finished("call-0");
+    assert_eq!((call.codec, call.figures.packets_received), (Some("iLBC"), Some(120)));
 }
 
 #[test]
