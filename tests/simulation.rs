@@ -20,7 +20,8 @@ use voxplane::{
 fn caller(index: u32) -> Caller {
     let mut caller = Caller::new("198.51.100.1:5070", &format!("call-{index}"));
     let port = 10_000 + 2 * u16::try_from(index).expect("few");
-    (caller.addr.set_port(port), caller.media.set_port(port + 30_000));
+    caller.addr.set_port(port);
+    caller.media.set_port(port + 30_000);
     caller
 }
 
@@ -71,9 +72,9 @@ fn the_history_tells_what_the_network_did() {
             reorder: rng.f64() * 0.1,
         };
         let sip = Path { loss: rng.f64() * 0.2, ..media };
-        let plans = (0..6).map(|index| {
+        let plans = (0..6).map(|index: u32| {
             let count = rng.u32(1..800);
-            let user = if index % 2 == 0 { "echo" } else { "sink" };
+            let user = if index.is_multiple_of(2) { "echo" } else { "sink" };
             (user, Plan::new(speech(ssrc(index), rng.u16(..), count)))
         });
         let mut sim = run(seed, sip, media, plans.collect());
@@ -496,10 +497,10 @@ fn an_echo_whose_sequence_restarts_has_no_billions_of_packets_expected() {
 /// A run with everything in it.
 fn busy(seed: u64) -> Sim {
     let path = Path { delay: ms(40), jitter: ms(50), loss: 0.1, duplicate: 0.1, reorder: 0.1 };
-    let plans = (0..12).map(|index| {
-        let user = if index % 3 == 0 { "echo" } else { "sink" };
+    let plans = (0..12).map(|index: u32| {
+        let user = if index.is_multiple_of(3) { "echo" } else { "sink" };
         let speech = speech(ssrc(index), 65_400, 300 + 20 * index);
-        (user, Plan { sends_rtcp: index % 2 == 0, ..Plan::new(speech) })
+        (user, Plan { sends_rtcp: index.is_multiple_of(2), ..Plan::new(speech) })
     });
     run(seed, path, path, plans.collect())
 }

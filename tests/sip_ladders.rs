@@ -1,4 +1,5 @@
 //! The user agent server, one ladder a test: F is the far end, V the appliance. Time is virtual.
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod common;
 
