@@ -88,7 +88,8 @@ fn run(config: &Config) -> Result<(), StartError> {
     // Before the first thread: a signal that comes early is not missed.
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(StartError::Host)?;
     let appliance = Appliance::start(config)?;
-    greet(&appliance, config).map_err(StartError::Host)?;
+    // Nobody may be there to read it; that is no reason to stop.
+    let _ = greet(&appliance, config);
     while signals.pending().next().is_none() && appliance.is_running() {
         std::thread::sleep(SIGNAL_POLL);
     }

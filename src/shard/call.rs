@@ -203,7 +203,7 @@ impl Shard {
     /// When the far end was last heard, its media included.
     fn last_heard(&self, dialog: &Dialog) -> Timestamp {
         let streams = dialog.streams.iter();
-        let media = streams.filter_map(|&(slot, _)| self.streams[slot].as_ref());
+        let media = streams.filter_map(|&(slot, _)| self.streams.at(slot));
         media.map(super::stream::Stream::last_at).fold(dialog.last_heard, Timestamp::max)
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, net::SocketAddr};
 
 use super::{
     dialog::{Dialog, DialogId, Phase, SOURCES, Text},
-    index::Index,
+    index::{INDEX_MIN, Index},
 };
 use crate::id::ShardId;
 
@@ -29,8 +29,8 @@ impl Dialogs {
     /// A table for at most `dialogs_max` dialogs; see [`super::streams::Streams::new`].
     pub(crate) fn new(dialogs_max: usize, seed: u64) -> Self {
         Self {
-            by_name: Index::new(dialogs_max),
-            by_media: Index::new(dialogs_max * SOURCES),
+            by_name: Index::new(INDEX_MIN),
+            by_media: Index::new(INDEX_MIN),
             slots: Vec::with_capacity(dialogs_max),
             free: Vec::new(),
             dialogs_max,
@@ -181,9 +181,14 @@ impl Dialogs {
         up.map(|dialog| dialog.id.slot).collect()
     }
 
+    /// Makes a dialog findable by its media addresses. An address that another call already
+    /// expects media from at the same port stays that call's: nothing in a packet could tell the
+    /// two apart, and callers must not be able to make one long chain of the index.
     fn index_media(&mut self, slot: u32) {
         for hash in self.media_hashes(slot).into_iter().flatten() {
-            self.by_media.insert(hash, slot);
+            if self.by_media.find(hash, |_| true).is_none() {
+                self.by_media.insert(hash, slot);
+            }
         }
     }
 

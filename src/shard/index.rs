@@ -1,21 +1,22 @@
 //! An index from hashes to slots: open addressing in one flat array, one cache line a look-up.
 //!
 //! It holds no keys. Whoever asks says which slot has the right one, so one index serves tables
-//! of any kind. Its size is fixed; it never allocates after it is made.
+//! of any kind.
 
-/// An index of at most a fixed number of slots.
+/// An index that grows with what it holds and never shrinks.
 #[derive(Debug)]
 pub(crate) struct Index {
     /// `EMPTY`, or the upper half of the hash and the slot.
     entries: Box<[u64]>,
     mask: usize,
+    count: usize,
 }
 
 impl Index {
-    /// An index that may hold `slots_max` slots, at most half full then.
-    pub(crate) fn new(slots_max: usize) -> Self {
-        let capacity = (slots_max.max(8) * 2).next_power_of_two();
-        Self { entries: vec![EMPTY; capacity].into(), mask: capacity - 1 }
+    /// An empty index, at most half full with `slots` slots; it grows past that.
+    pub(crate) fn new(slots: usize) -> Self {
+        let capacity = (slots.max(8) * 2).next_power_of_two();
+        Self { entries: vec![EMPTY; capacity].into(), mask: capacity - 1, count: 0 }
     }
 
     /// The slot whose key is the one asked for, among those with this hash.
@@ -42,13 +43,13 @@ impl Index {
         (entry != EMPTY).then(|| slot(entry))
     }
 
-    /// Adds a slot. The caller keeps to the number of slots that it asked for.
+    /// Adds a slot.
     pub(crate) fn insert(&mut self, hash: u64, slot: u32) {
-        let mut at = home(hash) & self.mask;
-        while self.entries[at] != EMPTY {
-            at = (at + 1) & self.mask;
+        if self.count * 2 >= self.entries.len() {
+            self.grow();
         }
-        self.entries[at] = entry(hash, slot);
+        self.put(entry(hash, slot));
+        self.count += 1;
     }
 
     /// Takes out a slot that was put in under this hash, if it is there.
@@ -76,6 +77,25 @@ impl Index {
             }
         }
         self.entries[hole] = EMPTY;
+        self.count -= 1;
+    }
+
+    fn put(&mut self, entry: u64) {
+        let mut at = home(entry) & self.mask;
+        while self.entries[at] != EMPTY {
+            at = (at + 1) & self.mask;
+        }
+        self.entries[at] = entry;
+    }
+
+    /// Doubles the room. A small index touches few pages, so it is not made for the worst case;
+    /// at 100,000 slots this takes about a millisecond.
+    #[cold]
+    fn grow(&mut self) {
+        let capacity = self.entries.len() * 2;
+        let old = core::mem::replace(&mut self.entries, vec![EMPTY; capacity].into());
+        self.mask = capacity - 1;
+        old.iter().filter(|&&entry| entry != EMPTY).for_each(|&entry| self.put(entry));
     }
 }
 
@@ -95,6 +115,9 @@ const fn slot(entry: u64) -> u32 {
 
 const TAG: u64 = 0xFFFF_FFFF_0000_0000;
 
+/// Slots that an index begins with.
+pub(crate) const INDEX_MIN: usize = 1024;
+
 /// No slot has this number: tables are bounded far below it.
 const EMPTY: u64 = u64::MAX;
 
@@ -107,7 +130,7 @@ mod tests {
     #[test]
     fn agrees_with_a_map_under_random_use() {
         let mut rng = fastrand::Rng::with_seed(7);
-        let mut index = Index::new(64);
+        let mut index = Index::new(8);
         // Few hashes and many collisions, so that runs form and holes are closed.
         let hashes: Vec<u64> = (0..64).map(|_| rng.u64(..) & 0x00FF_001F_0000_0000).collect();
         let mut model: HashMap<u32, u64> = HashMap::new();

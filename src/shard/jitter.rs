@@ -3,19 +3,25 @@
 
 use core::time::Duration;
 
-use crate::{limits::JITTER_BUFFER, time::Timestamp};
+use crate::{
+    limits::JITTER_BUFFER,
+    time::{NANOS_PER_SEC, Timestamp},
+};
 
-/// Jitter of one stream, in order of arrival.
+/// Jitter of one stream, in order of arrival: one cache line.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub(crate) struct Jitter {
     last_arrival: Timestamp,
-    last_rtp_time: u32,
-    clock_rate: u32,
+    /// Nanoseconds of one tick of the RTP clock, with 32 bits of fraction: 8000 Hz, and every
+    /// clock that divides 10^9, without any error.
+    tick_nanos_q32: u64,
     /// The A.8 estimate, nanoseconds × 16, as A.8's integer form keeps it.
     estimate_x16: u64,
     /// This packet's transit time less the first one's, nanoseconds.
     transit: i64,
     fastest: Fastest,
+    last_rtp_time: u32,
     samples: u32,
     sum_us: u64,
     max_us: u32,
@@ -38,7 +44,7 @@ impl Jitter {
         Self {
             last_arrival: arrival,
             last_rtp_time: rtp_time,
-            clock_rate: if clock_rate == 0 { FALLBACK_CLOCK_HZ } else { clock_rate },
+            tick_nanos_q32: tick_nanos_q32(clock_rate),
             estimate_x16: 0,
             transit: 0,
             fastest: Fastest::new(arrival),
@@ -51,9 +57,13 @@ impl Jitter {
     /// How much longer this packet was under way than the last one, nanoseconds: D(i-1, i).
     #[inline]
     pub(crate) fn deviation_nanos(&self, arrival: Timestamp, rtp_time: u32) -> i64 {
-        let sent_ticks = i64::from(rtp_time.wrapping_sub(self.last_rtp_time).cast_signed());
-        // |ticks| < 2^31, so the product stays below 2^61.
-        let sent_nanos = sent_ticks * 1_000_000_000 / i64::from(self.clock_rate);
+        let sent_ticks = rtp_time.wrapping_sub(self.last_rtp_time).cast_signed();
+        let product = i128::from(sent_ticks) * i128::from(self.tick_nanos_q32);
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "2^31 ticks of at most 1 s are 2^61 ns"
+        )]
+        let sent_nanos = ((product + HALF_Q32) >> 32) as i64;
         arrival.nanos_from(self.last_arrival).saturating_sub(sent_nanos)
     }
 
@@ -84,7 +94,7 @@ impl Jitter {
     /// a new clock or of a restarted sender. The estimate stays, the buffer starts anew.
     pub(crate) fn reanchor(&mut self, arrival: Timestamp, rtp_time: u32, clock_rate: u32) {
         (self.last_arrival, self.last_rtp_time) = (arrival, rtp_time);
-        self.clock_rate = if clock_rate == 0 { FALLBACK_CLOCK_HZ } else { clock_rate };
+        self.tick_nanos_q32 = tick_nanos_q32(clock_rate);
         self.transit = 0;
         self.fastest = Fastest::new(arrival);
     }
@@ -101,9 +111,9 @@ impl Jitter {
 
     /// The A.8 estimate in RTP time stamp units, as a report block carries it.
     pub(crate) fn jitter_ticks(&self) -> u32 {
-        saturate(
-            (self.estimate_x16 >> 4).saturating_mul(u64::from(self.clock_rate)) / 1_000_000_000,
-        )
+        let estimate_q32 = u128::from(self.estimate_x16 >> 4) << 32;
+        let ticks = estimate_q32.checked_div(self.tick_nanos_q32.into()).unwrap_or(0);
+        u32::try_from(ticks).unwrap_or(u32::MAX)
     }
 
     /// Samples, the sum of the estimate over them and its maximum, microseconds.
@@ -115,6 +125,7 @@ impl Jitter {
 /// The shortest relative transit time of the last 10 to 20 s, nanoseconds. A moving minimum
 /// follows a clock that drifts, where the first packet's would not.
 #[derive(Clone, Debug)]
+#[repr(C)]
 struct Fastest {
     window_end: Timestamp,
     current: i64,
@@ -142,6 +153,7 @@ impl Fastest {
 /// A distribution of microseconds in 8 buckets an octave, from 64 µs to 1 s, in 240 bytes.
 /// A bucket that is about to overflow halves them all, which keeps the quantiles.
 #[derive(Clone, Debug)]
+#[repr(transparent)]
 pub(crate) struct LogBuckets([u16; BUCKETS]);
 
 impl LogBuckets {
@@ -158,9 +170,10 @@ impl LogBuckets {
         }
     }
 
-    /// Reads a word; see [`super::stream::Stream::touched`].
-    pub(crate) fn touched(&self) -> u64 {
-        u64::from(self.0[TYPICAL_BUCKET])
+    /// Reads the bucket of a value; see [`super::stream::Stream::touched`].
+    #[inline]
+    pub(crate) fn touched(&self, us: u32) -> u16 {
+        self.0[bucket_of(us)]
     }
 
     /// The upper edge of the bucket that holds this quantile (0 to 1); `None` if empty.
@@ -196,9 +209,17 @@ fn upper_edge_us(bucket: usize) -> u32 {
     (SUB_BUCKETS + within + 1) << (octave - SUB_BITS)
 }
 
+const fn tick_nanos_q32(clock_rate: u32) -> u64 {
+    let clock_rate = if clock_rate == 0 { FALLBACK_CLOCK_HZ } else { clock_rate };
+    (NANOS_PER_SEC << 32) / clock_rate as u64
+}
+
 fn saturate(value: u64) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
 }
+
+/// Rounds a product to the nearest nanosecond.
+const HALF_Q32: i128 = 1 << 31;
 
 /// The clock of a codec that has told none; nearly all speech has this one.
 const FALLBACK_CLOCK_HZ: u32 = 8000;
@@ -219,9 +240,6 @@ const SUB_BITS: u32 = 3;
 const SUB_BUCKETS: u32 = 1 << SUB_BITS;
 /// One below the floor, 14 octaves to 2^20 µs, and the last one takes the rest.
 const BUCKETS: usize = 1 + 14 * SUB_BUCKETS as usize + 7;
-
-/// The bucket of 1 ms, near which most networks are.
-const TYPICAL_BUCKET: usize = 32;
 
 #[cfg(test)]
 mod tests {

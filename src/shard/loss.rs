@@ -1,60 +1,59 @@
 //! How losses are spread: runs for the burst ratio of G.107, bursts and gaps of RFC 3611.
 //!
-//! Takes one packet's fate after another, in order of sequence, once it is settled. Constant
-//! time and memory.
+//! Is told of each packet that was lost or discarded, by its place in the stream and in that
+//! order; good packets cost nothing. Constant time and memory.
 
-/// Counters over the fates of a stream's packets. "Bad" is lost or discarded.
+/// Where a stream's bad packets are: the lost and the discarded ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LossShape {
-    total: u64,
     bad: u64,
     /// Runs of one or more bad packets.
     runs: u64,
-    in_run: bool,
+    /// One after the place of the last bad packet; 0 while there is none.
+    after_last: u64,
     /// Packets and bad packets in bursts that are closed.
     burst_packets: u64,
     burst_bad: u64,
-    /// The group that is open: from its first bad packet to its last, and the good packets
-    /// since. It becomes a burst, or a lone loss in a gap, once `GMIN` good ones have passed.
-    group_packets: u64,
+    /// The group that is open: where it began, and its bad packets. It becomes a burst, or a
+    /// lone loss in a gap, once `GMIN` good ones have followed.
+    group_from: u64,
     group_bad: u64,
-    good_since: u64,
 }
 
 impl LossShape {
-    /// Takes in the next packet's fate.
-    #[inline]
-    pub(crate) fn push(&mut self, played: bool) {
-        self.total += 1;
-        if played {
-            self.good_since += 1;
-            self.in_run = false;
-        } else {
-            self.push_bad();
+    /// Takes in a bad packet at a place, counted from 0, after all before it.
+    #[cold]
+    pub(crate) fn push(&mut self, place: u64) {
+        debug_assert!(place >= self.after_last, "bad packets come in order");
+        let good_since = place - self.after_last;
+        if self.group_bad > 0 && good_since >= GMIN {
+            *self = self.closed();
         }
+        if self.group_bad == 0 {
+            self.group_from = place;
+        }
+        self.group_bad += 1;
+        self.bad += 1;
+        self.runs += u64::from(good_since > 0 || self.runs == 0);
+        self.after_last = place + 1;
     }
 
-    /// Packets taken in.
-    pub(crate) const fn total(&self) -> u64 {
-        self.total
-    }
-
-    /// Bad ones among them.
+    /// Bad packets so far.
     #[cfg(test)]
-    pub(crate) const fn bad(&self) -> u64 {
+    pub(crate) fn bad(&self) -> u64 {
         self.bad
     }
 
     /// Runs of consecutive bad packets.
     #[cfg(test)]
-    pub(crate) const fn runs(&self) -> u64 {
+    pub(crate) fn runs(&self) -> u64 {
         self.runs
     }
 
-    /// The burst ratio: mean run of bad packets over what random loss would give
-    /// (G.107 section 7.4); at least 1; `None` without a bad packet.
-    pub(crate) fn burst_ratio(&self) -> Option<f64> {
-        let share = ratio(self.bad, self.total)?;
+    /// The burst ratio over `total` packets: mean run of bad packets over what random loss would
+    /// give (G.107 section 7.4); at least 1; `None` without a bad packet.
+    pub(crate) fn burst_ratio(&self, total: u64) -> Option<f64> {
+        let share = ratio(self.bad, total)?;
         let mean_run = ratio(self.bad, self.runs)?;
         Some((mean_run * (1.0 - share)).max(1.0))
     }
@@ -66,27 +65,12 @@ impl LossShape {
         100.0 * ratio(closed.burst_bad, closed.burst_packets).unwrap_or(0.0)
     }
 
-    /// Bad packets in gaps, percent of the packets in gaps (RFC 3611 section 4.7.2).
-    pub(crate) fn gap_density(&self) -> f64 {
+    /// Bad packets in gaps, percent of the packets in gaps (RFC 3611 section 4.7.2), of `total`
+    /// packets in all.
+    pub(crate) fn gap_density(&self, total: u64) -> f64 {
         let closed = self.closed();
-        let bad = self.bad - closed.burst_bad;
-        100.0 * ratio(bad, self.total - closed.burst_packets).unwrap_or(0.0)
-    }
-
-    #[cold]
-    fn push_bad(&mut self) {
-        if self.group_bad > 0 && self.good_since >= GMIN {
-            *self = self.closed();
-        }
-        if self.group_bad > 0 {
-            self.group_packets += self.good_since;
-        }
-        self.group_packets += 1;
-        self.group_bad += 1;
-        self.good_since = 0;
-        self.bad += 1;
-        self.runs += u64::from(!self.in_run);
-        self.in_run = true;
+        let in_gaps = total.saturating_sub(closed.burst_packets);
+        100.0 * ratio(self.bad - closed.burst_bad, in_gaps).unwrap_or(0.0)
     }
 
     /// The same with the open group closed, as the good packets that RFC 3611 adds at the end
@@ -95,10 +79,10 @@ impl LossShape {
         let mut closed = *self;
         // A lone bad packet belongs to the gap around it.
         if closed.group_bad > 1 {
-            closed.burst_packets += closed.group_packets;
+            closed.burst_packets += closed.after_last - closed.group_from;
             closed.burst_bad += closed.group_bad;
         }
-        (closed.group_packets, closed.group_bad) = (0, 0);
+        closed.group_bad = 0;
         closed
     }
 }
@@ -118,7 +102,8 @@ mod tests {
     /// '1' played, anything else lost or discarded.
     fn shape(pattern: &str) -> LossShape {
         let mut shape = LossShape::default();
-        pattern.bytes().for_each(|fate| shape.push(fate == b'1'));
+        let fates = (0..).zip(pattern.bytes());
+        fates.filter(|&(_, fate)| fate != b'1').for_each(|(place, _)| shape.push(place));
         shape
     }
 
@@ -129,7 +114,8 @@ mod tests {
     }
 
     fn densities(pattern: &str) -> (u32, u32) {
-        (q8(shape(pattern).burst_density()), q8(shape(pattern).gap_density()))
+        let (shape, total) = (shape(pattern), pattern.len() as u64);
+        (q8(shape.burst_density()), q8(shape.gap_density(total)))
     }
 
     #[test]
@@ -156,9 +142,9 @@ mod tests {
     #[test]
     fn burst_ratio_is_one_for_periodic_loss_and_the_run_for_one_run() {
         let periodic = shape(&format!("{}0", "1".repeat(9)).repeat(10));
-        assert_eq!(periodic.burst_ratio(), Some(1.0));
+        assert_eq!(periodic.burst_ratio(100), Some(1.0));
         let run = shape(&format!("{}{}{}", "1".repeat(45), "0".repeat(10), "1".repeat(45)));
-        assert!((run.burst_ratio().unwrap() - 9.0).abs() < 1e-12);
-        assert_eq!(shape("111").burst_ratio(), None);
+        assert!((run.burst_ratio(100).unwrap() - 9.0).abs() < 1e-12);
+        assert_eq!(shape("111").burst_ratio(3), None);
     }
 }

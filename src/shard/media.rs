@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use arrayvec::ArrayVec;
+
 use super::{
     Parsed as Batch, Shard,
     dialog::{DialogId, Phase, Policy},
@@ -31,14 +33,14 @@ pub(super) struct Parsed<'a> {
     packet: RtpPacket<'a>,
     key: StreamKey,
     hash: u64,
-    likely: Option<u32>,
 }
 
 impl Shard {
     /// Takes in up to [`BATCH`] datagrams of media ports.
     ///
-    /// Three passes, so that the cache misses of a batch overlap: parse and look up the index,
-    /// bring in the streams, measure. RTCP, which is rare, waits for the RTP before it.
+    /// One short pass after the other, so that the cache misses of a batch overlap: parse, look
+    /// into the index, bring in the streams, measure. RTCP, which is rare, waits for the RTP
+    /// before it.
     pub(super) fn handle_media(&mut self, datagrams: &[Datagram<'_>], out: &mut Outbox) {
         let mut batch = Batch::new();
         for datagram in datagrams {
@@ -47,8 +49,7 @@ impl Shard {
                     Ok(packet) => {
                         let key = StreamKey::new(datagram.src, datagram.dst, packet.ssrc());
                         let hash = self.streams.hash(&key);
-                        let likely = self.streams.likely(hash);
-                        batch.push(Parsed { datagram, packet, key, hash, likely });
+                        batch.push(Parsed { datagram, packet, key, hash });
                     }
                     Err(_) => self.health.media_other += 1,
                 },
@@ -66,9 +67,9 @@ impl Shard {
 
     #[inline]
     fn measure(&mut self, batch: &Batch<'_>, out: &mut Outbox) {
-        for slot in batch.iter().filter_map(|parsed| parsed.likely) {
-            self.streams.touch(slot);
-        }
+        let likely: ArrayVec<_, BATCH> =
+            batch.iter().filter_map(|parsed| self.streams.likely(parsed.hash)).collect();
+        likely.iter().for_each(|&slot| self.streams.touch(slot));
         self.health.rtp_packets += batch.len() as u64;
         for parsed in batch {
             self.handle_rtp(parsed, out);
@@ -81,12 +82,12 @@ impl Shard {
             self.begin_stream(parsed, out);
             return;
         };
-        let Some(stream) = &mut self.streams[slot] else { return };
+        let Some(stream) = self.streams.at_mut(slot) else { return };
         let (at, packet) = (parsed.datagram.received_at, &parsed.packet);
         if stream.state != State::Live && !self.admit(slot, parsed) {
             return;
         }
-        let Some(stream) = &mut self.streams[slot] else { return };
+        let Some(stream) = self.streams.at_mut(slot) else { return };
         if stream.is_speech(packet.payload_type()) {
             if let Some(sample) = stream.arrive(at, packet) {
                 self.distributions.jitter_us.saturating_record(sample.deviation_us.into());
@@ -94,7 +95,7 @@ impl Shard {
         } else {
             self.change_format(slot, at, packet);
         }
-        if self.streams[slot].as_ref().is_some_and(|stream| stream.is_echoed) {
+        if self.streams.at(slot).is_some_and(|stream| stream.is_echoed) {
             self.echo(slot, parsed, out);
         }
     }
@@ -103,9 +104,10 @@ impl Shard {
     #[cold]
     fn admit(&mut self, slot: u32, parsed: &Parsed<'_>) -> bool {
         let own_drops = self.health.own_drops();
-        let Some(stream) = &mut self.streams[slot] else { return false };
+        let Some(stream) = self.streams.at_mut(slot) else { return false };
         match stream.state {
             State::Live => true,
+            State::Vacant => false,
             State::Probation { next } if parsed.packet.sequence() == next => {
                 stream.state = State::Live;
                 true
@@ -115,7 +117,7 @@ impl Shard {
                 false
             }
             // Its call is over. Unless another one expects this source, these are stragglers.
-            State::Closed { .. } => {
+            State::Closed => {
                 let port = parsed.datagram.dst.port();
                 if self.dialogs.find_media(parsed.datagram.src, port).is_some() {
                     self.streams.remove(slot);
@@ -129,7 +131,7 @@ impl Shard {
     #[cold]
     fn begin_stream(&mut self, parsed: &Parsed<'_>, out: &mut Outbox) {
         if let Some(slot) = self.insert_stream(parsed)
-            && self.streams[slot].as_ref().is_some_and(|stream| stream.is_echoed)
+            && self.streams.at(slot).is_some_and(|stream| stream.is_echoed)
         {
             self.echo(slot, parsed, out);
         }
@@ -161,7 +163,7 @@ impl Shard {
 
     /// Tries to find the call of an orphan: its signalling may have come after its media.
     pub(super) fn join(&mut self, slot: u32) {
-        let Some(stream) = &self.streams[slot] else { return };
+        let Some(stream) = self.streams.at(slot) else { return };
         let (src, port) = (stream.key.src(), stream.key.dst().port());
         if let Some(owner) = self.dialogs.find_media(src, port) {
             self.attach(slot, owner);
@@ -183,13 +185,12 @@ impl Shard {
     fn attach(&mut self, slot: u32, owner: u32) {
         let Some(dialog) = self.dialogs.get_mut(owner) else { return };
         if dialog.streams.is_full() {
-            let last_at =
-                |&(slot, _): &(u32, u64)| self.streams[slot].as_ref().map(Stream::last_at);
+            let last_at = |&(slot, _): &(u32, u64)| self.streams.at(slot).map(Stream::last_at);
             let others = dialog.streams.iter().enumerate();
             let silent = others.min_by_key(|(_, other)| last_at(other)).map_or(0, |(at, _)| at);
             dialog.streams.remove(silent);
         }
-        let Some(stream) = &mut self.streams[slot] else { return };
+        let Some(stream) = self.streams.at_mut(slot) else { return };
         dialog.streams.push((slot, stream.serial));
         stream.dialog = Some(dialog.id);
         dialog.media.is_awaited = false;
@@ -201,7 +202,7 @@ impl Shard {
 
     #[cold]
     fn change_format(&mut self, slot: u32, at: Timestamp, packet: &RtpPacket<'_>) {
-        let Some(stream) = &mut self.streams[slot] else { return };
+        let Some(stream) = self.streams.at_mut(slot) else { return };
         let dialog = stream.dialog.and_then(|id| self.dialogs.by_id(id));
         let payload_type = packet.payload_type();
         let format = dialog.map_or_else(
@@ -213,7 +214,7 @@ impl Shard {
 
     /// Sends a packet back where it came from, under our own SSRC.
     fn echo(&mut self, slot: u32, parsed: &Parsed<'_>, out: &mut Outbox) {
-        let Some(id) = self.streams[slot].as_ref().and_then(|stream| stream.dialog) else { return };
+        let Some(id) = self.streams.at(slot).and_then(|stream| stream.dialog) else { return };
         let Some(dialog) = self.dialogs.by_id(id) else { return };
         let (src, packet) = (parsed.datagram.src, &parsed.packet);
         // Never a reflector: only to an address that signalling gave or that has latched, and not
@@ -244,10 +245,10 @@ impl Shard {
 
     /// Whether a stream has nothing more to do.
     pub(super) fn is_over(&self, slot: u32, now: Timestamp) -> bool {
-        let Some(stream) = &self.streams[slot] else { return true };
+        let Some(stream) = self.streams.at(slot) else { return true };
         match stream.state {
-            State::Probation { .. } => true,
-            State::Closed { at } => now.since(at) >= STREAM_IDLE,
+            State::Probation { .. } | State::Vacant => true,
+            State::Closed => now.since(stream.closed_at()) >= STREAM_IDLE,
             State::Live => {
                 now.since(stream.last_at()) >= STREAM_IDLE && !self.is_remembered(slot, stream)
             }
@@ -265,8 +266,8 @@ impl Shard {
     /// Passes on the last report of a stream and stops measuring it.
     pub(super) fn finish_stream(&mut self, slot: u32, now: Timestamp, out: &mut Outbox) {
         self.report_stream(slot, now, true, out);
-        if let Some(stream) = &mut self.streams[slot] {
-            stream.state = State::Closed { at: now };
+        if let Some(stream) = self.streams.at_mut(slot) {
+            stream.close(now);
         }
     }
 
@@ -279,10 +280,10 @@ impl Shard {
         out: &mut Outbox,
     ) {
         let (shard, own_drops) = (self.config.id, self.health.own_drops());
-        let Some(stream) = &mut self.streams[slot] else { return };
+        let Some(stream) = self.streams.at_mut(slot) else { return };
         if stream.state == State::Live && (is_final || stream.has_news()) {
             let call = stream.dialog.map(|DialogId { serial, .. }| self.call_ref(serial));
-            let Some(stream) = &mut self.streams[slot] else { return };
+            let Some(stream) = self.streams.at_mut(slot) else { return };
             out.report(Report::Stream(stream.report(shard, call, now, is_final, own_drops)));
         }
     }

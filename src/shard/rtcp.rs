@@ -90,7 +90,7 @@ impl Shard {
             let ptime_ticks = dialog
                 .streams
                 .last()
-                .and_then(|&(stream, _)| self.streams[stream].as_ref())
+                .and_then(|&(stream, _)| self.streams.at(stream))
                 .map_or(0, super::stream::Stream::ptime_ticks);
             let call = self.call_ref(dialog.id.serial);
             out.report(Report::Remote(remote_report(call, at, media, ptime_ticks)));

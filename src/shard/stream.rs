@@ -8,7 +8,7 @@ use super::{
     dialog::DialogId,
     jitter::{Jitter, LogBuckets, Sample},
     report::StreamReport,
-    sequence::{Arrival, Sequence},
+    sequence::{Arrival, Ledger, Sequence},
 };
 use crate::{
     id::{CallRef, PayloadType, ShardId, Ssrc, StreamRef},
@@ -21,23 +21,29 @@ use crate::{
 };
 
 /// One SSRC from one address to one address.
+///
+/// In the order in which packets need it: the lines that every packet reads and writes, the
+/// buckets of which it needs one, then what only irregular packets and reports look at.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(crate) struct Stream {
     pub(crate) key: StreamKey,
-    pub(crate) serial: u64,
+    format: Format,
     pub(crate) state: State,
     /// Whether its packets are sent back.
     pub(crate) is_echoed: bool,
-    pub(crate) dialog: Option<DialogId>,
     last_marker: bool,
-    format: Format,
-    last_at: Timestamp,
     delta_max_us: u32,
-    ptime_ticks: u32,
     sequence: Sequence,
     jitter: Jitter,
+    last_at: Timestamp,
+    ptime_ticks: u32,
     buckets: LogBuckets,
+    ledger: Ledger,
+    pub(crate) serial: u64,
+    pub(crate) dialog: Option<DialogId>,
     first_at: Timestamp,
+    closed_at: Timestamp,
     own_drops_before: u64,
     last_sender_report: Option<(u32, Timestamp)>,
     reported: ReportedBefore,
@@ -63,7 +69,10 @@ pub(crate) enum State {
     /// Measured.
     Live,
     /// Its call is over; what still comes is not looked at.
-    Closed { at: Timestamp },
+    Closed,
+    /// No stream: the slot is free. A state, and not an `Option` around the stream, which would
+    /// be told by a byte in a line that nothing else needs.
+    Vacant,
 }
 
 /// A payload format that a session description gave.
@@ -128,6 +137,7 @@ impl Stream {
         format: Format,
         own_drops: u64,
     ) -> Self {
+        let (sequence, ledger) = Sequence::new(packet.sequence());
         Self {
             key,
             serial,
@@ -139,10 +149,12 @@ impl Stream {
             last_at: at,
             delta_max_us: 0,
             ptime_ticks: 0,
-            sequence: Sequence::new(packet.sequence()),
+            sequence,
+            ledger,
             jitter: Jitter::new(at, packet.timestamp(), format.clock_rate),
             buckets: LogBuckets::new(),
             first_at: at,
+            closed_at: Timestamp::MAX,
             own_drops_before: own_drops,
             last_sender_report: None,
             reported: ReportedBefore::default(),
@@ -169,6 +181,17 @@ impl Stream {
             self.jitter.reanchor(self.last_at, self.jitter.last_rtp_time(), format.clock_rate);
         }
         self.format = format;
+    }
+
+    /// Stops measuring: the call is over.
+    pub(crate) const fn close(&mut self, now: Timestamp) {
+        self.state = State::Closed;
+        self.closed_at = now;
+    }
+
+    /// When it was closed.
+    pub(crate) const fn closed_at(&self) -> Timestamp {
+        self.closed_at
     }
 
     /// Arrival of the last packet.
@@ -200,7 +223,7 @@ impl Stream {
         }
         let sample = self.jitter.arrive(at, rtp_time);
         if sample.is_late {
-            self.sequence.discard(packet.sequence());
+            self.sequence.discard(packet.sequence(), &mut self.ledger);
         }
         self.buckets.record(sample.jitter_us);
         Some(sample)
@@ -240,7 +263,7 @@ impl Stream {
 
     /// The report block about this stream (RFC 3550 section 6.4.1).
     pub(crate) fn report_block(&mut self, now: Timestamp) -> ReportBlockValues {
-        let counts = self.sequence.counts();
+        let counts = self.sequence.counts(&self.ledger);
         // A.3 counts duplicates as received; the far end expects it so.
         let received = counts.received + counts.duplicate;
         let expected_since = counts.expected.saturating_sub(self.reported.expected);
@@ -266,7 +289,7 @@ impl Stream {
 
     /// Whether packets have come since the last report to control.
     pub(crate) fn has_news(&self) -> bool {
-        let counts = self.sequence.counts();
+        let counts = self.sequence.counts(&self.ledger);
         counts.received + counts.duplicate > self.told
     }
 
@@ -279,9 +302,9 @@ impl Stream {
         is_final: bool,
         own_drops: u64,
     ) -> StreamReport {
-        let counts = self.sequence.counts();
+        let counts = self.sequence.counts(&self.ledger);
         self.told = counts.received + counts.duplicate;
-        let shape = self.sequence.shape();
+        let shape = self.sequence.shape(&self.ledger);
         let (jitter_samples, jitter_sum_us, jitter_max_us) = self.jitter.summary();
         #[expect(clippy::cast_possible_truncation, reason = "a ratio needs no more digits")]
         let short = |value: f64| value as f32;
@@ -306,9 +329,9 @@ impl Stream {
             jitter_p95_us: self.buckets.quantile_us(0.95).unwrap_or(0).min(jitter_max_us),
             jitter_sum_us,
             delta_max_us: self.delta_max_us,
-            burst_ratio: short(shape.burst_ratio().unwrap_or(0.0)),
+            burst_ratio: short(shape.burst_ratio(counts.expected).unwrap_or(0.0)),
             burst_density: short(shape.burst_density()),
-            gap_density: short(shape.gap_density()),
+            gap_density: short(shape.gap_density(counts.expected)),
             own_drops: own_drops.saturating_sub(self.own_drops_before),
         }
     }
@@ -317,16 +340,16 @@ impl Stream {
     #[inline]
     pub(crate) fn touched(&self) -> u64 {
         u64::from(self.key.ssrc)
-            ^ self.last_at.as_nanos()
-            ^ self.sequence.touched()
+            ^ u64::from(self.sequence.extended_highest())
             ^ u64::from(self.jitter.last_rtp_time())
-            ^ self.buckets.touched()
+            ^ self.last_at.as_nanos()
+            ^ u64::from(self.buckets.touched(self.jitter.jitter_us()))
     }
 
     /// Counts a packet by its sequence number; `None` if it adds nothing to go on with.
     #[inline]
     fn count(&mut self, at: Timestamp, packet: &RtpPacket<'_>) -> Option<Arrival> {
-        let arrival = self.sequence.arrive(packet.sequence());
+        let arrival = self.sequence.arrive(packet.sequence(), &mut self.ledger);
         if matches!(arrival, Arrival::Duplicate | Arrival::Stray) {
             return None;
         }

@@ -3,19 +3,18 @@
 use core::{
     hash::{BuildHasher, Hasher},
     hint::black_box,
-    ops,
 };
 
 use super::{
-    index::Index,
-    stream::{Stream, StreamKey},
+    index::{INDEX_MIN, Index},
+    stream::{State, Stream, StreamKey},
 };
 
 /// All streams of one shard. Slots are stable while their stream lasts.
 #[derive(Debug)]
 pub(crate) struct Streams {
     index: Index,
-    slots: Vec<Option<Stream>>,
+    slots: Vec<Stream>,
     free: Vec<u32>,
     slots_max: usize,
     hasher: foldhash::quality::FixedState,
@@ -26,7 +25,7 @@ impl Streams {
     /// choose the keys.
     pub(crate) fn new(slots_max: usize, seed: u64) -> Self {
         Self {
-            index: Index::new(slots_max),
+            index: Index::new(INDEX_MIN),
             // Address space only, until a slot is used: growing would copy and stall.
             slots: Vec::with_capacity(slots_max),
             free: Vec::with_capacity(slots_max),
@@ -44,9 +43,7 @@ impl Streams {
 
     #[inline]
     pub(crate) fn find(&self, key: &StreamKey, hash: u64) -> Option<u32> {
-        self.index.find(hash, |slot| {
-            self.slots[slot as usize].as_ref().is_some_and(|stream| stream.key == *key)
-        })
+        self.index.find(hash, |slot| self.slots[slot as usize].key == *key)
     }
 
     /// The slot that `find` will most likely give; see [`Index::likely`].
@@ -59,21 +56,19 @@ impl Streams {
     /// of one packet after the other would queue.
     #[inline]
     pub(crate) fn touch(&self, slot: u32) {
-        if let Some(stream) = &self.slots[slot as usize] {
-            black_box(stream.touched());
-        }
+        black_box(self.slots[slot as usize].touched());
     }
 
     /// Adds a stream; `None` if the table is full.
     pub(crate) fn insert(&mut self, hash: u64, stream: Stream) -> Option<u32> {
         let slot = match self.free.pop() {
             Some(slot) => {
-                self.slots[slot as usize] = Some(stream);
+                self.slots[slot as usize] = stream;
                 slot
             }
             None if self.slots.len() < self.slots_max => {
                 let slot = u32::try_from(self.slots.len()).ok()?;
-                self.slots.push(Some(stream));
+                self.slots.push(stream);
                 slot
             }
             None => return None,
@@ -83,34 +78,33 @@ impl Streams {
     }
 
     /// Takes a stream out.
-    pub(crate) fn remove(&mut self, slot: u32) -> Option<Stream> {
-        let stream = self.slots[slot as usize].take()?;
-        self.index.remove(self.hash(&stream.key), slot);
+    pub(crate) fn remove(&mut self, slot: u32) {
+        let Some(stream) = self.at_mut(slot) else { return };
+        stream.state = State::Vacant;
+        let key = stream.key;
+        self.index.remove(self.hash(&key), slot);
         self.free.push(slot);
-        Some(stream)
+    }
+
+    /// The stream in a slot, if there is one.
+    #[inline]
+    pub(crate) fn at(&self, slot: u32) -> Option<&Stream> {
+        self.slots.get(slot as usize).filter(|stream| stream.state != State::Vacant)
+    }
+
+    /// The stream in a slot, if there is one.
+    #[inline]
+    pub(crate) fn at_mut(&mut self, slot: u32) -> Option<&mut Stream> {
+        self.slots.get_mut(slot as usize).filter(|stream| stream.state != State::Vacant)
     }
 
     /// The stream in a slot, if it is still the one with this serial.
     pub(crate) fn get_mut(&mut self, slot: u32, serial: u64) -> Option<&mut Stream> {
-        self.slots.get_mut(slot as usize)?.as_mut().filter(|stream| stream.serial == serial)
+        self.at_mut(slot).filter(|stream| stream.serial == serial)
     }
 
     /// How many streams there are.
     pub(crate) fn len(&self) -> usize {
         self.slots.len() - self.free.len()
-    }
-}
-
-impl ops::Index<u32> for Streams {
-    type Output = Option<Stream>;
-
-    fn index(&self, slot: u32) -> &Self::Output {
-        &self.slots[slot as usize]
-    }
-}
-
-impl ops::IndexMut<u32> for Streams {
-    fn index_mut(&mut self, slot: u32) -> &mut Self::Output {
-        &mut self.slots[slot as usize]
     }
 }
