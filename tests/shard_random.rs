@@ -78,7 +78,7 @@ impl Run {
             // Some share a media address, some an IP address.
             caller.addr.set_port(6000 + index);
             caller.media.set_port(4000 + 2 * (index % 5));
-            caller.user = if index % 2 == 0 { "echo" } else { "sink" };
+            caller.user = if index.is_multiple_of(2) { "echo" } else { "sink" };
             caller
         };
         let callers = (0..10).map(caller).collect();

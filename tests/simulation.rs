@@ -20,7 +20,8 @@ use voxplane::{
 fn caller(index: u32) -> Caller {
     let mut caller = Caller::new("198.51.100.1:5070", &format!("call-{index}"));
     let port = 10_000 + 2 * u16::try_from(index).expect("few");
-    (caller.addr.set_port(port), caller.media.set_port(port + 30_000));
+    caller.addr.set_port(port);
+    caller.media.set_port(port + 30_000);
     caller
 }
 
@@ -71,9 +72,9 @@ fn the_history_tells_what_the_network_did() {
             reorder: rng.f64() * 0.1,
         };
         let sip = Path { loss: rng.f64() * 0.2, ..media };
-        let plans = (0..6).map(|index| {
+        let plans = (0..6).map(|index: u32| {
             let count = rng.u32(1..800);
-            let user = if index % 2 == 0 { "echo" } else { "sink" };
+            let user = if index.is_multiple_of(2) { "echo" } else { "sink" };
             (user, Plan::new(speech(ssrc(index), rng.u16(..), count)))
         });
         let mut sim = run(seed, sip, media, plans.collect());
@@ -275,15 +276,17 @@ fn a_port_used_again_at_once_belongs_to_the_next_call() {
 
 #[test]
 fn media_from_behind_address_translation_finds_its_call() {
-    let mut plan = Plan { sends_rtcp: false, ..Plan::new(speech(ssrc(0), 1, 500)) };
+    let mut plan = Plan { sends_rtcp: true, ..Plan::new(speech(ssrc(0), 1, 1000)) };
     plan.real_media = Some(addr("198.51.100.1:61234"));
     let mut sim = Sim::new(1, ShardConfig::default());
+    (sim.media.delay, sim.sip.delay) = (ms(25), ms(25));
     let mut caller = caller(0);
     (caller.user, caller.media) = ("echo", addr("10.0.0.5:4000"));
     sim.add(Phone::new(caller, plan), secs(0));
     sim.run();
-    assert_eq!(stream(&mut sim, 0).packets_received, Some(500));
-    assert_eq!(sim.phones[0].echoes, 500, "and the echo goes back the same way");
+    assert_eq!(stream(&mut sim, 0).packets_received, Some(1000));
+    assert_eq!(sim.phones[0].echoes, 1000, "and the echo goes back the same way");
+    close(sim.world.finished("call-0").latency_avg_ms, 50.0, 1.0);
 }
 
 #[test]
@@ -402,6 +405,33 @@ fn an_orphan_joins_its_call_when_the_signalling_comes() {
 }
 
 #[test]
+fn a_payload_type_means_what_the_last_offer_says() {
+    let mut world = World::new(ShardConfig::default());
+    let mut caller = caller(0);
+    let offer = |name: &str| {
+        let sdp = offer(addr("198.51.100.1:40000"), "sendrecv");
+        sdp.replace("RTP/AVP 0", "RTP/AVP 96")
+            .replace("rtpmap:0 PCMU", &format!("rtpmap:96 {name}"))
+    };
+    for (cseq, name) in [(1, "AMR"), (2, "iLBC")] {
+        world.send(caller.addr, caller.us, caller.request("INVITE", cseq, &offer(name)));
+        let answer = world.take().pop().unwrap();
+        caller.to_tag = answer.to_tag();
+        let media = answer.media_address();
+        world.send(caller.addr, caller.us, caller.request("ACK", cseq, ""));
+        for sequence in 0..60 {
+            let sequence = u16::try_from(cseq * 60).unwrap() + sequence;
+            let packet = rtp(96, false, sequence, u32::from(sequence) * 160, 1);
+            world.send(caller.media, media, packet);
+        }
+    }
+    world.send(caller.addr, caller.us, caller.request("BYE", 3, ""));
+    world.run_for(secs(1));
+    let call = world.finished("call-0");
+    assert_eq!((call.codec, call.figures.packets_received), (Some("iLBC"), Some(120)));
+}
+
+#[test]
 fn two_calls_with_one_media_address_are_told_apart_by_our_port() {
     let config = ShardConfig { rtp_ports: vec![20_000, 20_002], ..ShardConfig::default() };
     let mut world = World::new(config);
@@ -467,10 +497,10 @@ fn an_echo_whose_sequence_restarts_has_no_billions_of_packets_expected() {
 /// A run with everything in it.
 fn busy(seed: u64) -> Sim {
     let path = Path { delay: ms(40), jitter: ms(50), loss: 0.1, duplicate: 0.1, reorder: 0.1 };
-    let plans = (0..12).map(|index| {
-        let user = if index % 3 == 0 { "echo" } else { "sink" };
+    let plans = (0..12).map(|index: u32| {
+        let user = if index.is_multiple_of(3) { "echo" } else { "sink" };
         let speech = speech(ssrc(index), 65_400, 300 + 20 * index);
-        (user, Plan { sends_rtcp: index % 2 == 0, ..Plan::new(speech) })
+        (user, Plan { sends_rtcp: index.is_multiple_of(2), ..Plan::new(speech) })
     });
     run(seed, path, path, plans.collect())
 }

@@ -1,4 +1,5 @@
 //! The user agent server, one ladder a test: F is the far end, V the appliance. Time is virtual.
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod common;
 
@@ -1077,4 +1078,22 @@ fn noise_is_not_answered() {
     }
     assert!(world.take().is_empty());
     assert_eq!(world.shard.health().sip_malformed, 3);
+}
+
+/// Texts longer than a report has room for have no character broken.
+#[test]
+fn long_texts_are_cut_between_characters() {
+    let mut world = world();
+    for (index, name) in ["ü", "€", "😀", "xü", "xx€"].into_iter().enumerate() {
+        let agent = name.repeat(200);
+        let mut caller = Caller::new(FAR, &format!("text-{index}"));
+        caller.more = format!("User-Agent: {agent}\r\n");
+        caller.set_up(&mut world);
+        caller.hang_up(&mut world);
+        world.run_for(secs(1));
+        let call = world.finished(&caller.call_id);
+        // Up to the limit of 512 bytes, that is.
+        let got = call.user_agent.clone().unwrap();
+        assert!(agent.starts_with(&got) && got.len() > 508.min(agent.len() - 1), "{got}");
+    }
 }

@@ -190,11 +190,14 @@ impl Shard {
             (TextField::UserAgent, request.user_agent().unwrap_or_default()),
         ];
         for (field, text) in texts {
-            for piece in text[..text.len().min(TEXT_MAX)].chunks(TEXT_PIECE) {
+            let (mut rest, _) = split_piece(text, TEXT_MAX);
+            while !rest.is_empty() {
+                let (piece, after) = split_piece(rest, TEXT_PIECE);
                 let mut bytes = [0; TEXT_PIECE];
                 bytes[..piece.len()].copy_from_slice(piece);
                 let len = u8::try_from(piece.len()).unwrap_or(u8::MAX);
                 out.report(Report::Text(TextReport { call, field, len, bytes }));
+                rest = after;
             }
         }
     }
@@ -205,6 +208,17 @@ impl Shard {
         let media = streams.filter_map(|&(slot, _)| self.streams.at(slot));
         media.map(super::stream::Stream::last_at).fold(dialog.last_heard, Timestamp::max)
     }
+}
+
+/// Splits off as much of a text as has room in `len_max` bytes, but no part of a character.
+fn split_piece(text: &[u8], len_max: usize) -> (&[u8], &[u8]) {
+    if text.len() <= len_max {
+        return (text, &[]);
+    }
+    let is_boundary = |&at: &usize| text[at] & 0xC0 != 0x80;
+    // A character of UTF-8 has at most four bytes.
+    let at = (len_max.saturating_sub(3)..=len_max).rev().find(is_boundary);
+    text.split_at(at.unwrap_or(len_max))
 }
 
 /// The provisional response that was sent, with another status and without what makes a dialog.

@@ -223,7 +223,13 @@ pub(crate) struct SentMedia {
 impl Media {
     /// Whether media from this address is expected here.
     pub(crate) fn expects(&self, src: SocketAddr) -> bool {
-        [self.remote_rtp, self.remote_rtcp, self.latched].contains(&Some(src))
+        self.sources().contains(&Some(src))
+    }
+
+    /// The addresses that RTP and RTCP may come from.
+    pub(crate) fn sources(&self) -> [Option<SocketAddr>; SOURCES] {
+        let latched_rtcp = self.latched.filter(|_| !self.is_muxed).map(above);
+        [self.remote_rtp, self.remote_rtcp, self.latched, latched_rtcp]
     }
 
     /// Whether media may be sent to this address.
@@ -233,17 +239,17 @@ impl Media {
 
     /// The format that a payload type means in this call.
     pub(crate) fn format(&self, payload_type: PayloadType) -> Format {
-        self.formats
-            .iter()
-            .find(|format| format.payload_type == payload_type)
-            .copied()
-            .unwrap_or_else(|| Format::assumed(payload_type))
+        self.agreed_format(payload_type).unwrap_or_else(|| Format::assumed(payload_type))
+    }
+
+    /// The format that the session descriptions give a payload type.
+    pub(crate) fn agreed_format(&self, payload_type: PayloadType) -> Option<Format> {
+        self.formats.iter().find(|format| format.payload_type == payload_type).copied()
     }
 
     /// Where RTCP goes, and from where: through the RTP ports where they are multiplexed
     /// (RFC 5761), one above them where the far end's were learnt.
     pub(crate) fn rtcp_path(&self) -> Option<(SocketAddr, SocketAddr)> {
-        let above = |addr: SocketAddr| SocketAddr::new(addr.ip(), addr.port().wrapping_add(1));
         if self.is_muxed {
             return Some((self.local, self.latched.or(self.remote_rtp)?));
         }
@@ -280,6 +286,14 @@ impl Dialog {
         self.peer.ip()
     }
 }
+
+/// Where RTCP is when RTP is at `addr` (RFC 3550 section 11).
+fn above(addr: SocketAddr) -> SocketAddr {
+    SocketAddr::new(addr.ip(), addr.port().wrapping_add(1))
+}
+
+/// How many [`Media::sources`] there are.
+pub(crate) const SOURCES: usize = 4;
 
 const ALL: [Text; TEXTS] =
     [Text::CallId, Text::RemoteTag, Text::Remote, Text::Local, Text::Target, Text::Route];

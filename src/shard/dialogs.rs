@@ -4,7 +4,7 @@ use core::hash::{BuildHasher, Hasher};
 use std::{collections::VecDeque, net::SocketAddr};
 
 use super::{
-    dialog::{Dialog, DialogId, Phase, Text},
+    dialog::{Dialog, DialogId, Phase, SOURCES, Text},
     index::{INDEX_MIN, Index},
 };
 use crate::id::ShardId;
@@ -198,15 +198,13 @@ impl Dialogs {
         }
     }
 
-    /// The hashes of the distinct media addresses of a call that is up.
-    fn media_hashes(&self, slot: u32) -> [Option<u64>; MEDIA_ADDRESSES] {
+    /// The hashes of the media addresses of a call that is up.
+    fn media_hashes(&self, slot: u32) -> [Option<u64>; SOURCES] {
         let Some(dialog) = self.get(slot).filter(|dialog| dialog.is_up()) else {
-            return [None; MEDIA_ADDRESSES];
+            return [None; SOURCES];
         };
         let media = &dialog.media;
-        let rtcp = media.remote_rtcp.filter(|_| media.remote_rtcp != media.remote_rtp);
-        let hash = |src| self.media_hash(src, media.local.port());
-        [media.remote_rtp.map(hash), rtcp.map(hash), media.latched.map(hash)]
+        media.sources().map(|src| src.map(|src| self.media_hash(src, media.local.port())))
     }
 
     fn media_hash(&self, src: SocketAddr, rtp_port: u16) -> u64 {
@@ -226,9 +224,6 @@ pub fn owner(call_id: &[u8], shards: u16, seed: u64) -> ShardId {
     let share = (hasher.finish() >> 32) * u64::from(shards.max(1));
     ShardId(u16::try_from(share >> 32).unwrap_or(0))
 }
-
-/// RTP, RTCP and the address learnt.
-const MEDIA_ADDRESSES: usize = 3;
 
 /// Dialogs looked at for one unknown source.
 const AWAITING_MAX: usize = 1024;

@@ -104,7 +104,7 @@ impl Shard {
             return;
         };
         if let Some(agreed) = agreed {
-            self.dialogs.change_media(slot, |dialog| dialog.media.agree(agreed));
+            self.agree(slot, agreed);
         }
         if let Some(dialog) = self.dialogs.get_mut(slot) {
             dialog.invite_cseq = number;
@@ -127,7 +127,20 @@ impl Shard {
         dialog.response = None;
         // An INVITE without an offer has its answer here.
         if let Ok(Some(agreed)) = read_body(datagram, request) {
-            self.dialogs.change_media(slot, |dialog| dialog.media.agree(agreed));
+            self.agree(slot, agreed);
+        }
+    }
+
+    /// Takes over what was agreed on, for the streams there are, too.
+    fn agree(&mut self, slot: u32, agreed: Agreed) {
+        self.dialogs.change_media(slot, |dialog| dialog.media.agree(agreed));
+        let Some(dialog) = self.dialogs.get(slot) else { return };
+        for &(stream, serial) in &dialog.streams {
+            if let Some(stream) = self.streams.get_mut(stream, serial)
+                && let Some(format) = dialog.media.agreed_format(stream.payload_type())
+            {
+                stream.set_format(format);
+            }
         }
     }
 
@@ -152,8 +165,7 @@ impl Shard {
             tag,
             request.from().unwrap_or_default(),
             &local,
-            contact_uri(request)
-                .unwrap_or_else(|| request.from().map_or(uri, |from| NameAddr::parse(from).uri)),
+            contact_uri(request).or_else(|| uri_of(request.from()?)).unwrap_or(uri),
             &routes.join(&b", "[..]),
         ]);
         let rtp_port = self.choose_port(agreed.as_ref().and_then(|agreed| agreed.remote_rtp));
@@ -285,10 +297,14 @@ fn read_body(
 struct NotAcceptable;
 
 fn contact_uri<'a>(request: &SipMessage<'a>) -> Option<&'a [u8]> {
-    let first = elements(request.contact()?).next()?;
+    uri_of(elements(request.contact()?).next()?)
+}
+
+/// The URI of an address, if it can stand in a request line.
+fn uri_of(address: &[u8]) -> Option<&[u8]> {
     // A fold within it would break the request line of our BYE.
     let is_sound = |uri: &&[u8]| !uri.is_empty() && uri.iter().all(u8::is_ascii_graphic);
-    Some(NameAddr::parse(first).uri).filter(is_sound)
+    Some(NameAddr::parse(address).uri).filter(is_sound)
 }
 
 /// Overload passes within seconds; this is how long a caller is asked to wait.

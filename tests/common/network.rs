@@ -185,7 +185,7 @@ impl Passage {
 
     fn rtp(&self) -> Option<RtpPacket<'_>> {
         // RTCP goes to odd ports.
-        let is_rtp = self.flight.dst.port() % 2 == 0;
+        let is_rtp = self.flight.dst.port().is_multiple_of(2);
         is_rtp.then(|| RtpPacket::parse(&self.flight.bytes).ok()).flatten()
     }
 }
