@@ -46,8 +46,11 @@ impl Agreed {
             None => SocketAddr::new(rtp.ip(), rtp.port().wrapping_add(1)),
         });
         let formats = formats(&media);
-        let direction =
-            if remote_rtp.is_none() { Direction::RecvOnly } else { reverse(media.direction()) };
+        let direction = match (remote_rtp, reverse(media.direction())) {
+            (None, Direction::SendRecv) => Direction::RecvOnly,
+            (None, Direction::SendOnly) => Direction::Inactive,
+            (_, direction) => direction,
+        };
         let is_muxed = media.rtcp_mux();
         Some(Self { remote_rtp, remote_rtcp, formats, is_muxed, direction, media_index })
     }

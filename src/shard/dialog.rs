@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use arrayvec::ArrayVec;
 
 use super::{
-    report::{EndedBy, Reported, RoundTrip},
+    report::{CallEvent, Reported, RoundTrip},
     stream::Format,
 };
 use crate::{
@@ -63,8 +63,8 @@ pub(crate) enum Phase {
     Ringing { answer_at: Timestamp },
     /// 2xx sent.
     Answered,
-    /// Over; the final reports are due once packets under way have arrived.
-    Ended { by: EndedBy, was_answered: bool, report_at: Timestamp },
+    /// Over since this time; the final reports are due once packets under way have arrived.
+    Ended { event: CallEvent, at: Timestamp },
     /// Reported; kept to answer requests that come again.
     Lingering { until: Timestamp },
 }
@@ -117,10 +117,10 @@ impl Resend {
         Self { what, awaits, at: now + T1, interval: T1, until: now + T1 * 64 }
     }
 
-    /// Moves on to the next time.
+    /// Moves on to the next time, or to the end if that comes first.
     pub(crate) fn back_off(&mut self, now: Timestamp) {
         self.interval = (self.interval * 2).min(T2);
-        self.at = now + self.interval;
+        self.at = (now + self.interval).min(self.until);
     }
 }
 
@@ -187,6 +187,8 @@ pub(crate) struct Media {
     pub(crate) remote_rtcp: Option<SocketAddr>,
     /// Where its RTP really comes from, when that is another address than it said.
     pub(crate) latched: Option<SocketAddr>,
+    /// Whether no media has come since the far end last named an address.
+    pub(crate) is_awaited: bool,
     pub(crate) formats: ArrayVec<Format, FORMATS_MAX>,
     pub(crate) is_muxed: bool,
     /// Our direction.
@@ -205,7 +207,9 @@ pub(crate) struct SentMedia {
     pub(crate) packets: u64,
     pub(crate) octets: u64,
     pub(crate) packets_at_last_report: u64,
+    /// The first of the sequence: a sender whose packets are echoed may begin a new one.
     pub(crate) first_sequence: u16,
+    pub(crate) last_sequence: u16,
     pub(crate) last_rtp_time: u32,
     pub(crate) first_at: Timestamp,
     pub(crate) last_at: Timestamp,
@@ -215,6 +219,11 @@ impl Media {
     /// Whether media from this address is expected here.
     pub(crate) fn expects(&self, src: SocketAddr) -> bool {
         [self.remote_rtp, self.remote_rtcp, self.latched].contains(&Some(src))
+    }
+
+    /// Whether media may be sent to this address.
+    pub(crate) fn sends_to(&self, dst: SocketAddr) -> bool {
+        matches!(self.direction, Direction::SendRecv | Direction::SendOnly) && self.expects(dst)
     }
 
     /// The format that a payload type means in this call.
@@ -255,7 +264,7 @@ impl Dialog {
         let phase = match self.phase {
             Phase::Ringing { answer_at } => answer_at,
             Phase::Answered => self.rtcp_at.min(self.last_heard + idle),
-            Phase::Ended { report_at, .. } => report_at,
+            Phase::Ended { at, .. } => at + LAST_PACKETS,
             Phase::Lingering { until } => until,
         };
         resend.min(phase)
@@ -277,6 +286,10 @@ const STREAMS_OF_CALL_MAX: usize = 4;
 
 /// Round-trip time estimate (RFC 3261 section 17.1.1.1).
 pub(crate) const T1: Duration = Duration::from_millis(500);
+
+/// How long after its BYE a call's packets may still be under way, in the network or in our own
+/// sockets.
+pub(crate) const LAST_PACKETS: Duration = Duration::from_millis(200);
 
 /// Longest interval between two retransmissions (RFC 3261 section 17.1.2.2).
 const T2: Duration = Duration::from_secs(4);

@@ -1,7 +1,7 @@
 //! The dialog table: calls by Call-ID and caller's tag, and by the media address they agreed on.
 
 use core::hash::{BuildHasher, Hasher};
-use std::net::SocketAddr;
+use std::{collections::VecDeque, net::SocketAddr};
 
 use super::{
     dialog::{Dialog, DialogId, Phase, Text},
@@ -20,6 +20,8 @@ pub(crate) struct Dialogs {
     serial: u64,
     /// Calls that are up.
     up: usize,
+    /// The last calls that named an address for media, newest last.
+    awaiting: VecDeque<DialogId>,
     hasher: foldhash::quality::FixedState,
 }
 
@@ -34,6 +36,7 @@ impl Dialogs {
             dialogs_max,
             serial: 0,
             up: 0,
+            awaiting: VecDeque::with_capacity(AWAITING_MAX),
             hasher: foldhash::quality::FixedState::with_seed(seed),
         }
     }
@@ -64,19 +67,31 @@ impl Dialogs {
     }
 
     /// A call that is up, has its signalling at the address of `src` and its RTP at this local
-    /// port, and has not been sent media yet: behind address translation, its media may come from
-    /// an address that it does not know itself.
+    /// port, and awaits media: behind address translation, its media may come from an address
+    /// that it does not know itself. One that named the same port goes first, since translation
+    /// often keeps it; then the newest.
     pub(crate) fn find_unlatched(&self, src: SocketAddr, rtp_port: u16) -> Option<u32> {
-        let is_it = |dialog: &Dialog| {
+        let is_it = |dialog: &&Dialog| {
             dialog.is_up()
-                && dialog.streams.is_empty()
+                && dialog.media.is_awaited
                 && dialog.peer_ip() == src.ip()
                 && dialog.media.local.port() == rtp_port
         };
-        // The newest first, and only so many: this runs for each unknown source.
-        let slots = self.slots.iter().enumerate().rev().take(UNLATCHED_SEARCH_MAX);
-        let mut found = slots.filter(|(_, dialog)| dialog.as_ref().is_some_and(is_it));
-        found.next().and_then(|(slot, _)| u32::try_from(slot).ok())
+        let alive = |&id: &DialogId| self.get(id.slot).filter(|dialog| dialog.id == id);
+        let mut found = self.awaiting.iter().rev().filter_map(alive).filter(is_it);
+        let names_port = |dialog: &&Dialog| {
+            dialog.media.remote_rtp.is_some_and(|remote| remote.port() == src.port())
+        };
+        let newest = found.clone().next();
+        found.find(names_port).or(newest).map(|dialog| dialog.id.slot)
+    }
+
+    /// Remembers that a call awaits media from a new address.
+    pub(crate) fn await_media(&mut self, id: DialogId) {
+        if self.awaiting.len() == AWAITING_MAX {
+            self.awaiting.pop_front();
+        }
+        self.awaiting.push_back(id);
     }
 
     pub(crate) fn get(&self, slot: u32) -> Option<&Dialog> {
@@ -105,6 +120,7 @@ impl Dialogs {
     /// Puts a dialog where [`reserve`](Self::reserve) said.
     pub(crate) fn insert(&mut self, dialog: Dialog) {
         let (slot, hash) = (dialog.id.slot, dialog.hash);
+        self.await_media(dialog.id);
         self.serial = dialog.id.serial;
         self.up += usize::from(dialog.is_up());
         match self.slots.get_mut(slot as usize) {
@@ -129,7 +145,12 @@ impl Dialogs {
     pub(crate) fn change_media(&mut self, slot: u32, change: impl FnOnce(&mut Dialog)) {
         self.unindex_media(slot);
         if let Some(dialog) = self.get_mut(slot) {
+            let was_awaited = dialog.media.is_awaited;
             change(dialog);
+            let id = dialog.id;
+            if dialog.media.is_awaited && !was_awaited {
+                self.await_media(id);
+            }
         }
         self.index_media(slot);
     }
@@ -210,7 +231,7 @@ pub fn owner(call_id: &[u8], shards: u16, seed: u64) -> ShardId {
 const MEDIA_ADDRESSES: usize = 3;
 
 /// Dialogs looked at for one unknown source.
-const UNLATCHED_SEARCH_MAX: usize = 1024;
+const AWAITING_MAX: usize = 1024;
 
 #[cfg(test)]
 mod tests {

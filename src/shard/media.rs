@@ -9,6 +9,7 @@ use super::{
     dialog::{DialogId, Phase, Policy},
     outbox::Outbox,
     report::Report,
+    sequence::MAX_DROPOUT,
     stream::{State, Stream, StreamKey},
     timers::Timer,
 };
@@ -38,7 +39,8 @@ impl Shard {
     /// Takes in up to [`BATCH`] datagrams of media ports.
     ///
     /// One short pass after the other, so that the cache misses of a batch overlap: parse, look
-    /// into the index, bring in the streams, measure.
+    /// into the index, bring in the streams, measure. RTCP, which is rare, waits for the RTP
+    /// before it.
     pub(super) fn handle_media(&mut self, datagrams: &[Datagram<'_>], out: &mut Outbox) {
         let mut batch = Batch::new();
         for datagram in datagrams {
@@ -51,16 +53,25 @@ impl Shard {
                     }
                     Err(_) => self.health.media_other += 1,
                 },
-                Kind::Rtcp => self.handle_rtcp(datagram, out),
+                Kind::Rtcp => {
+                    self.measure(&batch, out);
+                    batch.clear();
+                    self.handle_rtcp(datagram, out);
+                }
                 Kind::KeepAlive => {}
                 _ => self.health.media_other += 1,
             }
         }
+        self.measure(&batch, out);
+    }
+
+    #[inline]
+    fn measure(&mut self, batch: &Batch<'_>, out: &mut Outbox) {
         let likely: ArrayVec<_, BATCH> =
             batch.iter().filter_map(|parsed| self.streams.likely(parsed.hash)).collect();
         likely.iter().for_each(|&slot| self.streams.touch(slot));
         self.health.rtp_packets += batch.len() as u64;
-        for parsed in &batch {
+        for parsed in batch {
             self.handle_rtp(parsed, out);
         }
     }
@@ -173,12 +184,17 @@ impl Shard {
     /// Makes a stream a call's.
     fn attach(&mut self, slot: u32, owner: u32) {
         let Some(dialog) = self.dialogs.get_mut(owner) else { return };
-        let Some(stream) = self.streams.at_mut(slot) else { return };
         if dialog.streams.is_full() {
-            dialog.streams.remove(0);
+            let last_at = |&(slot, _): &(u32, u64)| self.streams.at(slot).map(Stream::last_at);
+            let others = dialog.streams.iter().enumerate();
+            let silent = others.min_by_key(|(_, other)| last_at(other)).map_or(0, |(at, _)| at);
+            dialog.streams.remove(silent);
         }
+        let Some(stream) = self.streams.at_mut(slot) else { return };
         dialog.streams.push((slot, stream.serial));
         stream.dialog = Some(dialog.id);
+        dialog.media.is_awaited = false;
+        stream.set_format(dialog.media.format(stream.payload_type()));
         // Signalling vouches for it: no probation.
         stream.state = State::Live;
         stream.is_echoed = dialog.policy == Policy::Echo;
@@ -201,8 +217,9 @@ impl Shard {
         let Some(id) = self.streams.at(slot).and_then(|stream| stream.dialog) else { return };
         let Some(dialog) = self.dialogs.by_id(id) else { return };
         let (src, packet) = (parsed.datagram.src, &parsed.packet);
-        // Never a reflector: only to an address that signalling gave or that has latched.
-        if dialog.phase != Phase::Answered || !dialog.media.expects(src) {
+        // Never a reflector: only to an address that signalling gave or that has latched, and not
+        // to one that holds the call.
+        if dialog.phase != Phase::Answered || !dialog.media.sends_to(src) {
             return;
         }
         let media = &mut dialog.media;
@@ -214,8 +231,12 @@ impl Shard {
         let sent = &mut media.sent;
         if sent.packets == 0 {
             sent.first_at = parsed.datagram.received_at;
+        }
+        let step = packet.sequence().wrapping_sub(sent.last_sequence).cast_signed();
+        if sent.packets == 0 || step.unsigned_abs() > MAX_DROPOUT {
             sent.first_sequence = packet.sequence();
         }
+        sent.last_sequence = packet.sequence();
         sent.packets += 1;
         sent.octets += packet.payload().len() as u64;
         sent.last_rtp_time = packet.timestamp();
@@ -227,16 +248,26 @@ impl Shard {
         let Some(stream) = self.streams.at(slot) else { return true };
         match stream.state {
             State::Probation { .. } | State::Vacant => true,
-            State::Live if stream.dialog.is_some() => false,
-            State::Live | State::Closed => now.since(stream.last_at()) >= STREAM_IDLE,
+            State::Closed => now.since(stream.closed_at()) >= STREAM_IDLE,
+            State::Live => {
+                now.since(stream.last_at()) >= STREAM_IDLE && !self.is_remembered(slot, stream)
+            }
         }
+    }
+
+    /// Whether a call will end this stream when it ends itself.
+    fn is_remembered(&self, slot: u32, stream: &Stream) -> bool {
+        let dialog = stream.dialog.and_then(|id| Some((id, self.dialogs.get(id.slot)?)));
+        dialog.is_some_and(|(id, dialog)| {
+            dialog.id == id && dialog.streams.contains(&(slot, stream.serial))
+        })
     }
 
     /// Passes on the last report of a stream and stops measuring it.
     pub(super) fn finish_stream(&mut self, slot: u32, now: Timestamp, out: &mut Outbox) {
         self.report_stream(slot, now, true, out);
         if let Some(stream) = self.streams.at_mut(slot) {
-            stream.state = State::Closed;
+            stream.close(now);
         }
     }
 

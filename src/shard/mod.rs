@@ -10,11 +10,13 @@ use std::net::{IpAddr, SocketAddr};
 use arrayvec::ArrayVec;
 
 mod answer;
+mod call;
 mod dialog;
 mod dialogs;
 pub mod distributions;
 pub mod health;
 mod index;
+mod invite;
 mod jitter;
 mod loss;
 mod media;
@@ -245,9 +247,10 @@ impl Shard {
         CallRef { shard: self.config.id, serial }
     }
 
-    /// The address that the far end shall see for a local one.
+    /// The address that the far end shall see for a local one. It must be of the same family.
     fn advertised(&self, local: SocketAddr) -> SocketAddr {
-        SocketAddr::new(self.config.advertise.unwrap_or_else(|| local.ip()), local.port())
+        let advertise = self.config.advertise.filter(|ip| ip.is_ipv4() == local.is_ipv4());
+        SocketAddr::new(advertise.unwrap_or_else(|| local.ip()), local.port())
     }
 }
 

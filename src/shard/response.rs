@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 
 use super::dialog::{Dialog, Text};
-use crate::wire::sip::{HeaderName, SipMessage};
+use crate::wire::sip::{HeaderName, NameAddr, SipMessage, elements};
 
 /// A status code with its reason phrase (RFC 3261 section 21).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,8 +65,9 @@ pub(crate) struct Content<'a> {
     pub(crate) makes_dialog: bool,
     /// More header lines, each with its line end.
     pub(crate) headers: &'a str,
-    /// Copy the request's Contact headers, as the answer to REGISTER does.
-    pub(crate) copies_contacts: bool,
+    /// Tell the bindings that a REGISTER asks for; those that name no time are for so many
+    /// seconds.
+    pub(crate) registers_for: Option<u32>,
     /// An SDP body.
     pub(crate) sdp: &'a [u8],
 }
@@ -103,14 +104,32 @@ pub(crate) fn write_response(
     if let Some(address) = content.contact {
         let _ = write!(out, "Contact: <sip:voxplane@{address}>\r\n");
     }
-    if content.copies_contacts {
-        for contact in request.values(HeaderName::Contact) {
-            header(out, "Contact", contact);
-        }
+    if let Some(expires) = content.registers_for {
+        write_bindings(out, request, expires);
     }
     out.extend_from_slice(content.headers.as_bytes());
     out.extend_from_slice(SERVER.as_bytes());
     write_body(out, content.sdp);
+}
+
+/// Each Contact with its expiry, those that are taken back left out (RFC 3261 section 10.3).
+fn write_bindings(out: &mut Vec<u8>, request: &SipMessage<'_>, expires_default: u32) {
+    let contacts = request.values(HeaderName::Contact).flat_map(elements);
+    for contact in contacts.filter(|&contact| contact != b"*") {
+        let own = NameAddr::parse(contact).param("expires");
+        // A number that is none has been refused before.
+        let own = own.map(|text| str::from_utf8(text).ok().and_then(|text| text.parse().ok()));
+        let expires = own.map_or(expires_default, |own| own.unwrap_or(expires_default));
+        if expires == 0 {
+            continue;
+        }
+        out.extend_from_slice(b"Contact: ");
+        out.extend_from_slice(contact);
+        if own.is_none() {
+            let _ = write!(out, ";expires={expires}");
+        }
+        out.extend_from_slice(b"\r\n");
+    }
 }
 
 /// Appends a To value, with `tag` if the far end has not given one.
@@ -143,7 +162,8 @@ pub(crate) fn write_bye(out: &mut Vec<u8>, dialog: &Dialog, local: SocketAddr, b
 /// request came from, to the port that it came from if it asks so, else to the one in its Via.
 pub(crate) fn response_address(request: &SipMessage<'_>, source: SocketAddr) -> SocketAddr {
     match request.via() {
-        Some(via) if via.rport.is_none() => {
+        // Nothing can be sent to port 0.
+        Some(via) if via.rport.is_none() && via.port != Some(0) => {
             SocketAddr::new(source.ip(), via.port.unwrap_or(DEFAULT_PORT))
         }
         _ => source,

@@ -130,15 +130,20 @@ impl Shard {
 
 impl Media {
     fn on_block(&mut self, block: &ReportBlock) {
+        let first = u32::from(self.sent.first_sequence);
+        let expected = block.extended_highest_sequence().wrapping_sub(first).wrapping_add(1);
+        if expected.cast_signed() < 0 {
+            // About a sequence that has been restarted since.
+            return;
+        }
         let clock_rate = self.formats.first().map_or(0, |format| format.clock_rate);
         let jitter_us = (u64::from(block.jitter()) * 1_000_000)
             .checked_div(clock_rate.into())
             .and_then(|jitter| u32::try_from(jitter).ok())
             .unwrap_or(0);
         let before = self.reported.unwrap_or_default();
-        let first = u32::from(self.sent.first_sequence);
         self.reported = Some(Reported {
-            expected: block.extended_highest_sequence().wrapping_sub(first).wrapping_add(1),
+            expected,
             lost: block.cumulative_lost(),
             jitter_us,
             jitter_max_us: before.jitter_max_us.max(jitter_us),

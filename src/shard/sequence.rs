@@ -216,7 +216,7 @@ impl Sequence {
 }
 
 /// A jump forward of at least this is not loss (RFC 3550 appendix A.1).
-const MAX_DROPOUT: u16 = 3000;
+pub(crate) const MAX_DROPOUT: u16 = 3000;
 
 /// A packet this much older than the newest is not reordered (RFC 3550 appendix A.1).
 const MAX_MISORDER: u16 = 100;

@@ -43,6 +43,7 @@ pub(crate) struct Stream {
     pub(crate) serial: u64,
     pub(crate) dialog: Option<DialogId>,
     first_at: Timestamp,
+    closed_at: Timestamp,
     own_drops_before: u64,
     last_sender_report: Option<(u32, Timestamp)>,
     reported: ReportedBefore,
@@ -153,6 +154,7 @@ impl Stream {
             jitter: Jitter::new(at, packet.timestamp(), format.clock_rate),
             buckets: LogBuckets::new(),
             first_at: at,
+            closed_at: Timestamp::MAX,
             own_drops_before: own_drops,
             last_sender_report: None,
             reported: ReportedBefore::default(),
@@ -164,6 +166,32 @@ impl Stream {
     #[inline]
     pub(crate) fn is_speech(&self, payload_type: PayloadType) -> bool {
         payload_type == self.format.payload_type && self.format.codec.is_speech()
+    }
+
+    /// The payload type of the speech in it.
+    pub(crate) const fn payload_type(&self) -> PayloadType {
+        self.format.payload_type
+    }
+
+    /// Goes on with what a session description says about the payload type.
+    #[cold]
+    pub(crate) fn set_format(&mut self, format: Format) {
+        if format.clock_rate != self.format.clock_rate {
+            self.ptime_ticks = 0;
+            self.jitter.reanchor(self.last_at, self.jitter.last_rtp_time(), format.clock_rate);
+        }
+        self.format = format;
+    }
+
+    /// Stops measuring: the call is over.
+    pub(crate) const fn close(&mut self, now: Timestamp) {
+        self.state = State::Closed;
+        self.closed_at = now;
+    }
+
+    /// When it was closed.
+    pub(crate) const fn closed_at(&self) -> Timestamp {
+        self.closed_at
     }
 
     /// Arrival of the last packet.
@@ -181,7 +209,7 @@ impl Stream {
     pub(crate) fn arrive(&mut self, at: Timestamp, packet: &RtpPacket<'_>) -> Option<Sample> {
         let arrival = self.count(at, packet)?;
         let rtp_time = packet.timestamp();
-        let begins_talkspurt = packet.marker() && !self.last_marker;
+        let begins_talkspurt = packet.marker() && !self.last_marker && arrival != Arrival::Older;
         self.last_marker = packet.marker();
         let is_consecutive = arrival == Arrival::Newer { steps: 1 };
         let deviation = self.jitter.deviation_nanos(at, rtp_time);

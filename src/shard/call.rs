@@ -1,0 +1,223 @@
+//! The life of a call after its INVITE: answered, kept up, ended, reported, forgotten.
+//!
+//! Everything here happens by a timer or is asked for by a request that is already understood.
+
+use super::{
+    Shard,
+    dialog::{Awaits, Dialog, LAST_PACKETS, Phase, Resend, Sent, T1},
+    outbox::Outbox,
+    report::{CallEvent, EndedBy, Report, TEXT_PIECE, TextField, TextReport},
+    response::{Status, write_bye},
+};
+use crate::{
+    limits::TEXT_MAX,
+    time::Timestamp,
+    wire::sip::{NameAddr, SipMessage},
+};
+
+impl Shard {
+    /// Does what is due for a dialog.
+    pub(super) fn run_dialog(&mut self, slot: u32, now: Timestamp, out: &mut Outbox) {
+        self.send_again(slot, now, out);
+        let Some(dialog) = self.dialogs.get(slot) else { return };
+        match dialog.phase {
+            Phase::Ringing { answer_at } if answer_at <= now => self.send_answer(slot, now, out),
+            Phase::Ringing { .. } => {}
+            Phase::Answered => {
+                let heard = self.last_heard(dialog);
+                if heard + self.config.idle_timeout <= now {
+                    self.hang_up(slot, EndedBy::Timeout, now, out);
+                    return;
+                }
+                let Some(dialog) = self.dialogs.get_mut(slot) else { return };
+                dialog.last_heard = heard;
+                if dialog.rtcp_at <= now {
+                    self.send_rtcp(slot, now, out);
+                    self.report_remote(slot, now, out);
+                }
+            }
+            Phase::Ended { event, at } if at + LAST_PACKETS <= now => {
+                self.report_end(slot, event, at, now, out);
+            }
+            Phase::Lingering { until } if until <= now => self.dialogs.remove(slot),
+            Phase::Ended { .. } | Phase::Lingering { .. } => {}
+        }
+    }
+
+    /// Answers the call: sends the 2xx that is ready, until it is acknowledged.
+    pub(super) fn send_answer(&mut self, slot: u32, now: Timestamp, out: &mut Outbox) {
+        let Some(dialog) = self.dialogs.get_mut(slot) else { return };
+        let Some(answer) = dialog.answer.take() else { return };
+        out.send(answer.src, answer.dst, |bytes| bytes.extend_from_slice(&answer.bytes));
+        dialog.response = Some(Box::new(answer.clone()));
+        dialog.resend = Some(Resend::new(answer, Awaits::Ack(dialog.invite_cseq), now));
+        if let Phase::Ringing { .. } = dialog.phase {
+            dialog.phase = Phase::Answered;
+            self.report_event(slot, now, CallEvent::Answered(200), out);
+        }
+    }
+
+    /// Sends again what the far end has not answered, and gives the call up in the end.
+    fn send_again(&mut self, slot: u32, now: Timestamp, out: &mut Outbox) {
+        let Some(dialog) = self.dialogs.get_mut(slot) else { return };
+        let Some(resend) = dialog.resend.as_mut().filter(|resend| resend.at <= now) else { return };
+        if resend.until <= now {
+            dialog.resend = None;
+            if dialog.is_up() {
+                // No ACK ever came (RFC 3261 section 13.3.1.4).
+                self.hang_up(slot, EndedBy::Timeout, now, out);
+            }
+            return;
+        }
+        resend.back_off(now);
+        let what = &resend.what;
+        out.send(what.src, what.dst, |bytes| bytes.extend_from_slice(&what.bytes));
+    }
+
+    /// Ends a call for a BYE of the far end.
+    pub(super) fn end_by_caller(&mut self, slot: u32, at: Timestamp, out: &mut Outbox) {
+        let Some(dialog) = self.dialogs.get_mut(slot) else { return };
+        match dialog.phase {
+            Phase::Ringing { .. } => self.cancel(slot, at, out),
+            Phase::Answered => {
+                // Who hangs up has seen the answer, though its ACK may be lost.
+                dialog.resend = None;
+                self.end(slot, CallEvent::Ended(EndedBy::Caller), at);
+            }
+            Phase::Ended { .. } | Phase::Lingering { .. } => {}
+        }
+    }
+
+    /// Takes back an INVITE that is not answered yet (RFC 3261 section 9.2); later it changes
+    /// nothing.
+    pub(super) fn cancel(&mut self, slot: u32, at: Timestamp, out: &mut Outbox) {
+        self.refuse(slot, Status::REQUEST_TERMINATED, EndedBy::Caller, at, out);
+    }
+
+    /// Ends a call from our side: with a BYE, or with a refusal if it still rings.
+    pub(super) fn hang_up(&mut self, slot: u32, by: EndedBy, now: Timestamp, out: &mut Outbox) {
+        let Some(dialog) = self.dialogs.get(slot) else { return };
+        if let Phase::Ringing { .. } = dialog.phase {
+            self.refuse(slot, Status::SERVICE_UNAVAILABLE, by, now, out);
+            self.arm(slot);
+            return;
+        }
+        let local = self.advertised(dialog.local);
+        let branch = self.rng.u64(..);
+        let Some(dialog) = self.dialogs.get_mut(slot) else { return };
+        dialog.local_cseq += 1;
+        let mut bytes = Vec::new();
+        write_bye(&mut bytes, dialog, local, branch);
+        let bye = Sent { src: dialog.local, dst: dialog.peer, bytes: bytes.into() };
+        out.send(bye.src, bye.dst, |bytes| bytes.extend_from_slice(&bye.bytes));
+        dialog.resend = Some(Resend::new(bye, Awaits::Response(dialog.local_cseq), now));
+        self.end(slot, CallEvent::Ended(by), now);
+        self.arm(slot);
+    }
+
+    /// Answers the INVITE of a call that rings with a failure, until it is acknowledged.
+    fn refuse(&mut self, slot: u32, status: Status, by: EndedBy, at: Timestamp, out: &mut Outbox) {
+        let Some(dialog) = self.dialogs.get_mut(slot) else { return };
+        let Phase::Ringing { .. } = dialog.phase else { return };
+        let Some(response) = dialog.response.as_deref_mut() else { return };
+        response.bytes = as_refusal(&response.bytes, status);
+        let refusal = response.clone();
+        out.send(refusal.src, refusal.dst, |bytes| bytes.extend_from_slice(&refusal.bytes));
+        dialog.answer = None;
+        dialog.resend = Some(Resend::new(refusal, Awaits::Ack(dialog.invite_cseq), at));
+        self.end(slot, CallEvent::Failed(status.0, by), at);
+    }
+
+    /// Marks a call as over. What is said about it waits for the packets still under way.
+    fn end(&mut self, slot: u32, event: CallEvent, at: Timestamp) {
+        self.dialogs.end(slot, Phase::Ended { event, at });
+    }
+
+    /// Passes on all there is to say about a call that is over since `at`.
+    fn report_end(
+        &mut self,
+        slot: u32,
+        event: CallEvent,
+        at: Timestamp,
+        now: Timestamp,
+        out: &mut Outbox,
+    ) {
+        self.report_remote(slot, now, out);
+        let Some(dialog) = self.dialogs.get_mut(slot) else { return };
+        dialog.phase = Phase::Lingering { until: now + T1 * 64 };
+        if let CallEvent::Ended(_) = event {
+            // An INVITE that comes again now is of no interest; one that was refused is.
+            dialog.response = None;
+        }
+        let streams = core::mem::take(&mut dialog.streams);
+        for (stream, serial) in streams {
+            if self.streams.get_mut(stream, serial).is_some() {
+                self.finish_stream(stream, now, out);
+            }
+        }
+        self.report_event(slot, at, event, out);
+    }
+
+    pub(super) fn report_event(
+        &self,
+        slot: u32,
+        at: Timestamp,
+        event: CallEvent,
+        out: &mut Outbox,
+    ) {
+        if let Some(dialog) = self.dialogs.get(slot) {
+            self.report_call(dialog, at, event, out);
+        }
+    }
+
+    pub(super) fn report_opened(
+        &self,
+        slot: u32,
+        request: &SipMessage<'_>,
+        at: Timestamp,
+        out: &mut Outbox,
+    ) {
+        self.report_event(slot, at, CallEvent::Opened, out);
+        let Some(dialog) = self.dialogs.get(slot) else { return };
+        let call = self.call_ref(dialog.id.serial);
+        let uri = |value: Option<_>| value.map_or(&b""[..], |value| NameAddr::parse(value).uri);
+        let texts = [
+            (TextField::CallId, request.call_id().unwrap_or_default()),
+            (TextField::From, uri(request.from())),
+            (TextField::To, uri(request.to())),
+            (TextField::UserAgent, request.user_agent().unwrap_or_default()),
+        ];
+        for (field, text) in texts {
+            for piece in text[..text.len().min(TEXT_MAX)].chunks(TEXT_PIECE) {
+                let mut bytes = [0; TEXT_PIECE];
+                bytes[..piece.len()].copy_from_slice(piece);
+                let len = u8::try_from(piece.len()).unwrap_or(u8::MAX);
+                out.report(Report::Text(TextReport { call, field, len, bytes }));
+            }
+        }
+    }
+
+    /// When the far end was last heard, its media included.
+    fn last_heard(&self, dialog: &Dialog) -> Timestamp {
+        let streams = dialog.streams.iter();
+        let media = streams.filter_map(|&(slot, _)| self.streams.at(slot));
+        media.map(super::stream::Stream::last_at).fold(dialog.last_heard, Timestamp::max)
+    }
+}
+
+/// The provisional response that was sent, with another status and without what makes a dialog.
+fn as_refusal(provisional: &[u8], status: Status) -> Box<[u8]> {
+    let end = memchr::memchr(b'\n', provisional).map_or(0, |at| at + 1);
+    let mut bytes = status.line().into_bytes();
+    let mut is_left_out = false;
+    for line in provisional[end..].split_inclusive(|&byte| byte == b'\n') {
+        // A fold belongs to the header before it.
+        if !line.starts_with(b" ") && !line.starts_with(b"\t") {
+            is_left_out = line.starts_with(b"Contact:") || line.starts_with(b"Record-Route:");
+        }
+        if !is_left_out {
+            bytes.extend_from_slice(line);
+        }
+    }
+    bytes.into()
+}

@@ -1,0 +1,166 @@
+//! What a shard takes from the allocator: nothing for a packet once it has warmed up, and a
+//! bounded amount for a call.
+#![expect(unsafe_code, reason = "only an allocator can count what is allocated")]
+
+mod common;
+
+use core::cell::Cell;
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    net::SocketAddr,
+};
+
+use arrayvec::ArrayVec;
+use common::{Caller, START, World, addr, ms, rtp, secs};
+use voxplane::{
+    shard::{Outbox, Shard, ShardConfig},
+    time::Timestamp,
+    wire::{Datagram, Transport},
+};
+
+/// The system's allocator, with what this thread took from it.
+struct Counting;
+
+thread_local! {
+    static TAKEN: Cell<u64> = const { Cell::new(0) };
+    static LIVE_BYTES: Cell<usize> = const { Cell::new(0) };
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+// SAFETY: every request goes to the system's allocator unchanged; what is counted on the side is
+// in constant thread-locals without destructors, which allocate nothing themselves.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        TAKEN.set(TAKEN.get() + 1);
+        LIVE_BYTES.set(LIVE_BYTES.get().wrapping_add(layout.size()));
+        // SAFETY: the caller keeps to the contract of `alloc`, which is the system's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        LIVE_BYTES.set(LIVE_BYTES.get().wrapping_sub(layout.size()));
+        // SAFETY: `pointer` came from `alloc` above, hence from the system, with this layout.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+/// One stream's next packet.
+struct Talker {
+    src: SocketAddr,
+    dst: SocketAddr,
+    packet: Vec<u8>,
+}
+
+impl Talker {
+    fn next(&mut self, round: u32) {
+        self.packet[2..4].copy_from_slice(&((round & 0xFFFF) as u16).to_be_bytes());
+        self.packet[4..8].copy_from_slice(&(round * 160).to_be_bytes());
+    }
+}
+
+fn caller(index: u32) -> Caller {
+    let mut caller = Caller::new("198.51.100.1:5070", &format!("{index}@198.51.100.1"));
+    let port = 2000 + 2 * u16::try_from(index).expect("few");
+    (caller.addr.set_port(port + 1), caller.media.set_port(port));
+    caller.user = if index % 2 == 0 { "echo" } else { "sink" };
+    caller
+}
+
+fn talkers(world: &mut World, count: u32) -> Vec<Talker> {
+    let talker = |index| {
+        let mut caller = caller(index);
+        let dst = caller.set_up(world);
+        Talker { src: caller.media, dst, packet: rtp(0, false, 0, 0, index) }
+    };
+    (0..count).map(talker).collect()
+}
+
+/// One packet of each stream, in batches of 64, and what is due then.
+fn round(shard: &mut Shard, out: &mut Outbox, talkers: &[Talker], received_at: Timestamp) -> usize {
+    let mut sent = 0;
+    for batch in talkers.chunks(64) {
+        let datagram = |talker| {
+            let Talker { src, dst, packet }: &Talker = talker;
+            let (src, dst, transport) = (*src, *dst, Transport::Udp);
+            Datagram { received_at, src, dst, transport, payload: packet }
+        };
+        let batch: ArrayVec<_, 64> = batch.iter().map(datagram).collect();
+        shard.handle(&batch, out);
+        sent += out.transmits().len();
+        out.clear();
+        shard.poll(received_at, out);
+        out.clear();
+    }
+    sent
+}
+
+#[test]
+fn a_million_packets_take_nothing_from_the_allocator() {
+    const STREAMS: u32 = 1000;
+    const WARM_UP: u32 = 600;
+    const ROUNDS: u32 = 1000;
+    let mut world = World::new(ShardConfig::default());
+    let mut talkers = talkers(&mut world, STREAMS);
+    let mut out = Outbox::default();
+    let (mut before, mut echoes) = (0, 0);
+    for index in 0..WARM_UP + ROUNDS {
+        if index == WARM_UP {
+            (before, echoes) = (TAKEN.get(), 0);
+        }
+        talkers.iter_mut().for_each(|talker| talker.next(index));
+        let at = START + ms(20) * index;
+        echoes += round(&mut world.shard, &mut out, &talkers, at);
+    }
+    let taken = TAKEN.get() - before;
+    assert_eq!(world.shard.health().rtp_packets, u64::from(STREAMS * (WARM_UP + ROUNDS)));
+    assert_eq!(world.shard.health().streams_active, u64::from(STREAMS));
+    assert_eq!(echoes, (STREAMS * ROUNDS / 2) as usize);
+    assert_eq!(taken, 0, "allocations for a million packets");
+}
+
+/// Bytes that a shard of so many calls holds, each with a stream.
+fn bytes_of(calls: u32) -> usize {
+    let max = calls as usize;
+    let config = ShardConfig { dialogs_max: max, streams_max: max, ..ShardConfig::default() };
+    let before = LIVE_BYTES.get();
+    let mut shard = Shard::new(config);
+    let mut out = Outbox::default();
+    for index in 0..calls {
+        let mut caller = caller(index);
+        let invite = caller.invite();
+        send(&mut shard, &mut out, caller.addr, caller.us, invite.as_bytes());
+        let sent: Vec<_> = out.transmits().map(|(_, bytes)| bytes.to_vec()).collect();
+        let answer = String::from_utf8(sent[2].clone()).expect("text");
+        let tag = answer.split("\r\nTo: ").nth(1).and_then(|to| to.split(";tag=").nth(1));
+        caller.to_tag = tag.and_then(|tag| tag.lines().next()).map(str::to_owned);
+        let ack = caller.request("ACK", 1, "");
+        send(&mut shard, &mut out, caller.addr, caller.us, ack.as_bytes());
+        let us = addr("192.0.2.9:20000");
+        send(&mut shard, &mut out, caller.media, us, &rtp(0, false, 0, 0, index));
+    }
+    assert_eq!(shard.health().streams_active, u64::from(calls));
+    assert_eq!(shard.calls_up(), max);
+    // A minute on: nothing is waited for, and timers are as many as they will be.
+    for second in 0..60 {
+        shard.poll(START + secs(second), &mut out);
+        out.clear();
+    }
+    drop(out);
+    LIVE_BYTES.get() - before
+}
+
+fn send(shard: &mut Shard, out: &mut Outbox, src: SocketAddr, dst: SocketAddr, payload: &[u8]) {
+    out.clear();
+    let transport = Transport::Udp;
+    shard.handle(&[Datagram { received_at: START, src, dst, transport, payload }], out);
+}
+
+#[test]
+fn a_call_with_its_stream_takes_a_bounded_amount() {
+    // Powers of two, so that the indexes are as full in both.
+    let bytes = (bytes_of(8192) - bytes_of(4096)) / 4096;
+    println!("{bytes} bytes for each call that is up, with its stream");
+    assert!(bytes <= 2560, "{bytes} bytes a call");
+}
