@@ -198,7 +198,7 @@ impl Sipp {
         let counts = text("counts");
         let mut lines = counts.lines().map(|line| line.split(';'));
         let names = lines.next().unwrap();
-        let last: Vec<_> = lines.last().unwrap().collect();
+        let last: Vec<_> = lines.next_back().unwrap().collect();
         let count = |name| last[names.clone().position(|other| other == name).unwrap()];
         assert_eq!(
             (count("SuccessfulCall(C)"), count("FailedCall(C)")),
