@@ -158,11 +158,11 @@ fn received(appliance: &Appliance) -> u64 {
     health["shards"][0]["rtp_packets"].as_u64().unwrap()
 }
 
-/// CPU time of a thread of this process, by its name.
+/// CPU time of a thread of this process, by how its name begins.
 fn thread_nanos(name: &str) -> u64 {
     for task in fs::read_dir("/proc/self/task").unwrap() {
         let path = task.unwrap().path();
-        if fs::read_to_string(path.join("comm")).is_ok_and(|comm| comm.trim() == name) {
+        if fs::read_to_string(path.join("comm")).is_ok_and(|comm| comm.starts_with(name)) {
             let stat = fs::read_to_string(path.join("schedstat")).unwrap();
             return stat.split_whitespace().next().unwrap().parse().unwrap();
         }

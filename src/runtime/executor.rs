@@ -34,6 +34,7 @@ pub(super) async fn run(parts: Parts, bell: Doorbell, closing: Arc<Closing>) -> 
         }
         if close_by.is_some_and(|by| now >= by || closing.is_over()) {
             turn.finish();
+            watch.stop().await;
             return Ok(());
         }
         match pace.after(&done, now) {

@@ -12,7 +12,7 @@ use core::{
 use std::{io, rc::Rc, sync::Arc};
 
 use atomic_waker::AtomicWaker;
-use glommio::{net::UdpSocket as GlommioUdp, timer::Timer};
+use glommio::{Task, net::UdpSocket as GlommioUdp, timer::Timer};
 
 use crate::source::udp::UdpSocket;
 
@@ -44,6 +44,7 @@ impl Doorbell {
 pub(super) struct Watch {
     bell: Doorbell,
     state: Rc<State>,
+    watchers: Vec<Task<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -66,11 +67,21 @@ impl Watch {
         sockets: impl Iterator<Item = &'a UdpSocket>,
     ) -> io::Result<Self> {
         let state = Rc::new(State::default());
+        let mut watchers = Vec::new();
         for socket in sockets {
             let socket = glommio_socket2::Socket::from(socket.try_clone_std()?);
-            glommio::spawn_local(watch(GlommioUdp::from(socket), Rc::clone(&state))).detach();
+            let watcher = watch(GlommioUdp::from(socket), Rc::clone(&state));
+            watchers.push(glommio::spawn_local(watcher));
         }
-        Ok(Self { bell, state })
+        Ok(Self { bell, state, watchers })
+    }
+
+    /// Stops watching and closes the descriptors. An executor that ends with tasks in it would
+    /// keep them, and the ports with them.
+    pub(super) async fn stop(self) {
+        for watcher in self.watchers {
+            watcher.cancel().await;
+        }
     }
 
     /// Sleeps until a socket can be read, the bell rings or `limit` has passed.
