@@ -1,6 +1,5 @@
 //! What it costs to pass a report to control, and a SIP message to another shard.
 #![expect(clippy::unwrap_used, reason = "a bench may fail")]
-#![expect(missing_docs, reason = "criterion's macro makes a public item")]
 
 use std::{hint::black_box, net::SocketAddr};
 

@@ -4,7 +4,6 @@
 //! Packets are made between the timed parts, into the same few buffers that a socket would fill,
 //! so that the figure is the shard's and its tables' alone.
 #![expect(clippy::unwrap_used, reason = "a bench may fail")]
-#![expect(missing_docs, reason = "criterion's macro makes a public item")]
 
 use std::{
     hint::black_box,

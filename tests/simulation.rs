@@ -41,8 +41,8 @@ fn run(seed: u64, sip: Path, media: Path, plans: Vec<(&'static str, Plan)>) -> S
     sim
 }
 
-fn received(call: &CallRecord) -> Vec<&StreamRecord> {
-    call.streams.iter().filter(|stream| stream.direction == Direction::Rx).collect()
+fn received(call: &CallRecord) -> Vec<StreamRecord> {
+    call.streams.records().filter(|stream| stream.direction == Direction::Rx).collect()
 }
 
 /// The one stream received from a phone.
@@ -170,7 +170,7 @@ fn round_trip_times_are_those_of_the_network() {
         assert!(measured >= 4, "{measured} reports");
         assert_eq!(phone.echoes, 2000);
         assert_eq!(call.packets_sent, 2000);
-        let sent = call.streams.iter().find(|stream| stream.direction == Direction::Tx).unwrap();
+        let sent = call.streams.records().find(|stream| stream.direction == Direction::Tx).unwrap();
         assert_eq!(sent.packets_lost, Some(0));
         close(sent.rtt_ms, expected, 1.0);
     }
@@ -181,7 +181,7 @@ fn measured(packets: Vec<Planned>) -> (CallRecord, Vec<StreamRecord>) {
     let path = Path { delay: ms(10), ..Path::default() };
     let mut sim = run(1, path, path, vec![("sink", Plan::new(packets))]);
     let call = sim.world.finished("call-0");
-    let streams = received(&call).into_iter().cloned().collect();
+    let streams = received(&call);
     ((*call).clone(), streams)
 }
 
@@ -490,7 +490,7 @@ fn an_echo_whose_sequence_restarts_has_no_billions_of_packets_expected() {
     let path = Path { delay: ms(10), ..Path::default() };
     let mut sim = run(1, path, path, vec![("echo", plan)]);
     let call = sim.world.finished("call-0");
-    let sent = call.streams.iter().find(|stream| stream.direction == Direction::Tx).unwrap();
+    let sent = call.streams.records().find(|stream| stream.direction == Direction::Tx).unwrap();
     assert!(sent.packets_expected.is_none_or(|expected| expected <= 800), "{sent:#?}");
 }
 

@@ -6,11 +6,12 @@ use std::{
 };
 
 use super::{
-    join::{Tally, call_score, mean_ms, rx_record, tx_record},
+    join::{Tally, call_score, mean_ms, rx_record},
     record::{
         CallRecord, CallScore, CallState, Distribution, EndedBy, Figures, Integrity, ShardHealth,
         Snapshot, StreamRecord, TimelinePoint, Totals,
     },
+    streams::CallStreams,
 };
 use crate::{
     id::{CallRef, StreamRef},
@@ -46,9 +47,6 @@ pub struct Calls {
 #[derive(Debug)]
 struct Call {
     record: Arc<CallRecord>,
-    received: Vec<StreamReport>,
-    /// Boxed: most calls are only listened to.
-    sent: Option<Box<RemoteReport>>,
     srd_seen: bool,
     /// How much time a point of the timeline stands for, in reports.
     timeline_step: u32,
@@ -83,8 +81,7 @@ impl Calls {
             Report::Stream(report) => self.on_stream(report),
             Report::Remote(report) => {
                 if let Some(call) = self.call(report.call) {
-                    call.sent = Some(Box::new(*report));
-                    call.refresh();
+                    call.on_remote(report);
                 }
             }
             Report::Health(health) => self.on_health(*health),
@@ -195,9 +192,6 @@ impl Call {
     fn new(at: Timestamp) -> Self {
         Self {
             record: Arc::new(CallRecord::new(at)),
-            // One stream is the rule, and room for four the default.
-            received: Vec::with_capacity(1),
-            sent: None,
             srd_seen: false,
             timeline_step: 1,
             timeline_pending: 0,
@@ -232,47 +226,36 @@ impl Call {
     }
 
     fn on_stream(&mut self, report: &StreamReport) {
-        let known = self.received.iter_mut().find(|known| known.stream == report.stream);
-        let before = match known {
-            Some(known) => Some(core::mem::replace(known, *report)),
-            None => {
-                self.received.push(*report);
-                None
-            }
-        };
+        let record = Arc::make_mut(&mut self.record);
+        let before = record.streams.receive(&record.call_id, report);
         self.add_to_timeline(report, before.as_ref());
+        self.refresh();
+    }
+
+    fn on_remote(&mut self, report: &RemoteReport) {
+        let record = Arc::make_mut(&mut self.record);
+        record.streams.send(&record.call_id, report);
         self.refresh();
     }
 
     /// Works out everything that depends on the streams.
     fn refresh(&mut self) {
-        let rtt = self.round_trip();
         let record = Arc::make_mut(&mut self.record);
-        let call_id = Some(record.call_id.as_str());
-        let mut streams: Vec<StreamRecord> =
-            self.received.iter().map(|report| rx_record(report, &rtt, call_id)).collect();
-        let has_sent = self.sent.as_deref().filter(|sent| sent.packets_sent > 0);
-        streams.extend(has_sent.map(|sent| tx_record(sent, call_id)));
-        record.streams = streams;
-
-        let rx = self.received.iter().map(Tally::of_stream).reduce(Tally::and);
-        let tx = has_sent.and_then(Tally::of_remote);
-        record.set_figures(rx, tx, &rtt);
-        record.packets_sent = has_sent.map_or(0, |sent| sent.packets_sent);
+        let streams = &record.streams;
+        let (rx, tx) = (streams.received_tally(), streams.sent_tally());
+        let rtt = streams.round_trip();
+        record.packets_sent = streams.packets_sent();
+        record.own_drops = streams.own_drops();
+        record.integrity = integrity(record.own_drops);
         record.latency_avg_ms = mean_ms(&rtt);
         record.latency_max_ms = (rtt.count > 0).then(|| f64::from(rtt.max_us) / 1e3);
-        record.own_drops = self.received.iter().map(|report| report.own_drops).max().unwrap_or(0);
-        record.integrity = integrity(record.own_drops);
-    }
-
-    fn round_trip(&self) -> RoundTrip {
-        self.sent.as_ref().map_or_else(RoundTrip::default, |sent| sent.rtt)
+        record.set_figures(rx, tx, &rtt);
     }
 
     /// Adds an interval to the timeline. When that is full, each two points become one, so that
     /// a long call is seen whole in bounded memory.
     fn add_to_timeline(&mut self, report: &StreamReport, before: Option<&StreamReport>) {
-        let rtt = self.round_trip();
+        let rtt = self.record.streams.round_trip();
         let earlier = before.map(Tally::of_stream).unwrap_or_default();
         let tally = Tally::of_stream(report).since(&earlier);
         if tally.expected == 0 {
@@ -357,7 +340,7 @@ impl CallRecord {
             score: CallScore { mos_reason: Some(NO_MEDIA), ..CallScore::default() },
             integrity: Integrity::Clean,
             own_drops: 0,
-            streams: Vec::new(),
+            streams: CallStreams::default(),
             timeline: Vec::new(),
         }
     }

@@ -6,5 +6,6 @@ mod calls;
 mod join;
 pub mod record;
 pub mod snapshot;
+pub mod streams;
 
 pub use calls::Calls;

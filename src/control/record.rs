@@ -10,6 +10,7 @@ use std::{
 
 use serde::{Serialize, Serializer};
 
+use super::streams::CallStreams;
 pub use crate::shard::{health::ShardHealth, report::EndedBy};
 use crate::{
     id::Ssrc,
@@ -70,7 +71,7 @@ pub struct CallRecord {
     /// rings of its shard.
     pub own_drops: u64,
     /// Both directions.
-    pub streams: Vec<StreamRecord>,
+    pub streams: CallStreams,
     /// Quality over time, oldest first; in lists it is left out.
     #[serde(skip)]
     pub timeline: Vec<TimelinePoint>,

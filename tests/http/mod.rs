@@ -18,11 +18,14 @@ use voxplane::{
             ShardHealth, Snapshot, StreamRecord, TimelinePoint, Totals,
         },
         snapshot::SnapshotCell,
+        streams::CallStreams,
     },
     http::{Options, Server, Token},
-    id::Ssrc,
+    id::{CallRef, ShardId, Ssrc, StreamRef},
     quality::{MosBasis, MosKind, Rating, Scale, Source},
+    shard::{Counts, report::StreamReport},
     time::Timestamp,
+    wire::codec::Codec,
 };
 
 /// An answer, taken apart.
@@ -162,7 +165,7 @@ pub(crate) fn call(id: &str, started: u64, mos: Option<f64>) -> CallRecord {
         },
         integrity: Integrity::Clean,
         own_drops: 0,
-        streams: vec![stream(0xDEAD_BEEF, Some(id))],
+        streams: CallStreams::new(id, vec![report(0xDEAD_BEEF)], None),
         timeline: vec![TimelinePoint {
             time: at(started + 5),
             packets_received: 250,
@@ -182,6 +185,37 @@ pub(crate) fn ended(call: CallRecord) -> CallRecord {
         ended_by: Some(EndedBy::Caller),
         end_time: Some(call.start_time + Duration::from_secs(61)),
         ..call
+    }
+}
+
+/// What a shard says of a stream of that call.
+fn report(ssrc: u32) -> StreamReport {
+    let shard = ShardId(0);
+    StreamReport {
+        stream: StreamRef { shard, serial: 1 },
+        call: Some(CallRef { shard, serial: 1 }),
+        at: at(61),
+        is_final: false,
+        src: "192.0.2.1:4000".parse().unwrap(),
+        dst: "192.0.2.2:20000".parse().unwrap(),
+        ssrc: Ssrc(ssrc),
+        payload_type: 0,
+        codec: Codec::Pcmu,
+        clock_rate: 8000,
+        ptime_ticks: 160,
+        first_at: at(1),
+        last_at: at(61),
+        counts: Counts { received: 2940, expected: 3000, ..Counts::default() },
+        jitter_samples: 2939,
+        jitter_max_us: 9000,
+        jitter_us: 3000,
+        jitter_p95_us: 8000,
+        jitter_sum_us: 2939 * 3000,
+        delta_max_us: 40_000,
+        burst_ratio: 1.0,
+        burst_density: 0.0,
+        gap_density: 2.0,
+        own_drops: 0,
     }
 }
 
