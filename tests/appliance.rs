@@ -69,7 +69,7 @@ fn a_ringing_call_is_refused_at_the_end() {
     caller.invite("ringing", 9);
     caller.receive_until(|message| message.0.starts_with("SIP/2.0 180"));
     appliance.signal("TERM");
-    let refusal = caller.receive_until(|message| message.0.starts_with("SIP/2.0 487"));
+    let refusal = caller.receive_until(|message| message.0.starts_with("SIP/2.0 503"));
     caller.send("ACK", "ringing", refusal.to_tag());
     let (status, log) = appliance.ended();
     assert_eq!(status.code(), Some(0), "{log}");
