@@ -5,14 +5,17 @@
 #![expect(clippy::unwrap_used, reason = "a bench may fail")]
 #![expect(clippy::print_stdout, reason = "its result is what it prints")]
 
+#[path = "../tests/live/mod.rs"]
+mod live;
+
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
     net::{IpAddr, SocketAddr},
-    process::{Child, Command, Stdio},
     thread,
     time::Duration,
 };
+
+use live::Appliance;
 
 use voxplane::{
     id::{PayloadType, Ssrc},
@@ -24,77 +27,31 @@ use zerocopy::IntoBytes as _;
 fn main() {
     let is_smoke_run = std::env::args().any(|arg| arg == "--test");
     let calls = if is_smoke_run { 200 } else { CALLS };
-    let mut appliance = Appliance::start();
-    let before = appliance.resident_kib();
+    let appliance = Appliance::start();
+    let before = resident_kib(&appliance);
     let mut phones = Phones::new(appliance.sip, calls);
-    for first in (0..calls).step_by(BATCH) {
-        phones.call(first..(first + BATCH as u32).min(calls));
+    for first in (0..calls).step_by(STEP as usize) {
+        phones.call(first..(first + STEP).min(calls));
     }
     for packet in 0..PACKETS {
         phones.talk(calls, packet);
     }
     // Two rounds of reports, so that every stream is scored and has a timeline.
     thread::sleep(Duration::from_secs(11));
-    let after = appliance.resident_kib();
-    let active = appliance.active_calls();
+    let after = resident_kib(&appliance);
+    let active = appliance.json("/healthz")["active_calls"].as_u64().unwrap();
     println!("memory: {active} active calls, {calls} opened");
     println!("memory: {before} KiB idle, {after} KiB with calls");
     println!("memory: {} bytes a call", (after - before) * 1024 / u64::from(calls));
-    appliance.stop();
     assert_eq!(active, u64::from(calls));
     assert!(after < MEMORY_MAX_KIB, "more than {MEMORY_MAX_KIB} KiB");
 }
 
-/// The program under test.
-struct Appliance {
-    child: Child,
-    sip: SocketAddr,
-    http: SocketAddr,
-}
-
-impl Appliance {
-    fn start() -> Self {
-        let data = std::env::temp_dir().join(format!("voxplane-memory-{}", std::process::id()));
-        let mut child = Command::new(env!("CARGO_BIN_EXE_voxplane"))
-            .args(["run", "--sip", "127.0.0.1:0", "--http", "127.0.0.1:0", "--rtp-ports"])
-            .args(["23000-23063", "--data"])
-            .arg(&data)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
-        let greeting: Vec<_> = lines.take(6).collect();
-        let word = |label: &str| {
-            let line = greeting.iter().find(|line| line.trim().starts_with(label)).unwrap();
-            line.split_whitespace().nth(1).unwrap().trim_start_matches("http://").to_owned()
-        };
-        let (sip, http) = (word("SIP").parse().unwrap(), word("API").parse().unwrap());
-        let _ = fs::remove_dir_all(data);
-        Self { child, sip, http }
-    }
-
-    fn resident_kib(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
-    }
-
-    fn active_calls(&self) -> u64 {
-        use std::io::{Read as _, Write as _};
-        let mut connection = std::net::TcpStream::connect(self.http).unwrap();
-        let host = self.http;
-        write!(connection, "GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        connection.read_to_string(&mut answer).unwrap();
-        let body = answer.split_once("\r\n\r\n").unwrap().1;
-        let health: serde_json::Value = serde_json::from_str(body).unwrap();
-        health["active_calls"].as_u64().unwrap()
-    }
-
-    fn stop(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
+/// What the kernel says the program has resident.
+fn resident_kib(appliance: &Appliance) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", appliance.pid())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 /// Callers, each with a media address of its own on the loopback network.
@@ -149,8 +106,8 @@ impl Phones {
     /// Sends one packet of every call, at a pace that two cores can follow.
     fn talk(&self, calls: u32, packet: u16) {
         let payload = [0xFF; 160];
-        for first in (0..calls).step_by(BATCH) {
-            let numbers = first..(first + BATCH as u32).min(calls);
+        for first in (0..calls).step_by(STEP as usize) {
+            let numbers = first..(first + STEP).min(calls);
             let packets: Vec<Vec<u8>> = numbers
                 .clone()
                 .map(|number| {
@@ -211,6 +168,10 @@ fn media_ip(number: u32) -> IpAddr {
     let [_, a, b, c] = (0x0001_0000 + number).to_be_bytes();
     IpAddr::from([127, a, b, c])
 }
+
+/// Calls and packets that are sent by one system call.
+const STEP: u32 = 64;
+const _: () = assert!(STEP as usize == BATCH);
 
 const CALLS: u32 = 20_000;
 const PACKETS: u16 = 100;

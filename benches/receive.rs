@@ -115,9 +115,10 @@ fn send(target: SocketAddr, rate: u32, time: Duration) {
     let payload = [0xFF; 160];
     let (mut sent, begin) = (0_u32, Instant::now());
     while begin.elapsed() < time {
-        let due = (begin.elapsed().as_secs_f64() * f64::from(rate)) as u32;
+        let due = begin.elapsed().as_micros() * u128::from(rate) / 1_000_000;
+        let due = u32::try_from(due).unwrap();
         while sent < due {
-            let count = (due - sent).min(BATCH as u32);
+            let count = (due - sent).min(STEP);
             let packets: Vec<Vec<u8>> = (sent..sent + count)
                 .map(|number| {
                     let (stream, index) = (number % STREAMS, number / STREAMS);
@@ -173,6 +174,10 @@ fn thread_nanos(name: &str) -> u64 {
 fn per_packet(nanos: u64, packets: u64) -> f64 {
     nanos as f64 / packets.max(1) as f64
 }
+
+/// Packets that are sent by one system call.
+const STEP: u32 = 64;
+const _: () = assert!(STEP as usize == BATCH);
 
 const STREAMS: u32 = 2000;
 

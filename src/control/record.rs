@@ -77,6 +77,24 @@ pub struct CallRecord {
     pub timeline: Vec<TimelinePoint>,
 }
 
+impl CallRecord {
+    /// The call as it looks at a moment: the one figure that time itself changes is its duration
+    /// while it is up.
+    #[must_use]
+    pub fn seen_at(&self, now: Timestamp) -> Self {
+        Self { duration_seconds: self.duration_at(now), ..self.clone() }
+    }
+
+    /// Seconds since the answer, or between answer and end.
+    #[must_use]
+    pub fn duration_at(&self, now: Timestamp) -> f64 {
+        match self.answer_time.filter(|_| !self.state.is_over()) {
+            Some(answered) => now.since(answered).as_secs_f64(),
+            None => self.duration_seconds,
+        }
+    }
+}
+
 /// Packet counts of a call's worst direction.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Figures {

@@ -43,6 +43,9 @@ impl CallStreams {
             self.call_id = call_id.into();
             // One stream is the rule, and room for four the default.
             self.received.reserve_exact(1);
+        } else if self.received.len() == STREAMS_MAX {
+            // A far end that changes its SSRC all the time must not fill our memory.
+            self.received.remove(0);
         }
         self.received.push(*report);
         None
@@ -84,6 +87,9 @@ impl CallStreams {
         self.sent.as_deref().filter(|sent| sent.packets_sent > 0)
     }
 }
+
+/// Received streams that are remembered of one call, the last ones.
+const STREAMS_MAX: usize = 16;
 
 impl Serialize for CallStreams {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -110,7 +110,7 @@ impl<'a> Route<'a> {
 struct Metrics<'a> {
     /// All of them, however many are listed.
     active_calls: usize,
-    metrics: Vec<&'a CallRecord>,
+    metrics: Vec<CallRecord>,
     /// Streams that belong to no call; at most as many as calls.
     orphan_streams: Vec<&'a StreamRecord>,
 }
@@ -122,10 +122,11 @@ fn metrics(query: &Query, snapshot: &Snapshot) -> Result<Reply, Reply> {
         None => Order { key: Key::Start, descending: false },
     };
     let mut calls: Vec<&CallRecord> = snapshot.active.iter().map(AsRef::as_ref).collect();
-    calls.sort_by(|a, b| order.compare(a, b));
+    let now = snapshot.taken_at;
+    calls.sort_by(|a, b| order.compare(a, b, now));
     Ok(Reply::json(&Metrics {
         active_calls: calls.len(),
-        metrics: calls.into_iter().skip(offset).take(limit).collect(),
+        metrics: calls.iter().skip(offset).take(limit).map(|call| call.seen_at(now)).collect(),
         orphan_streams: snapshot.orphans.iter().take(limit).map(AsRef::as_ref).collect(),
     }))
 }
@@ -170,16 +171,16 @@ impl Order {
     }
 
     /// What is not known comes last either way.
-    fn compare(self, a: &CallRecord, b: &CallRecord) -> Ordering {
+    fn compare(self, a: &CallRecord, b: &CallRecord, now: Timestamp) -> Ordering {
         let directed = |order: Ordering| if self.descending { order.reverse() } else { order };
-        let value: fn(&CallRecord) -> Option<f64> = match self.key {
+        let value: fn(&CallRecord, Timestamp) -> Option<f64> = match self.key {
             Key::Start => return directed(a.start_time.cmp(&b.start_time)),
-            Key::Mos => |call| call.score.mos_score,
-            Key::Loss => |call| call.figures.packet_loss_percentage,
-            Key::Jitter => |call| call.jitter_avg_ms,
-            Key::Duration => |call| Some(call.duration_seconds),
+            Key::Mos => |call, _| call.score.mos_score,
+            Key::Loss => |call, _| call.figures.packet_loss_percentage,
+            Key::Jitter => |call, _| call.jitter_avg_ms,
+            Key::Duration => |call, now| Some(call.duration_at(now)),
         };
-        match (value(a), value(b)) {
+        match (value(a, now), value(b, now)) {
             (Some(a), Some(b)) => directed(a.total_cmp(&b)),
             (Some(_), None) => Ordering::Less,
             (None, Some(_)) => Ordering::Greater,
@@ -202,7 +203,10 @@ fn call(encoded: &str, snapshot: &Snapshot) -> Result<Reply, Reply> {
     };
     let newest_first = snapshot.active.iter().rev().chain(snapshot.history.iter().rev());
     match newest_first.into_iter().find(|call| call.call_id == id) {
-        Some(record) => Ok(Reply::json(&Call { record, timeline: &record.timeline })),
+        Some(call) => {
+            let record = &call.seen_at(snapshot.taken_at);
+            Ok(Reply::json(&Call { record, timeline: &record.timeline }))
+        }
         None => Err(Reply::error(404, &format!("no call with id {id:?}, active or in history"))),
     }
 }
