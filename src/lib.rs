@@ -1,5 +1,7 @@
 //! voxplane answers SIP calls, measures every RTP packet of them, scores them and shows them.
 //!
+//! This page is the map. Each module says more at its head.
+//!
 //! # The path of a packet
 //!
 //! ```text
@@ -9,7 +11,33 @@
 //! time stamps
 //! ```
 //!
-//! Data goes one way. A stage knows the stages to its left and none to its right.
+//! | module | what it is |
+//! |---|---|
+//! | [`source`] | sockets that give datagrams in batches, with the kernel's time stamps; the clock |
+//! | [`wire`] | views of RTP, RTCP, SIP and SDP over the bytes as they came |
+//! | [`shard`] | one core's calls and streams: a state machine that answers and measures |
+//! | [`ring`] | what passes between threads |
+//! | [`control`] | calls joined from the shards' reports, scored, published |
+//! | [`quality`] | the E-model and what it needs to know of codecs; pure functions |
+//! | [`http`] | the API over control's newest snapshot, behind a guarded door |
+//! | [`runtime`] | brings them together: an executor a shard, the control thread |
+//! | [`config`], [`limits`] | what is told, and every bound with its cost |
+//! | [`time`], [`id`] | the words that all stages share |
+//!
+//! # Invariants
+//!
+//! - Data goes one way. A stage knows stages to its left and none to its right.
+//! - A shard reads no clock and makes no system call: time and bytes are its input, an
+//!   [`Outbox`](shard::Outbox) its output. The same input gives the same output.
+//! - A call lives on one shard, by a hash of its Call-ID, and so does its media: the shard answers
+//!   with a port of its own. Nothing is shared and nothing is locked between shards.
+//! - An RTP packet costs no allocation once its shard has warmed up.
+//! - Every table, ring and queue has a bound. What does not fit is dropped, counted and shown, and
+//!   the calls that it may have touched are marked suspect.
+//! - Media is sent only to an address that signalling gave or that has latched to a live call,
+//!   and a response only to the address that its request came from.
+//! - `unsafe` is in [`source`] and nowhere else.
+//! - One function gives a figure wherever it is shown. What is not known is `null` with a reason.
 
 pub mod config;
 pub mod id;
