@@ -13,6 +13,7 @@ use signal_hook::{
     consts::{SIGINT, SIGTERM},
     iterator::Signals,
 };
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 use voxplane::{
     config::{Config, ConfigError, PortRange, RawConfig},
     runtime::{Appliance, StartError},
@@ -60,7 +61,9 @@ struct RunArgs {
 fn main() -> ExitCode {
     let Command::Run(args) = Cli::parse().command;
     // Nobody may be reading any more; that is no reason to stop.
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
     tracing_subscriber::fmt()
+        .with_env_filter(filter.from_env_lossy())
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .log_internal_errors(false)

@@ -258,7 +258,7 @@ impl Call {
         let rtt = self.record.streams.round_trip();
         let earlier = before.map(Tally::of_stream).unwrap_or_default();
         let tally = Tally::of_stream(report).since(&earlier);
-        if tally.expected == 0 {
+        if tally.expected == 0 || !report.codec.is_speech() {
             return;
         }
         let drops = report.own_drops - before.map_or(0, |before| before.own_drops);
@@ -357,7 +357,8 @@ impl CallRecord {
     /// Takes over the figures of the worse direction: the one with the lower score, or where
     /// scores do not tell, with the higher loss.
     fn set_figures(&mut self, rx: Option<Tally>, tx: Option<Tally>, rtt: &RoundTrip) {
-        let scored = [rx, tx].into_iter().flatten().map(|tally| (tally, tally.score(rtt)));
+        // Of two that are equal the one measured here counts, and the last one is taken.
+        let scored = [tx, rx].into_iter().flatten().map(|tally| (tally, tally.score(rtt)));
         let badness = |(tally, score): &(Tally, crate::quality::score::Score)| {
             (-score.mos().unwrap_or(f64::INFINITY), tally.loss_percentage().unwrap_or(0.0))
         };

@@ -327,7 +327,7 @@ pub struct Snapshot {
     pub totals: Totals,
     /// One entry a shard.
     pub shards: Vec<ShardHealth>,
-    /// Distribution of interarrival deviation over all packets, microseconds.
+    /// Distribution of the A.8 jitter estimate over all speech packets, microseconds.
     pub jitter_us: Distribution,
     /// Distribution of round-trip times from RTCP, microseconds.
     pub rtt_us: Distribution,

@@ -64,6 +64,8 @@ impl Appliance {
     /// What the host lacks or refuses, in one sentence with the remedy.
     pub fn start(config: &Config) -> Result<Self, StartError> {
         check_host()?;
+        // Two descriptors a socket; with many ports that is more than the usual soft limit.
+        host::raise_descriptor_limit().map_err(StartError::Host)?;
         open_data(&config.data)?;
         let token = config.api_token_file.as_deref().map(read_token).transpose()?;
         let listener = TcpListener::bind(config.http).map_err(|source| StartError::Bind {

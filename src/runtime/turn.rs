@@ -117,10 +117,12 @@ impl Turn {
         let mut done = Done::default();
         // Media first: a BYE must not overtake the packets before it.
         self.receive_media(&mut done);
+        // Before SIP: its responses leave in this turn, and this is the turn's time.
+        let now = clock::now();
+        self.shard.poll(now, &mut self.outbox);
         self.receive_sip(&mut done);
         self.receive_handed_in(&mut done);
-        let now = clock::now();
-        done.next = self.shard.poll(now, &mut self.outbox);
+        done.next = self.shard.next_deadline();
         self.flush();
         self.report_health(now, busy);
         done

@@ -146,12 +146,12 @@ impl Shard {
     ) {
         self.report_remote(slot, now, out);
         let Some(dialog) = self.dialogs.get_mut(slot) else { return };
-        dialog.phase = Phase::Lingering { until: now + T1 * 64 };
         if let CallEvent::Ended(_) = event {
             // An INVITE that comes again now is of no interest; one that was refused is.
             dialog.response = None;
         }
         let streams = core::mem::take(&mut dialog.streams);
+        self.dialogs.linger(slot, now + T1 * 64);
         for (stream, serial) in streams {
             if self.streams.get_mut(stream, serial).is_some() {
                 self.finish_stream(stream, now, out);

@@ -7,7 +7,7 @@ use super::{
     dialog::{Dialog, DialogId, Phase, SOURCES, Text},
     index::{INDEX_MIN, Index},
 };
-use crate::id::ShardId;
+use crate::{id::ShardId, time::Timestamp};
 
 /// All dialogs of one shard.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub(crate) struct Dialogs {
     serial: u64,
     /// Calls that are up.
     up: usize,
+    /// Those that only linger, oldest first; some may be gone.
+    lingering: VecDeque<DialogId>,
     /// The last calls that named an address for media, newest last.
     awaiting: VecDeque<DialogId>,
     hasher: foldhash::quality::FixedState,
@@ -36,6 +38,7 @@ impl Dialogs {
             dialogs_max,
             serial: 0,
             up: 0,
+            lingering: VecDeque::new(),
             awaiting: VecDeque::with_capacity(AWAITING_MAX),
             hasher: foldhash::quality::FixedState::with_seed(seed),
         }
@@ -107,6 +110,34 @@ impl Dialogs {
         self.get_mut(id.slot).filter(|dialog| dialog.id == id)
     }
 
+    /// Lets a call that is over linger until then, or until its room is needed.
+    pub(crate) fn linger(&mut self, slot: u32, until: Timestamp) {
+        let Some(dialog) = self.get_mut(slot) else { return };
+        dialog.phase = Phase::Lingering { until };
+        let id = dialog.id;
+        self.lingering.push_back(id);
+    }
+
+    /// Takes out the call that has lingered longest, if the table is full: a caller turned away
+    /// is worse than a retransmission not recognized.
+    pub(crate) fn make_room(&mut self) {
+        while self.reserve().is_none() {
+            let Some(id) = self.lingering.pop_front() else { return };
+            if self.by_id(id).is_some() {
+                self.remove(id.slot);
+            }
+        }
+    }
+
+    /// Forgets those that have ceased to linger.
+    fn tidy_lingering(&mut self) {
+        while let Some(&id) = self.lingering.front()
+            && self.by_id(id).is_none()
+        {
+            self.lingering.pop_front();
+        }
+    }
+
     /// Room for one more dialog; `None` if the table is full.
     pub(crate) fn reserve(&self) -> Option<DialogId> {
         let slot = match self.free.last() {
@@ -139,6 +170,7 @@ impl Dialogs {
         let Some(dialog) = self.slots.get_mut(slot as usize).and_then(Option::take) else { return };
         self.by_name.remove(dialog.hash, slot);
         self.free.push(slot);
+        self.tidy_lingering();
     }
 
     /// Changes the media addresses of a dialog and keeps it findable by them.

@@ -7,8 +7,7 @@ use hdrhistogram::Histogram;
 /// One set of distributions; all in microseconds, three significant digits, 1 µs to 10 s.
 #[derive(Clone, Debug)]
 pub struct Distributions {
-    /// How much longer each speech packet was under way than the one before, |D| of RFC 3550
-    /// appendix A.8.
+    /// The jitter estimate of RFC 3550 appendix A.8 after each speech packet.
     pub jitter_us: Histogram<u64>,
     /// Round-trip times from RTCP reports.
     pub rtt_us: Histogram<u64>,

@@ -39,6 +39,7 @@ impl Shard {
             self.respond(datagram, request, Status::CALL_DOES_NOT_EXIST, "", out);
             return;
         }
+        self.dialogs.make_room();
         let Some(id) = self.dialogs.reserve().filter(|_| !self.is_closing) else {
             self.health.calls_refused += 1;
             let status = Status::SERVICE_UNAVAILABLE;
@@ -59,10 +60,11 @@ impl Shard {
         let local = self.advertised(datagram.dst);
         let ringing = Content { contact: Some(local), makes_dialog: true, ..Content::default() };
         self.respond_with(datagram, request, Status::RINGING, ringing, out);
-        self.report_event(id.slot, datagram.received_at, CallEvent::Progressed(180), out);
+        let now = self.now.max(datagram.received_at);
+        self.report_event(id.slot, now, CallEvent::Progressed(180), out);
         self.keep_response(id.slot, datagram, request, out);
         self.prepare_answer(id.slot, datagram, request);
-        self.run_dialog(id.slot, datagram.received_at, out);
+        self.run_dialog(id.slot, now, out);
         self.arm(id.slot);
     }
 
@@ -114,7 +116,7 @@ impl Shard {
             }
         }
         self.prepare_answer(slot, datagram, request);
-        self.send_answer(slot, datagram.received_at, out);
+        self.send_answer(slot, self.now.max(datagram.received_at), out);
     }
 
     pub(super) fn on_ack(&mut self, slot: u32, datagram: &Datagram<'_>, request: &SipMessage<'_>) {

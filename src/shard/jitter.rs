@@ -30,8 +30,6 @@ pub(crate) struct Jitter {
 /// What one packet adds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
-    /// How much longer this packet was under way than the one before, microseconds.
-    pub(crate) deviation_us: u32,
     /// The A.8 estimate after it, microseconds.
     pub(crate) jitter_us: u32,
     /// Whether it comes too late to be played out of the assumed buffer.
@@ -83,11 +81,7 @@ impl Jitter {
         self.samples += 1;
         self.sum_us += u64::from(jitter_us);
         self.max_us = self.max_us.max(jitter_us);
-        Sample {
-            deviation_us: saturate(change / 1000),
-            jitter_us,
-            is_late: lateness > JITTER_BUFFER_NANOS,
-        }
+        Sample { jitter_us, is_late: lateness > JITTER_BUFFER_NANOS }
     }
 
     /// Goes on from a packet that says nothing about the network: the first of a talkspurt, of

@@ -90,7 +90,7 @@ impl Shard {
         let Some(stream) = self.streams.at_mut(slot) else { return };
         if stream.is_speech(packet.payload_type()) {
             if let Some(sample) = stream.arrive(at, packet) {
-                self.distributions.jitter_us.saturating_record(sample.deviation_us.into());
+                self.distributions.jitter_us.saturating_record(sample.jitter_us.into());
             }
         } else {
             self.change_format(slot, at, packet);

@@ -103,6 +103,8 @@ pub struct Shard {
     /// SDP being written, before its length is known.
     scratch: Vec<u8>,
     is_closing: bool,
+    /// The time of the last poll: what is sent now is sent then, however long ago it was asked.
+    now: Timestamp,
 }
 
 impl Shard {
@@ -121,6 +123,7 @@ impl Shard {
             rng,
             scratch: Vec::new(),
             is_closing: false,
+            now: Timestamp::MIN,
             config,
         }
     }
@@ -140,6 +143,7 @@ impl Shard {
 
     /// Does what is due by `now`, a bounded part of it, and says when more is.
     pub fn poll(&mut self, now: Timestamp, out: &mut Outbox) -> Option<Timestamp> {
+        self.now = self.now.max(now);
         for _ in 0..TIMERS_PER_TURN {
             match self.timers.pop_due(now) {
                 Some(Timer::Dialog { slot, serial }) => self.poll_dialog(slot, serial, now, out),
@@ -147,6 +151,12 @@ impl Shard {
                 None => break,
             }
         }
+        self.timers.next()
+    }
+
+    /// When something is next due.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Timestamp> {
         self.timers.next()
     }
 

@@ -154,12 +154,16 @@ impl Media {
 }
 
 /// RFC 3550 section 6.4.1: arrival less LSR less DLSR. `None` without a sender report of ours
-/// in it, or if clocks make it negative or absurd.
+/// in it, or if clocks make it absurd. A phone that counts the time it held the report in
+/// milliseconds makes a short way a little negative: that is none.
 fn round_trip_us(at: Timestamp, block: &ReportBlock) -> Option<u32> {
     if block.lsr() == 0 {
         return None;
     }
     let units = at.to_ntp_middle().wrapping_sub(block.lsr()).wrapping_sub(block.dlsr());
+    if units.wrapping_neg() <= HOLD_ERROR_MAX {
+        return Some(0);
+    }
     let micros = (u64::from(units) * 1_000_000) >> 16;
     u32::try_from(micros).ok().filter(|&micros| micros < ROUND_TRIP_MAX_US)
 }
@@ -210,5 +214,43 @@ const BLOCKS_MAX: usize = 4;
 /// A random name would do; this one tells a capture's reader who it is (RFC 7022).
 const CNAME: &str = "voxplane";
 
+/// How much longer than it did a far end may say that it held a report: 10 ms, in 1/65536 s.
+const HOLD_ERROR_MAX: u32 = 655;
+
 /// A longer round trip is a clock that was set.
 const ROUND_TRIP_MAX_US: u32 = 60_000_000;
+
+#[cfg(test)]
+mod tests {
+    use zerocopy::FromBytes as _;
+
+    use super::*;
+    use crate::wire::rtcp::{ReportBlockValues, write_receiver_report};
+
+    /// The round trip of a block with these LSR and DLSR, arriving at a middle NTP time.
+    fn rtt_us(arrival: u32, lsr: u32, dlsr: u32) -> Option<u32> {
+        let mut bytes = Vec::new();
+        let values = ReportBlockValues { lsr, dlsr, ..ReportBlockValues::default() };
+        write_receiver_report(&mut bytes, Ssrc(1), &[values]);
+        let (block, _) = ReportBlock::ref_from_prefix(&bytes[8..]).unwrap();
+        // Any time whose middle 32 bits are those asked for.
+        let secs = u64::from(arrival >> 16);
+        let nanos = (u64::from(arrival & 0xFFFF) * 1_000_000_000).div_ceil(1 << 16);
+        let unix = (secs + (1 << 32) - (2_208_988_800 & 0xFFFF_FFFF)) & 0xFFFF;
+        let at = Timestamp::from_nanos((unix + (1 << 16)) * 1_000_000_000 + nanos);
+        assert_eq!(at.to_ntp_middle(), arrival);
+        round_trip_us(at, block)
+    }
+
+    #[test]
+    fn figure_2_of_rfc_3550() {
+        assert_eq!(rtt_us(0xB710_8000, 0xB705_2000, 0x0005_4000), Some(6_125_000));
+    }
+
+    #[test]
+    fn a_hold_stated_a_little_too_long_is_a_round_trip_of_nothing() {
+        assert_eq!(rtt_us(0xB710_8000, 0xB705_2000, 0x000B_6000 + 20), Some(0));
+        assert_eq!(rtt_us(0xB710_8000, 0xB705_2000, 0x000B_6000 + 700), None);
+        assert_eq!(rtt_us(0xB710_8000, 0, 0), None);
+    }
+}

@@ -31,6 +31,24 @@ pub fn memlock_limit() -> io::Result<u64> {
     if result == 0 { Ok(limit.rlim_cur) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Raises the number of descriptors that this process may have to what it may raise it to.
+///
+/// # Errors
+/// What the system says.
+pub fn raise_descriptor_limit() -> io::Result<()> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointers go to a structure of the type that the calls fill and read.
+    let result = unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit)
+        } else {
+            -1
+        }
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Whether the kernel gives this process an io_uring.
 ///
 /// # Errors
