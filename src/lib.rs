@@ -13,7 +13,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`source`] | sockets that give datagrams in batches, with the kernel's time stamps; the clock |
+//! | [`source`] | sockets that give datagrams in batches, with the kernel's times; the clock |
 //! | [`wire`] | views of RTP, RTCP, SIP and SDP over the bytes as they came |
 //! | [`shard`] | one core's calls and streams: a state machine that answers and measures |
 //! | [`ring`] | what passes between threads |

@@ -13,7 +13,7 @@ use std::{
 use serde_json::Value;
 
 mod live;
-use live::{Appliance, Scratch, free_ports, is_installed, wait};
+use live::{Appliance, Scratch, eventually, free_ports, is_installed, wait};
 
 #[test]
 fn a_thousand_calls_at_200_a_second_load_both_shards() {
@@ -91,8 +91,19 @@ fn lost_sip_messages_are_made_good() {
     let appliance = Appliance::start();
     // Of 1,200 messages one in twenty is lost, either way.
     sipp.run(&appliance, 200, &["-sn", "uac", "-r", "100", "-lost", "5"]);
+    // SIPp takes a 200 that was sent again for the INVITE as the answer to its BYE. Where ACK and
+    // BYE are both lost, one call in 400, it is done before its BYE has arrived, and the call
+    // ends when no ACK has come for 64 T1, 32 s.
+    let is_over = || {
+        let total = appliance.json("/api/qos/statistics")["total_calls"] == 200;
+        total.then_some(())
+    };
+    eventually(Duration::from_secs(40), is_over).unwrap();
     let calls = appliance.history(200);
-    assert!(calls.iter().all(|call| call["state"] == "ended" && call["ended_by"] == "caller"));
+    assert!(calls.iter().all(|call| call["state"] == "ended"));
+    let given_up = calls.iter().filter(|call| call["ended_by"] != "caller");
+    let causes: Vec<_> = given_up.map(|call| call["ended_by"].clone()).collect();
+    assert!(causes.len() <= 5 && causes.iter().all(|cause| cause == "timeout"), "{causes:?}");
 }
 
 #[test]

@@ -14,6 +14,8 @@ use crate::shard::report::{RemoteReport, RoundTrip, StreamReport};
 pub struct CallStreams {
     call_id: Box<str>,
     received: Vec<StreamReport>,
+    /// The sum of those past [`STREAMS_MAX`].
+    others: Option<Box<Tally>>,
     /// Boxed: most calls are only listened to.
     sent: Option<Box<RemoteReport>>,
 }
@@ -22,7 +24,7 @@ impl CallStreams {
     /// The streams received from the far end, and the one sent to it.
     #[must_use]
     pub fn new(call_id: &str, received: Vec<StreamReport>, sent: Option<RemoteReport>) -> Self {
-        Self { call_id: call_id.into(), received, sent: sent.map(Box::new) }
+        Self { call_id: call_id.into(), received, others: None, sent: sent.map(Box::new) }
     }
 
     /// A record of each stream, received ones first.
@@ -43,11 +45,15 @@ impl CallStreams {
             self.call_id = call_id.into();
             // One stream is the rule, and room for four the default.
             self.received.reserve_exact(1);
-        } else if self.received.len() == STREAMS_MAX {
-            // A far end that changes its SSRC all the time must not fill our memory.
-            self.received.remove(0);
         }
-        self.received.push(*report);
+        if self.received.len() < STREAMS_MAX {
+            self.received.push(*report);
+        } else if report.is_final {
+            // A far end that changes its SSRC all the time must not fill our memory: of what is
+            // past the bound, the last word counts, and only in the sum.
+            let tally = Tally::of_stream(report);
+            self.others = Some(Box::new(self.others.take().map_or(tally, |sum| sum.and(tally))));
+        }
         None
     }
 
@@ -59,7 +65,8 @@ impl CallStreams {
 
     /// What all received streams add up to; `None` without any.
     pub(super) fn received_tally(&self) -> Option<Tally> {
-        self.received.iter().map(Tally::of_stream).reduce(Tally::and)
+        let received = self.received.iter().map(Tally::of_stream);
+        received.chain(self.others.as_deref().copied()).reduce(Tally::and)
     }
 
     /// What the far end says it received; `None` without a word from it.
@@ -88,7 +95,7 @@ impl CallStreams {
     }
 }
 
-/// Received streams that are remembered of one call, the last ones.
+/// Received streams of one call that have a record.
 const STREAMS_MAX: usize = 16;
 
 impl Serialize for CallStreams {
