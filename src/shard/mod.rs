@@ -143,7 +143,7 @@ impl Shard {
 
     /// Does what is due by `now`, a bounded part of it, and says when more is.
     pub fn poll(&mut self, now: Timestamp, out: &mut Outbox) -> Option<Timestamp> {
-        self.now = self.now.max(now);
+        self.now = now;
         for _ in 0..TIMERS_PER_TURN {
             match self.timers.pop_due(now) {
                 Some(Timer::Dialog { slot, serial }) => self.poll_dialog(slot, serial, now, out),
