@@ -45,6 +45,10 @@ pub const FORMATS_MAX: usize = 8;
 /// How often a stream reports while it lasts.
 pub const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
+/// When a stream first reports: once it has the second of speech that a score needs, so that who
+/// looks at a call that has just begun sees it measured.
+pub const FIRST_REPORT: Duration = Duration::from_millis(1200);
+
 /// A stream that is silent this long has ended (RFC 3550 section 6.3.5 would have 5 intervals
 /// of RTCP; a test number may be held without RTP, and a stream that comes back is taken up).
 pub const STREAM_IDLE: Duration = Duration::from_secs(30);

@@ -14,7 +14,7 @@ use super::{
     timers::Timer,
 };
 use crate::{
-    limits::{REPORT_INTERVAL, STREAM_IDLE},
+    limits::{FIRST_REPORT, STREAM_IDLE},
     time::Timestamp,
     wire::{
         Datagram,
@@ -156,7 +156,7 @@ impl Shard {
         if let Some(owner) = owner {
             self.attach(slot, owner);
         }
-        let first_look = if owner.is_some() { REPORT_INTERVAL } else { PROBATION };
+        let first_look = if owner.is_some() { FIRST_REPORT } else { PROBATION };
         self.timers.wake(at + first_look, Timer::Stream { slot, serial });
         Some(slot)
     }
