@@ -15,6 +15,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use voxplane::{
     id::{PayloadType, Ssrc},
     shard::{Outbox, Shard, ShardConfig},
+    source::host,
     time::Timestamp,
     wire::{Datagram, Transport, rtp::RtpHeader},
 };
@@ -197,8 +198,12 @@ fn request(method: &str, number: u64, our_tag: &str) -> String {
     )
 }
 
+/// A shard as the runtime makes it.
 fn shard() -> Shard {
-    Shard::new(ShardConfig { rtp_ports: vec![20_000, 20_002], ..ShardConfig::default() })
+    let config = ShardConfig { rtp_ports: vec![20_000, 20_002], ..ShardConfig::default() };
+    let mut shard = Shard::new(config);
+    host::prefer_huge_pages(shard.stream_memory());
+    shard
 }
 
 const SDP: &str = "v=0\r\no=user1 53655765 2353687637 IN IP4 192.0.2.7\r\ns=-\r\n\

@@ -286,7 +286,7 @@ fn assemble(config: &Config, sockets: Vec<Sockets>) -> (Vec<(Parts, Doorbell)>, 
     let parts = wired.map(|(index, (((sockets, others), handed_in), bell))| {
         let (ring, end) = ring::shard_to_control(REPORT_RING_SLOTS);
         ends.push(end);
-        let shard = Shard::new(ShardConfig {
+        let mut shard = Shard::new(ShardConfig {
             id: ShardId(u16::try_from(index).unwrap_or(u16::MAX)),
             sip_port: sockets.sip.local_addr().port(),
             rtp_ports: sockets.rtp_ports,
@@ -297,6 +297,7 @@ fn assemble(config: &Config, sockets: Vec<Sockets>) -> (Vec<(Parts, Doorbell)>, 
             seed,
             ..ShardConfig::default()
         });
+        host::prefer_huge_pages(shard.stream_memory());
         let (sip, media) = (sockets.sip, sockets.media);
         (Parts { shard, sip, media, ring, others, handed_in, seed }, bell)
     });

@@ -4,7 +4,7 @@
 //! and a simulation run this same code and must get the same numbers. It reads no clock, makes
 //! no system call, and allocates nothing for an RTP packet once it has warmed up.
 
-use core::time::Duration;
+use core::{ops::Range, time::Duration};
 use std::net::{IpAddr, SocketAddr};
 
 use arrayvec::ArrayVec;
@@ -200,6 +200,12 @@ impl Shard {
     /// Exchanges the distributions filled so far for an empty set.
     pub fn swap_distributions(&mut self, empty: Box<Distributions>) -> Box<Distributions> {
         core::mem::replace(&mut self.distributions, empty)
+    }
+
+    /// The memory of its streams, looked at in the order in which packets come; for a runtime that
+    /// can choose its pages.
+    pub fn stream_memory(&mut self) -> Range<*const u8> {
+        self.streams.memory()
     }
 
     /// Which shard this is.

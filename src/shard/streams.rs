@@ -3,6 +3,7 @@
 use core::{
     hash::{BuildHasher, Hasher},
     hint::black_box,
+    ops::Range,
 };
 
 use super::{
@@ -101,6 +102,12 @@ impl Streams {
     /// The stream in a slot, if it is still the one with this serial.
     pub(crate) fn get_mut(&mut self, slot: u32, serial: u64) -> Option<&mut Stream> {
         self.at_mut(slot).filter(|stream| stream.serial == serial)
+    }
+
+    /// The memory in which streams to come will lie.
+    pub(crate) fn memory(&mut self) -> Range<*const u8> {
+        let Range { start, end } = self.slots.spare_capacity_mut().as_ptr_range();
+        start.cast()..end.cast()
     }
 
     /// How many streams there are.

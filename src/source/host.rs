@@ -1,7 +1,7 @@
 //! What the host allows us: cores, locked memory, io_uring.
 #![expect(unsafe_code, reason = "these system calls have no safe form")]
 
-use std::{io, mem};
+use std::{io, mem, ops::Range};
 
 /// The cores that this process may run on, in order.
 ///
@@ -68,6 +68,16 @@ pub fn try_io_uring() -> io::Result<()> {
     Ok(())
 }
 
+/// Asks for huge pages behind memory that is looked at in random order, where each small page
+/// would cost a walk of the page tables. Only advice: a kernel that gives none changes nothing,
+/// and so does a range that is not ours.
+pub fn prefer_huge_pages(memory: Range<*const u8>) {
+    let start = memory.start.addr().next_multiple_of(PAGE_BYTES);
+    let Some(len) = memory.end.addr().checked_sub(start) else { return };
+    // SAFETY: the advice neither reads nor writes the memory, nor takes it away.
+    let _ = unsafe { libc::madvise(start as *mut libc::c_void, len, libc::MADV_HUGEPAGE) };
+}
+
 /// Time that the calling thread has run, nanoseconds (`CLOCK_THREAD_CPUTIME_ID`).
 #[must_use]
 pub fn thread_cpu_nanos() -> u64 {
@@ -78,6 +88,9 @@ pub fn thread_cpu_nanos() -> u64 {
     let secs = u64::try_from(time.tv_sec).unwrap_or(0);
     secs * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
 }
+
+/// The smallest page there is on the machines that this runs on; advice must begin at one.
+const PAGE_BYTES: usize = 4096;
 
 /// `struct io_uring_params` of the kernel's interface.
 const IO_URING_PARAMS_BYTES: usize = 120;
