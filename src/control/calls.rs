@@ -47,7 +47,6 @@ pub struct Calls {
 #[derive(Debug)]
 struct Call {
     record: Arc<CallRecord>,
-    srd_seen: bool,
     /// How much time a point of the timeline stands for, in reports.
     timeline_step: u32,
     timeline_pending: u32,
@@ -190,12 +189,7 @@ impl Calls {
 
 impl Call {
     fn new(at: Timestamp) -> Self {
-        Self {
-            record: Arc::new(CallRecord::new(at)),
-            srd_seen: false,
-            timeline_step: 1,
-            timeline_pending: 0,
-        }
+        Self { record: Arc::new(CallRecord::new(at)), timeline_step: 1, timeline_pending: 0 }
     }
 
     fn on_event(&mut self, at: Timestamp, event: CallEvent) {
@@ -209,8 +203,7 @@ impl Call {
         record.status_code = status.or(record.status_code);
         // RFC 6076 section 4.3: to the first response that says what becomes of the request,
         // which a 100 does not.
-        if status.is_some_and(|status| status > 100) && !self.srd_seen {
-            self.srd_seen = true;
+        if status.is_some_and(|status| status > 100) && record.srd_ms.is_none() {
             record.srd_ms = Some(crate::time::millis(at.since(record.start_time)));
         }
         match event {
