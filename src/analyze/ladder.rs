@@ -214,6 +214,7 @@ fn text(bytes: &[u8]) -> String {
 const fn transport_name(transport: Transport) -> &'static str {
     match transport {
         Transport::Udp => "udp",
+        Transport::Tcp => "tcp",
     }
 }
 

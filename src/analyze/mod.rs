@@ -6,14 +6,17 @@ mod call_text;
 mod destination;
 mod drawing;
 mod figures;
+mod gather;
 mod ink;
 mod json;
 mod ladder;
 mod lines;
+mod observer;
 mod output;
 mod printable;
 mod progress;
 mod rank;
+mod run;
 #[cfg(test)]
 mod samples;
 mod spill;
@@ -29,6 +32,7 @@ pub use destination::{Destination, DestinationError};
 pub use ladder::{Ladder, LadderRow};
 pub use output::{CallMissing, Output};
 pub use progress::Progress;
+pub use run::{AnalyzeError, run};
 pub use summary::{FileSummary, SipSummary, Summary};
 
 /// What `voxplane analyze` is told.

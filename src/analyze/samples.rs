@@ -73,6 +73,7 @@ pub(super) fn call(id: &str, seconds: u64, mos: Option<f64>) -> CallRecord {
         streams: CallStreams::new(id, vec![report(started)], None),
         timeline: points
             .map(|(second, lost, mos)| TimelinePoint {
+                direction: Direction::Rx,
                 time: after(second * 1000 + 250),
                 packets_received: 250 - lost,
                 packets_lost: lost.cast_signed(),
@@ -110,6 +111,7 @@ fn report(started: Timestamp) -> StreamReport {
         call: Some(CallRef { shard, serial: 1 }),
         at: started,
         is_final: true,
+        direction: Direction::Rx,
         src: "192.0.2.1:4000".parse().unwrap(),
         dst: "192.0.2.2:20000".parse().unwrap(),
         ssrc: Ssrc(0xDEAD_BEEF),
