@@ -97,9 +97,14 @@ impl Ladder {
     /// As much of the summary as an arrow of that length carries.
     fn label(&self, row: &LadderRow, length: usize) -> String {
         let room = length.saturating_sub(ARROW);
-        let [full, short] = [&row.summary, &row.label].map(|text| summary(row, text));
-        let text = if width(&full) <= room { full } else { cut_end(&short, room) };
-        format!(" {text} ")
+        let has_room = width(&summary(row, &row.summary)) <= room;
+        let text = match (&row.summary, row.label.split_once(" (")) {
+            (full, _) if has_room => full,
+            // What it carries was said the first time.
+            (_, Some((title, _))) if row.retransmission => title,
+            _ => &row.label,
+        };
+        format!(" {} ", summary(row, &cut_end(&printable(text), room - width(again(row)))))
     }
 }
 
@@ -111,7 +116,8 @@ fn list(to: &mut dyn Write, ink: Ink, ends: &[SocketAddr], rows: &[LadderRow]) -
     let name_of = |end| ends.iter().position(|known| *known == end).map_or_else(String::new, name);
     for row in rows {
         let way = format!("{:>3} → {:<3}  ", name_of(row.src), name_of(row.dst));
-        let text = cut_end(&summary(row, &row.summary), PAGE - GUTTER - width(&way));
+        let room = PAGE - GUTTER - width(&way) - width(again(row));
+        let text = summary(row, &cut_end(&printable(&row.summary), room));
         writeln!(to, "{}{way}{}", gutter(row), ink.paint(style(row), &text))?;
     }
     Ok(())
@@ -129,8 +135,11 @@ fn gutter(row: &LadderRow) -> String {
 
 /// A summary that says whether the message came before.
 fn summary(row: &LadderRow, text: &str) -> String {
-    let again = if row.retransmission { " again" } else { "" };
-    printable(text) + again
+    printable(text) + again(row)
+}
+
+const fn again(row: &LadderRow) -> &'static str {
+    if row.retransmission { " again" } else { "" }
 }
 
 fn style(row: &LadderRow) -> Style {

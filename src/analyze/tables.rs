@@ -153,7 +153,7 @@ fn duration(record: &CallRecord) -> String {
 
 fn lost(record: &StreamRecord) -> String {
     match (record.packets_lost, record.loss_percentage) {
-        (Some(lost), Some(percent)) => format!("{lost} ({percent:.2}%)"),
+        (Some(lost), Some(percent)) => format!("{lost} {percent:.2}%"),
         (lost, _) => whole(lost),
     }
 }
