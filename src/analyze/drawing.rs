@@ -181,3 +181,68 @@ const ARROW: usize = 6;
 const LETTERS: usize = 26;
 
 const _: () = assert!(GUTTER + (RAILS_MAX - 1) * STEP_MIN < PAGE);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analyze::samples::{address, at_ms};
+
+    fn rows(ways: &[(usize, usize)]) -> Vec<LadderRow> {
+        let row = |(at, &(from, to)): (usize, &(usize, usize))| LadderRow {
+            time: at_ms(u64::try_from(at).unwrap()),
+            src: address(from),
+            dst: address(to),
+            transport: "udp",
+            summary: "BYE sip:a@192.0.2.9".to_owned(),
+            retransmission: false,
+            delta_ms: (at > 0).then_some(1.0),
+            label: "BYE".to_owned(),
+        };
+        ways.iter().enumerate().map(row).collect()
+    }
+
+    fn drawn(ways: &[(usize, usize)]) -> Vec<String> {
+        let mut text = Vec::new();
+        draw(&mut text, Ink(false), &rows(ways)).unwrap();
+        String::from_utf8(text).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn an_arrow_crosses_the_rails_between() {
+        let lines = drawn(&[(1, 2), (2, 3), (3, 4), (4, 1)]);
+        let rungs: Vec<_> =
+            lines[2..].iter().map(|line| line.chars().skip(GUTTER).collect::<String>()).collect();
+        assert_eq!(
+            rungs,
+            [
+                "│──────── BYE ─────────▶│                       │                       │",
+                "│                       │──────── BYE ─────────▶│                       │",
+                "│                       │                       │──────── BYE ─────────▶│",
+                "│◀──────────────────────┼ BYE sip:a@192.0.2.9 ──┼───────────────────────│",
+            ]
+        );
+    }
+
+    #[test]
+    fn four_rails_fit_and_five_are_a_list() {
+        let four = drawn(&[(1, 2), (2, 3), (3, 4), (4, 1)]);
+        assert!(four.iter().all(|line| width(line) <= PAGE), "{four:?}");
+        let five = drawn(&[(1, 2), (2, 3), (3, 4), (4, 5)]);
+        assert_eq!(five[4], "  E  192.0.2.5:5060");
+        assert_eq!(five[8], "12:00:00.003      +0.001    D → E    BYE sip:a@192.0.2.9");
+    }
+
+    #[test]
+    fn a_message_to_its_sender_is_in_a_list() {
+        assert_eq!(
+            drawn(&[(1, 1)]),
+            ["  A  192.0.2.1:5060", "12:00:00.000                A → A    BYE sip:a@192.0.2.9",]
+        );
+        assert!(drawn(&[]).is_empty());
+    }
+
+    #[test]
+    fn letters_do_not_run_out() {
+        assert_eq!([0, 25, 26, 77].map(name), ["A", "Z", "A1", "Z2"]);
+    }
+}

@@ -147,7 +147,10 @@ const MEMORY: usize = 4 << 20;
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, net::SocketAddr};
+    use std::{
+        collections::BTreeMap,
+        net::{Ipv6Addr, SocketAddr},
+    };
 
     use proptest::prelude::*;
     use serde_json::{Value, json};
@@ -372,19 +375,19 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..Default::default() })]
+        #![proptest_config(config())]
 
         #[test]
         fn whatever_the_network_sends_fits_the_page(
-            texts in proptest::array::uniform6("[\\PC\\x00-\\x1f\\x7f-\\x9f\u{202e}\u{301}]{0,150}"),
+            texts in proptest::array::uniform6(NASTY),
             addresses in proptest::array::uniform2(any::<(u128, u16)>()),
             number in any::<u64>(),
             figure in any::<f64>(),
             ends in 2_u128..7,
         ) {
             let [id, from, to, agent, reason, path] = texts;
-            let [src, dst] =
-                addresses.map(|(ip, port)| SocketAddr::new(std::net::Ipv6Addr::from(ip).into(), port));
+            let [src, dst] = addresses
+                .map(|(ip, port)| SocketAddr::new(Ipv6Addr::from(ip).into(), port));
             let mut record = call(&id, number % 4_000_000, Some(figure));
             (record.from, record.to, record.user_agent) = (Some(from), Some(to), Some(agent));
             (record.jitter_max_ms, record.duration_seconds) = (Some(figure), figure);
@@ -400,7 +403,7 @@ mod tests {
                 ladder.observe(&Datagram {
                     received_at: at_ms(number % 10_000_000_000),
                     src,
-                    dst: SocketAddr::new(std::net::Ipv6Addr::from(end).into(), 5060),
+                    dst: SocketAddr::new(Ipv6Addr::from(end).into(), 5060),
                     transport: Transport::Udp,
                     payload: payload.as_bytes(),
                 });
@@ -421,6 +424,13 @@ mod tests {
             }
         }
     }
+
+    fn config() -> ProptestConfig {
+        ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() }
+    }
+
+    /// Any printable text, with controls, an override of direction and a combining mark.
+    const NASTY: &str = "[\\PC\\x00-\\x1f\\x7f-\\x9f\u{202e}\u{301}]{0,150}";
 
     fn has_keys(object: &Value, keys: &str) {
         for key in keys.split_whitespace() {
