@@ -6,7 +6,7 @@ use std::io::{self, Write};
 
 use super::{
     drawing,
-    figures::{clock, count, date_and_clock, decimal, seconds, unknown, whole},
+    figures::{clock, count, counted, date_and_clock, decimal, seconds, unknown, whole},
     ink::{BOLD, DIM, Ink},
     ladder::Ladder,
     printable::{cut_end, cut_middle, printable},
@@ -29,7 +29,7 @@ pub(super) fn write(
     ink: Ink,
     to: &mut dyn Write,
 ) -> io::Result<()> {
-    write_head(to, ink, summary)?;
+    write_head(to, ink, summary, &[])?;
     writeln!(to)?;
     write_facts(record, ink, to)?;
     if let Some(ladder) = &summary.ladder {
@@ -48,13 +48,15 @@ pub(super) fn write(
 fn write_facts(record: &CallRecord, ink: Ink, to: &mut dyn Write) -> io::Result<()> {
     let text = |text: &Option<String>| text.as_deref().map_or_else(unknown, without_password);
     let quality = Cell::styled(&quality(record), mos_style(record.score.mos_score));
-    let facts: [(&str, Cell); 10] = [
+    let facts: [(&str, Cell); 12] = [
         ("Call-ID", Cell::styled(&cut_middle(&printable(&record.call_id), FACT_MAX), BOLD)),
         ("from", text(&record.from).into()),
         ("to", text(&record.to).into()),
         ("user agent", text(&record.user_agent).into()),
         ("state", state(record).into()),
-        ("times", times(record).into()),
+        ("began", began(record).into()),
+        ("answered", record.answer_time.map_or_else(unknown, clock).into()),
+        ("over", over(record).into()),
         ("packets", packets(record).into()),
         ("jitter", spread(record.jitter_avg_ms, record.jitter_max_ms).into()),
         ("round trip", spread(record.latency_avg_ms, record.latency_max_ms).into()),
@@ -72,7 +74,7 @@ fn write_ladder(ladder: &Ladder, ink: Ink, to: &mut dyn Write) -> io::Result<()>
     transports.dedup();
     transports.truncate(TRANSPORTS_MAX);
     let over = if transports.is_empty() { String::new() } else { transports.join(", ") };
-    let title = format!("{} SIP messages", count(ladder.messages()));
+    let title = counted(ladder.messages(), "SIP message");
     writeln!(to, "\n{}  {}", ink.paint(BOLD, &title), ink.paint(DIM, &over))?;
     drawing::draw(to, ink, ladder.rows())?;
     match ladder.omitted() {
@@ -83,7 +85,7 @@ fn write_ladder(ladder: &Ladder, ink: Ink, to: &mut dyn Write) -> io::Result<()>
 
 fn write_streams(record: &CallRecord, ink: Ink, to: &mut dyn Write) -> io::Result<()> {
     let records: Vec<_> = record.streams.records().collect();
-    let title = format!("{} streams", records.len());
+    let title = counted(u64::try_from(records.len()).unwrap_or(u64::MAX), "stream");
     if records.is_empty() {
         return writeln!(to, "\n{}", ink.paint(BOLD, &title));
     }
@@ -185,22 +187,16 @@ fn state(record: &CallRecord) -> String {
     format!("{state}{code}{by}{suspect}")
 }
 
-fn times(record: &CallRecord) -> String {
-    let mut text = date_and_clock(record.start_time);
-    if let Some(answered) = record.answer_time {
-        text += &format!(", answered {}", clock(answered));
-    }
-    if let Some(ended) = record.end_time {
-        text += &format!(", over {}", clock(ended));
-    }
-    text += " UTC";
-    if record.answer_time.is_some() {
-        text += &format!(", {} of speech", seconds(record.duration_seconds));
-    }
-    if let Some(delay) = record.srd_ms {
-        text += &format!(", SRD {delay:.1} ms");
-    }
-    text
+fn began(record: &CallRecord) -> String {
+    let delay = record.srd_ms.map(|delay| format!(", SRD {delay:.1} ms")).unwrap_or_default();
+    format!("{} UTC{delay}", date_and_clock(record.start_time))
+}
+
+fn over(record: &CallRecord) -> String {
+    let Some(ended) = record.end_time else { return unknown() };
+    let answered = record.answer_time.map(|_| seconds(record.duration_seconds));
+    let speech = answered.map(|span| format!(", {span} after the answer")).unwrap_or_default();
+    clock(ended) + &speech
 }
 
 fn packets(record: &CallRecord) -> String {

@@ -97,9 +97,14 @@ impl Ladder {
     /// As much of the summary as an arrow of that length carries.
     fn label(&self, row: &LadderRow, length: usize) -> String {
         let room = length.saturating_sub(ARROW);
-        let [full, short] = [&row.summary, &row.label].map(|text| summary(row, text));
-        let text = if width(&full) <= room { full } else { cut_end(&short, room) };
-        format!(" {text} ")
+        let has_room = width(&summary(row, &row.summary)) <= room;
+        let text = match (&row.summary, row.label.split_once(" (")) {
+            (full, _) if has_room => full,
+            // What it carries was said the first time.
+            (_, Some((title, _))) if row.retransmission => title,
+            _ => &row.label,
+        };
+        format!(" {} ", summary(row, &cut_end(&printable(text), room - width(again(row)))))
     }
 }
 
@@ -111,7 +116,8 @@ fn list(to: &mut dyn Write, ink: Ink, ends: &[SocketAddr], rows: &[LadderRow]) -
     let name_of = |end| ends.iter().position(|known| *known == end).map_or_else(String::new, name);
     for row in rows {
         let way = format!("{:>3} → {:<3}  ", name_of(row.src), name_of(row.dst));
-        let text = cut_end(&summary(row, &row.summary), PAGE - GUTTER - width(&way));
+        let room = PAGE - GUTTER - width(&way) - width(again(row));
+        let text = summary(row, &cut_end(&printable(&row.summary), room));
         writeln!(to, "{}{way}{}", gutter(row), ink.paint(style(row), &text))?;
     }
     Ok(())
@@ -129,8 +135,11 @@ fn gutter(row: &LadderRow) -> String {
 
 /// A summary that says whether the message came before.
 fn summary(row: &LadderRow, text: &str) -> String {
-    let again = if row.retransmission { " again" } else { "" };
-    printable(text) + again
+    printable(text) + again(row)
+}
+
+const fn again(row: &LadderRow) -> &'static str {
+    if row.retransmission { " again" } else { "" }
 }
 
 fn style(row: &LadderRow) -> Style {
@@ -172,3 +181,68 @@ const ARROW: usize = 6;
 const LETTERS: usize = 26;
 
 const _: () = assert!(GUTTER + (RAILS_MAX - 1) * STEP_MIN < PAGE);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analyze::samples::{address, at_ms};
+
+    fn rows(ways: &[(usize, usize)]) -> Vec<LadderRow> {
+        let row = |(at, &(from, to)): (usize, &(usize, usize))| LadderRow {
+            time: at_ms(u64::try_from(at).unwrap()),
+            src: address(from),
+            dst: address(to),
+            transport: "udp",
+            summary: "BYE sip:a@192.0.2.9".to_owned(),
+            retransmission: false,
+            delta_ms: (at > 0).then_some(1.0),
+            label: "BYE".to_owned(),
+        };
+        ways.iter().enumerate().map(row).collect()
+    }
+
+    fn drawn(ways: &[(usize, usize)]) -> Vec<String> {
+        let mut text = Vec::new();
+        draw(&mut text, Ink(false), &rows(ways)).unwrap();
+        String::from_utf8(text).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn an_arrow_crosses_the_rails_between() {
+        let lines = drawn(&[(1, 2), (2, 3), (3, 4), (4, 1)]);
+        let rungs: Vec<_> =
+            lines[2..].iter().map(|line| line.chars().skip(GUTTER).collect::<String>()).collect();
+        assert_eq!(
+            rungs,
+            [
+                "│──────── BYE ─────────▶│                       │                       │",
+                "│                       │──────── BYE ─────────▶│                       │",
+                "│                       │                       │──────── BYE ─────────▶│",
+                "│◀──────────────────────┼ BYE sip:a@192.0.2.9 ──┼───────────────────────│",
+            ]
+        );
+    }
+
+    #[test]
+    fn four_rails_fit_and_five_are_a_list() {
+        let four = drawn(&[(1, 2), (2, 3), (3, 4), (4, 1)]);
+        assert!(four.iter().all(|line| width(line) <= PAGE), "{four:?}");
+        let five = drawn(&[(1, 2), (2, 3), (3, 4), (4, 5)]);
+        assert_eq!(five[4], "  E  192.0.2.5:5060");
+        assert_eq!(five[8], "12:00:00.003      +0.001    D → E    BYE sip:a@192.0.2.9");
+    }
+
+    #[test]
+    fn a_message_to_its_sender_is_in_a_list() {
+        assert_eq!(
+            drawn(&[(1, 1)]),
+            ["  A  192.0.2.1:5060", "12:00:00.000                A → A    BYE sip:a@192.0.2.9",]
+        );
+        assert!(drawn(&[]).is_empty());
+    }
+
+    #[test]
+    fn letters_do_not_run_out() {
+        assert_eq!([0, 25, 26, 77].map(name), ["A", "Z", "A1", "Z2"]);
+    }
+}

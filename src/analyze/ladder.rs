@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// The messages with one Call-ID: the first [`ROWS_MAX`], and how many more there are.
+/// The messages with one Call-ID: the first 200, and how many more there are.
 #[derive(Clone, Debug)]
 pub struct Ladder {
     call_id: Finder<'static>,
@@ -69,7 +69,7 @@ impl Ladder {
             summary: Parts::of(&message).to_string(),
             retransmission: !is_new,
             delta_ms: last_time.map(|last| millis(received_at.since(last))),
-            label: Parts { target: None, ..Parts::of(&message) }.to_string(),
+            label: Parts::of(&message).label(),
         });
     }
 
@@ -142,6 +142,18 @@ impl Parts {
                 method: message.cseq().map(|cseq| text(cseq.method_text)),
                 media,
             },
+        }
+    }
+}
+
+impl Parts {
+    /// All but the Request-URI, as short as it goes.
+    fn label(&self) -> String {
+        let Self { title, method, media, .. } = self;
+        match (method, media) {
+            (Some(method), Some(media)) => format!("{title} ({method}, {media})"),
+            (Some(text), None) | (None, Some(text)) => format!("{title} ({text})"),
+            (None, None) => title.clone(),
         }
     }
 }
@@ -264,7 +276,7 @@ mod tests {
             "INVITE sip:v1@172.16.0.1 \
              (SDP: audio 16384 PCMU/PCMA sendonly, video 0 encrypted)",
         );
-        assert!(invite.label.starts_with("INVITE (SDP: audio"), "{}", invite.label);
+        assert!(invite.label.starts_with("INVITE (audio 16384 PCMU"), "{}", invite.label);
         assert_eq!((ok.summary.as_str(), trying.summary.as_str()), ("200 OK (INVITE)", "100"));
         assert_eq!((invite.delta_ms, ok.delta_ms), (None, Some(3.0)));
         assert_eq!((invite.src, invite.dst, invite.transport), (address(1), address(2), "udp"));

@@ -88,7 +88,7 @@ impl Table {
 
     /// Writes titles and rows.
     pub(super) fn write(&self, to: &mut dyn Write, ink: Ink) -> io::Result<()> {
-        let widths = self.widths();
+        let (widths, gap) = self.widths();
         let titles: Vec<_> =
             self.columns.iter().map(|column| Cell::styled(column.title, BOLD)).collect();
         for row in core::iter::once(&titles).chain(&self.rows) {
@@ -106,15 +106,16 @@ impl Table {
                     line.extend(core::iter::repeat_n(' ', core::mem::take(&mut blanks)));
                     line += &ink.paint(cell.style, &text);
                 }
-                blanks += GAP + if column.kind == Kind::Number { 0 } else { missing };
+                blanks += gap + if column.kind == Kind::Number { 0 } else { missing };
             }
             writeln!(to, "{line}")?;
         }
         Ok(())
     }
 
-    /// As wide as the widest cell; if that is too much, the widest give way, long texts first.
-    fn widths(&self) -> Vec<usize> {
+    /// The widths of the columns, and the blanks between them. Each is as wide as its widest
+    /// cell; if that is too much, the blanks give way, then the widest, long texts first.
+    fn widths(&self) -> (Vec<usize>, usize) {
         let cell_width = |row: &Vec<Cell>, at: usize| row.get(at).map_or(0, |c| width(&c.text));
         let mut widths: Vec<_> = self
             .columns
@@ -125,10 +126,12 @@ impl Table {
                 widest.unwrap_or(0).max(width(column.title))
             })
             .collect();
-        let room = PAGE.saturating_sub(GAP * widths.len().saturating_sub(1));
+        let gaps = widths.len().saturating_sub(1);
+        let gap = if widths.iter().sum::<usize>() + GAP * gaps > PAGE { GAP_MIN } else { GAP };
+        let room = PAGE.saturating_sub(gap * gaps);
         self.shrink(&mut widths, room, |kind| matches!(kind, Kind::Text | Kind::Ends), TEXT_MIN);
         self.shrink(&mut widths, room, |_| true, 1);
-        widths
+        (widths, gap)
     }
 
     fn shrink(&self, widths: &mut [usize], room: usize, may: fn(Kind) -> bool, least: usize) {
@@ -159,6 +162,9 @@ pub(super) const PAGE: usize = 100;
 
 /// Blanks between columns.
 const GAP: usize = 2;
+
+/// Blanks between columns where there is little room.
+const GAP_MIN: usize = 1;
 
 /// Columns below which a long text says nothing any more.
 const TEXT_MIN: usize = 12;
@@ -191,7 +197,7 @@ mod tests {
         let page = text(&table, false);
         let last = page.lines().last().unwrap();
         assert_eq!(width(last), PAGE);
-        assert!(last.ends_with("i…     1  z"), "{last}");
+        assert!(last.ends_with("i…    1 z"), "{last}");
     }
 
     #[test]

@@ -153,7 +153,7 @@ fn duration(record: &CallRecord) -> String {
 
 fn lost(record: &StreamRecord) -> String {
     match (record.packets_lost, record.loss_percentage) {
-        (Some(lost), Some(percent)) => format!("{lost} ({percent:.2}%)"),
+        (Some(lost), Some(percent)) => format!("{lost} {percent:.2}%"),
         (lost, _) => whole(lost),
     }
 }
@@ -208,3 +208,42 @@ const MONTH: usize = 5;
 
 /// Columns of one party of a call.
 const PARTY_MAX: usize = 24;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analyze::samples::{call, failed};
+
+    #[test]
+    fn a_party_is_its_user_without_a_password_or_its_host() {
+        for (uri, expected) in [
+            ("sip:alice@192.0.2.1", "alice"),
+            ("sips:alice:secret@192.0.2.1:5061;transport=tls", "alice"),
+            ("sip:192.0.2.1:5060;lr", "192.0.2.1:5060"),
+            ("sip:@192.0.2.1", "-"),
+            ("tel:+49301234", "+49301234"),
+            ("", "-"),
+        ] {
+            assert_eq!(party(uri), expected, "{uri}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_no_zero() {
+        let row = CallRow::of(&failed("a", 0, 503));
+        let texts: Vec<_> = row.cells.iter().map(Cell::text).collect();
+        assert_eq!(texts, ["alice → echo", "failed 503", "-", "-", "-", "-", "-", "a"]);
+    }
+
+    #[test]
+    fn a_capture_of_two_days_shows_the_day() {
+        let shown = |seconds: [u64; 2]| {
+            let rows = seconds.map(|second| CallRow::of(&call("a", second, None))).to_vec();
+            let mut text = Vec::new();
+            calls(rows).0.write(&mut text, ink::Ink(false)).unwrap();
+            String::from_utf8(text).unwrap()
+        };
+        assert!(shown([0, 1]).contains("\n12:00:00.000 "));
+        assert!(shown([0, 86_400]).contains("\n01-31 12:00:00.000 "));
+    }
+}

@@ -8,7 +8,7 @@ use super::{
     figures::{count, counted, date_and_clock, span},
     ink::{BOLD, DIM, Ink},
     lines::write_words,
-    printable::{cut_middle, printable},
+    printable::{cut_middle, printable, width},
     rank::{CallRank, StreamRank},
     summary::{SipSummary, Summary},
     table::{PAGE, Table},
@@ -45,19 +45,21 @@ impl Text {
     /// Writes the whole.
     pub(super) fn finish(self, summary: &Summary, to: &mut dyn Write) -> io::Result<()> {
         let Self { ink, calls, streams } = self;
-        write_head(to, ink, summary)?;
         let (call_count, stream_count) = (calls.total(), streams.total());
+        let counts = [counted(call_count, "call"), counted(stream_count, "stream")];
+        write_head(to, ink, summary, &counts)?;
         let (calls, is_suspect) = tables::calls(calls.into_sorted());
-        Part { name: "call", count: call_count, units: CALL_UNITS, table: calls }.write(to, ink)?;
+        Part { name: "Calls", count: call_count, units: CALL_UNITS, table: calls }
+            .write(to, ink)?;
         if is_suspect {
             writeln!(to, "{SUSPECT_MEANS}")?;
         }
         let streams = tables::streams(streams.into_sorted());
-        Part { name: "stream", count: stream_count, units: STREAM_UNITS, table: streams }
+        Part { name: "Streams", count: stream_count, units: STREAM_UNITS, table: streams }
             .write(to, ink)?;
         writeln!(to)?;
         write_sip(to, ink, &summary.sip)?;
-        write_counts(to, ink, "ignored:", summary.ignored.iter().copied())?;
+        write_ignored(to, ink, &summary.ignored)?;
         write_warnings(to, ink, summary)
     }
 }
@@ -74,12 +76,11 @@ struct Part {
 impl Part {
     fn write(&self, to: &mut dyn Write, ink: Ink) -> io::Result<()> {
         let Self { name, count: all, units, ref table } = *self;
-        let title = counted(all, name);
         if all == 0 {
-            return writeln!(to, "\n{}", ink.paint(BOLD, &title));
+            return Ok(());
         }
         let units = ink.paint(DIM, &format!("worst first; {units}"));
-        writeln!(to, "\n{}  {units}", ink.paint(BOLD, &title))?;
+        writeln!(to, "\n{}  {units}", ink.paint(BOLD, name))?;
         table.write(to, ink)?;
         let shown = u64::try_from(table.len()).unwrap_or(u64::MAX);
         match all.saturating_sub(shown) {
@@ -89,17 +90,25 @@ impl Part {
     }
 }
 
-/// What was read: the files, how much is in them, of when.
-pub(super) fn write_head(to: &mut dyn Write, ink: Ink, summary: &Summary) -> io::Result<()> {
+/// What was read: the files, what was found and how much is in them, of when.
+pub(super) fn write_head(
+    to: &mut dyn Write,
+    ink: Ink,
+    summary: &Summary,
+    found: &[String],
+) -> io::Result<()> {
+    let mut items = found.to_vec();
+    items.push(counted(summary.packets, "packet"));
+    if let (Some(first), Some(last)) = (summary.first_time, summary.last_time) {
+        items.push(format!("{} from {} UTC", span(last.since(first)), date_and_clock(first)));
+    }
+    let items = format!(": {}", items.join(", "));
+    let room = PAGE.saturating_sub(width(&items));
     let files = match summary.files.as_slice() {
-        [file] => cut_middle(&printable(&file.path), FILE_MAX),
+        [file] => cut_middle(&printable(&file.path), room),
         files => counted(u64::try_from(files.len()).unwrap_or(u64::MAX), "file"),
     };
-    let mut line = format!("{}: {}", ink.paint(BOLD, &files), counted(summary.packets, "packet"));
-    if let (Some(first), Some(last)) = (summary.first_time, summary.last_time) {
-        line += &format!(", {} from {} UTC", span(last.since(first)), date_and_clock(first));
-    }
-    writeln!(to, "{line}")
+    writeln!(to, "{}{items}", ink.paint(BOLD, &files))
 }
 
 /// What the reader must know.
@@ -109,28 +118,35 @@ pub(super) fn write_warnings(to: &mut dyn Write, ink: Ink, summary: &Summary) ->
 }
 
 fn write_sip(to: &mut dyn Write, ink: Ink, sip: &SipSummary) -> io::Result<()> {
-    let whole = [("messages", sip.messages)];
-    let requests = sip.requests.iter().map(|(&method, &count)| (method, count));
-    let codes: Vec<_> = sip.responses.iter().map(|(code, &n)| (code.to_string(), n)).collect();
-    let responses = codes.iter().map(|(code, count)| (code.as_str(), *count));
-    let faults = [("retransmissions", sip.retransmissions), ("malformed", sip.malformed)];
-    let all = whole.into_iter().chain(requests).chain(responses).chain(faults);
-    write_counts(to, ink, "SIP:", all)
+    let mut words = Vec::new();
+    if sip.messages > 0 {
+        words.push(counted(sip.messages, "message"));
+    }
+    if sip.retransmissions > 0 {
+        words.push(counted(sip.retransmissions, "retransmission"));
+    }
+    if sip.malformed > 0 {
+        words.push(format!("{} malformed", count(sip.malformed)));
+    }
+    words.extend(sip.requests.iter().map(|(method, &n)| times(method, n)));
+    words.extend(sip.responses.iter().map(|(code, &n)| times(&code.to_string(), n)));
+    write_list(to, ink, "SIP:", &words)
 }
 
-/// Counts that are not zero, with their names; nothing if all are.
-fn write_counts<'a>(
-    to: &mut dyn Write,
-    ink: Ink,
-    heading: &str,
-    counts: impl Iterator<Item = (&'a str, u64)>,
-) -> io::Result<()> {
-    let seen = counts.filter(|&(_, n)| n > 0);
-    let mut words: Vec<_> = seen.map(|(name, n)| format!("{} × {name},", count(n))).collect();
-    let Some(last) = words.last_mut() else { return Ok(()) };
-    last.pop();
-    write_words(to, ink, heading, words.iter().map(String::as_str))
+fn write_ignored(to: &mut dyn Write, ink: Ink, ignored: &[(&str, u64)]) -> io::Result<()> {
+    let seen = ignored.iter().filter(|(_, n)| *n > 0);
+    let words: Vec<_> = seen.map(|(reason, n)| times(reason, *n)).collect();
+    write_list(to, ink, "ignored:", &words)
 }
 
-/// Columns of a file's name in the head line; the rest of that takes up to 62.
-const FILE_MAX: usize = PAGE - 62;
+fn times(name: &str, n: u64) -> String {
+    format!("{} × {name}", count(n))
+}
+
+/// Items with commas between them; nothing if there are none.
+fn write_list(to: &mut dyn Write, ink: Ink, heading: &str, items: &[String]) -> io::Result<()> {
+    let Some((last, others)) = items.split_last() else { return Ok(()) };
+    let others: Vec<_> = others.iter().map(|item| format!("{item},")).collect();
+    let items = others.iter().map(String::as_str).chain([last.as_str()]);
+    write_words(to, ink, heading, items)
+}
