@@ -98,7 +98,8 @@ fn call_finds_the_newest_with_its_timeline() {
     let active = list(&server, "/api/qos/call/a%2Fb%40192.0.2.1");
     assert_eq!(active["state"], "active");
     let point = json!({
-        "time": "2026-01-31T12:01:45.000Z", "packets_received": 250, "packets_lost": 0,
+        "direction": "rx", "time": "2026-01-31T12:01:45.000Z",
+        "packets_received": 250, "packets_lost": 0,
         "packets_discarded": 0, "jitter_ms": 1.5, "mos": 4.25, "integrity": "clean",
     });
     assert_eq!(active["timeline"], json!([point]));

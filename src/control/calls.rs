@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    join::{Tally, call_score, mean_ms, rx_record},
+    join::{Tally, call_score, mean_ms},
     record::{
         CallRecord, CallScore, CallState, Distribution, EndedBy, Figures, Integrity, ShardHealth,
         Snapshot, StreamRecord, TimelinePoint, Totals,
@@ -19,8 +19,8 @@ use crate::{
     shard::{
         distributions::Distributions,
         report::{
-            CallEvent, CallReport, RemoteReport, Report, RoundTrip, StreamReport, TextField,
-            TextReport,
+            CallEvent, CallReport, Direction, RemoteReport, Report, RoundTrip, RoundTripReport,
+            StreamReport, TextField, TextReport,
         },
     },
     time::Timestamp,
@@ -31,6 +31,7 @@ use crate::{
 pub struct Calls {
     started_at: Timestamp,
     history_max: usize,
+    timeline_max: usize,
     /// In order of arrival.
     active: BTreeMap<u64, Call>,
     order: HashMap<CallRef, u64>,
@@ -47,9 +48,16 @@ pub struct Calls {
 #[derive(Debug)]
 struct Call {
     record: Arc<CallRecord>,
-    /// How much time a point of the timeline stands for, in reports.
-    timeline_step: u32,
-    timeline_pending: u32,
+    /// How the timeline goes on in each direction.
+    pace: [Pace; 2],
+}
+
+/// How much time a point of the timeline stands for, in reports, and how many of them the last
+/// one has.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    step: u32,
+    pending: u32,
 }
 
 impl Calls {
@@ -59,6 +67,7 @@ impl Calls {
         Self {
             started_at,
             history_max,
+            timeline_max: TIMELINE_MAX,
             active: BTreeMap::new(),
             order: HashMap::new(),
             opened: 0,
@@ -71,6 +80,18 @@ impl Calls {
         }
     }
 
+    /// The same with timelines of at most `points` points, instead of five minutes of them.
+    #[must_use]
+    pub const fn with_timelines(mut self, points: usize) -> Self {
+        self.timeline_max = points;
+        self
+    }
+
+    /// Takes away the finished calls, oldest first.
+    pub fn take_finished(&mut self) -> impl Iterator<Item = Arc<CallRecord>> {
+        self.history.drain(..)
+    }
+
     /// Takes in a report.
     pub fn apply(&mut self, report: &Report) {
         self.has_news = true;
@@ -81,6 +102,11 @@ impl Calls {
             Report::Remote(report) => {
                 if let Some(call) = self.call(report.call) {
                     call.on_remote(report);
+                }
+            }
+            Report::RoundTrip(report) => {
+                if let Some(call) = self.call(report.call) {
+                    call.on_round_trip(report);
                 }
             }
             Report::Health(health) => self.on_health(*health),
@@ -149,13 +175,13 @@ impl Calls {
             Some(call) => {
                 // What was an orphan has found its call.
                 self.orphans.remove(&report.stream);
+                let timeline_max = self.timeline_max;
                 if let Some(call) = self.call(call) {
-                    call.on_stream(report);
+                    call.on_stream(report, timeline_max);
                 }
             }
             None => {
-                let record = rx_record(report, &RoundTrip::default(), None);
-                self.orphans.insert(report.stream, Arc::new(record));
+                self.orphans.insert(report.stream, Arc::new(StreamRecord::of_orphan(report)));
                 if self.orphans.len() > ORPHANS_MAX {
                     self.orphans.pop_first();
                 }
@@ -189,7 +215,8 @@ impl Calls {
 
 impl Call {
     fn new(at: Timestamp) -> Self {
-        Self { record: Arc::new(CallRecord::new(at)), timeline_step: 1, timeline_pending: 0 }
+        let pace = Pace { step: 1, pending: 0 };
+        Self { record: Arc::new(CallRecord::new(at)), pace: [pace; 2] }
     }
 
     fn on_event(&mut self, at: Timestamp, event: CallEvent) {
@@ -208,6 +235,8 @@ impl Call {
         }
         match event {
             CallEvent::Opened => {}
+            // A 100 says only that the request has arrived.
+            CallEvent::Progressed(100) => {}
             CallEvent::Progressed(_) => record.state = CallState::Ringing,
             CallEvent::Answered(_) => {
                 record.state = CallState::Active;
@@ -218,10 +247,17 @@ impl Call {
         }
     }
 
-    fn on_stream(&mut self, report: &StreamReport) {
+    fn on_stream(&mut self, report: &StreamReport, timeline_max: usize) {
         let record = Arc::make_mut(&mut self.record);
-        let before = record.streams.receive(&record.call_id, report);
-        self.add_to_timeline(report, before.as_ref());
+        let before = record.streams.measure(&record.call_id, report);
+        if timeline_max > 0 {
+            self.add_to_timeline(report, before.as_ref(), timeline_max);
+        }
+        self.refresh();
+    }
+
+    fn on_round_trip(&mut self, report: &RoundTripReport) {
+        Arc::make_mut(&mut self.record).streams.pass(&report.rtt);
         self.refresh();
     }
 
@@ -235,7 +271,7 @@ impl Call {
     fn refresh(&mut self) {
         let record = Arc::make_mut(&mut self.record);
         let streams = &record.streams;
-        let (rx, tx) = (streams.received_tally(), streams.sent_tally());
+        let (rx, tx) = (streams.tally(Direction::Rx), streams.tally(Direction::Tx));
         let rtt = streams.round_trip();
         record.packets_sent = streams.packets_sent();
         record.own_drops = streams.own_drops();
@@ -247,7 +283,12 @@ impl Call {
 
     /// Adds an interval to the timeline. When that is full, each two points become one, so that
     /// a long call is seen whole in bounded memory.
-    fn add_to_timeline(&mut self, report: &StreamReport, before: Option<&StreamReport>) {
+    fn add_to_timeline(
+        &mut self,
+        report: &StreamReport,
+        before: Option<&StreamReport>,
+        points_max: usize,
+    ) {
         let rtt = self.record.streams.round_trip();
         let earlier = before.map(Tally::of_stream).unwrap_or_default();
         let tally = Tally::of_stream(report).since(&earlier);
@@ -257,6 +298,7 @@ impl Call {
         let drops = report.own_drops - before.map_or(0, |before| before.own_drops);
         #[expect(clippy::cast_possible_truncation, reason = "a plot needs no more digits")]
         let point = TimelinePoint {
+            direction: report.direction,
             time: report.at,
             packets_received: saturate(tally.received),
             packets_lost: i32::try_from(tally.lost).unwrap_or(i32::MAX),
@@ -266,25 +308,19 @@ impl Call {
             integrity: integrity(drops),
         };
         let timeline = &mut Arc::make_mut(&mut self.record).timeline;
-        self.timeline_pending += 1;
-        match timeline.last_mut() {
-            Some(last) if self.timeline_pending < self.timeline_step => last.extend(&point),
+        let pace = &mut self.pace[report.direction as usize];
+        pace.pending += 1;
+        let mut points = timeline.iter_mut().rev();
+        match points.find(|last| last.direction == report.direction) {
+            Some(last) if pace.pending < pace.step => last.extend(&point),
             _ => {
                 timeline.push(point);
-                self.timeline_pending = 0;
+                pace.pending = 0;
             }
         }
-        if timeline.len() >= TIMELINE_MAX {
-            let halved = timeline.chunks(2).map(|pair| match pair {
-                [first, second] => {
-                    let mut both = *first;
-                    both.extend(second);
-                    both
-                }
-                single => single[0],
-            });
-            *timeline = halved.collect();
-            self.timeline_step *= 2;
+        if timeline.len() >= points_max {
+            *timeline = halved(timeline);
+            self.pace.iter_mut().for_each(|pace| pace.step *= 2);
         }
     }
 }
@@ -388,6 +424,24 @@ impl Totals {
         );
         self.with_issues += u64::from(is_answered && !is_suspect && has_issue);
     }
+}
+
+/// A timeline of half as many points: each two in a row of one direction become one.
+fn halved(timeline: &[TimelinePoint]) -> Vec<TimelinePoint> {
+    let mut halved = Vec::with_capacity(timeline.len());
+    let mut open: [Option<TimelinePoint>; 2] = [None; 2];
+    for point in timeline {
+        match open[point.direction as usize].take() {
+            None => open[point.direction as usize] = Some(*point),
+            Some(mut both) => {
+                both.extend(point);
+                halved.push(both);
+            }
+        }
+    }
+    halved.extend(open.into_iter().flatten());
+    halved.sort_by_key(|point| point.time);
+    halved
 }
 
 const fn integrity(own_drops: u64) -> Integrity {

@@ -146,8 +146,8 @@ impl Tally {
     }
 }
 
-/// The record of a received stream.
-pub(super) fn rx_record(
+/// The record of a measured stream.
+pub(super) fn measured_record(
     report: &StreamReport,
     rtt: &RoundTrip,
     call_id: Option<&str>,
@@ -156,7 +156,7 @@ pub(super) fn rx_record(
     let deltas = report.counts.received.saturating_sub(1);
     let lasted_us = report.last_at.since(report.first_at).as_micros();
     let mut record = StreamRecord {
-        direction: Direction::Rx,
+        direction: report.direction,
         first_time: Some(report.first_at),
         last_time: Some(report.last_at),
         packets_out_of_order: Some(tally.out_of_order),
@@ -183,8 +183,8 @@ pub(super) fn rx_record(
     record
 }
 
-/// The record of a sent stream.
-pub(super) fn tx_record(report: &RemoteReport, call_id: Option<&str>) -> StreamRecord {
+/// The record of a stream that the far end reports about.
+pub(super) fn reported_record(report: &RemoteReport, call_id: Option<&str>) -> StreamRecord {
     let tally = Tally::of_remote(report);
     let mut record = tally.map_or_else(
         || StreamRecord { mos_reason: Some(NOT_REPORTED), ..StreamRecord::empty(Direction::Tx) },

@@ -10,11 +10,15 @@ use std::{
 
 use serde::{Serialize, Serializer};
 
-use super::streams::CallStreams;
-pub use crate::shard::{health::ShardHealth, report::EndedBy};
+use super::{join::measured_record, streams::CallStreams};
+pub use crate::shard::{
+    health::ShardHealth,
+    report::{Direction, EndedBy},
+};
 use crate::{
     id::Ssrc,
     quality::{Impairments, MosBasis, Rating},
+    shard::report::{RoundTrip, StreamReport},
     time::Timestamp,
 };
 
@@ -47,7 +51,8 @@ pub struct CallRecord {
     pub duration_seconds: f64,
     /// Session request delay, milliseconds (RFC 6076 section 4.3), measured here.
     pub srd_ms: Option<f64>,
-    /// RTP packets sent to the caller.
+    /// RTP packets sent to the caller; of a call only observed, those that its sequence numbers
+    /// tell of.
     pub packets_sent: u64,
     /// The figures of the worst direction.
     #[serde(flatten)]
@@ -167,7 +172,8 @@ pub enum Integrity {
 /// One RTP stream: one direction of media from one SSRC.
 #[derive(Clone, Debug, Serialize)]
 pub struct StreamRecord {
-    /// rx: measured here. tx: sent from here, as the far end's RTCP reports it.
+    /// rx: towards the callee, measured here. tx: towards the caller; where the appliance is the
+    /// callee, as the far end's RTCP reports it.
     pub direction: Direction,
     /// Sender's address.
     pub src: SocketAddr,
@@ -239,6 +245,12 @@ pub struct StreamRecord {
 }
 
 impl StreamRecord {
+    /// The record of a stream that belongs to no call.
+    #[must_use]
+    pub fn of_orphan(report: &StreamReport) -> Self {
+        measured_record(report, &RoundTrip::default(), None)
+    }
+
     /// A record in which nothing is known.
     pub(super) const fn empty(direction: Direction) -> Self {
         let nowhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
@@ -281,19 +293,11 @@ impl StreamRecord {
     }
 }
 
-/// Which way a stream goes, seen from the appliance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Direction {
-    /// Received and measured here.
-    Rx,
-    /// Sent from here.
-    Tx,
-}
-
-/// One interval of a received stream, for the timeline.
+/// One interval of a measured stream, for the timeline.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct TimelinePoint {
+    /// Which way the stream goes.
+    pub direction: Direction,
     /// End of the interval.
     pub time: Timestamp,
     /// Packets received in it.

@@ -4,55 +4,61 @@
 use serde::{Serialize, Serializer};
 
 use super::{
-    join::{Tally, rx_record, tx_record},
+    join::{Tally, measured_record, reported_record},
     record::StreamRecord,
 };
-use crate::shard::report::{RemoteReport, RoundTrip, StreamReport};
+use crate::shard::report::{Direction, RemoteReport, RoundTrip, StreamReport};
 
 /// A call's streams in both directions.
 #[derive(Clone, Debug, Default)]
 pub struct CallStreams {
     call_id: Box<str>,
-    received: Vec<StreamReport>,
-    /// The sum of those past [`STREAMS_MAX`].
-    others: Option<Box<Tally>>,
+    measured: Vec<StreamReport>,
+    /// The sums of those past [`STREAMS_MAX`], by direction.
+    others: Option<Box<[Option<Tally>; 2]>>,
     /// Boxed: most calls are only listened to.
     sent: Option<Box<RemoteReport>>,
+    /// Boxed: few calls are only observed and have RTCP on both sides.
+    rtt: Option<Box<RoundTrip>>,
 }
 
 impl CallStreams {
-    /// The streams received from the far end, and the one sent to it.
+    /// The streams that were measured, and the one that the far end reports about.
     #[must_use]
-    pub fn new(call_id: &str, received: Vec<StreamReport>, sent: Option<RemoteReport>) -> Self {
-        Self { call_id: call_id.into(), received, others: None, sent: sent.map(Box::new) }
+    pub fn new(call_id: &str, measured: Vec<StreamReport>, sent: Option<RemoteReport>) -> Self {
+        let sent = sent.map(Box::new);
+        Self { call_id: call_id.into(), measured, others: None, sent, rtt: None }
     }
 
-    /// A record of each stream, received ones first.
+    /// A record of each stream, measured ones first.
     pub fn records(&self) -> impl Iterator<Item = StreamRecord> {
         let rtt = self.round_trip();
-        let received =
-            self.received.iter().map(move |report| rx_record(report, &rtt, Some(&self.call_id)));
-        received.chain(self.sent().map(|sent| tx_record(sent, Some(&self.call_id))))
+        let measured = self
+            .measured
+            .iter()
+            .map(move |report| measured_record(report, &rtt, Some(&self.call_id)));
+        measured.chain(self.sent().map(|sent| reported_record(sent, Some(&self.call_id))))
     }
 
-    /// Takes in a report of a received stream and gives back the one before it.
-    pub(super) fn receive(&mut self, call_id: &str, report: &StreamReport) -> Option<StreamReport> {
-        let known = self.received.iter_mut().find(|known| known.stream == report.stream);
+    /// Takes in a report of a measured stream and gives back the one before it.
+    pub(super) fn measure(&mut self, call_id: &str, report: &StreamReport) -> Option<StreamReport> {
+        let known = self.measured.iter_mut().find(|known| known.stream == report.stream);
         if let Some(known) = known {
             return Some(core::mem::replace(known, *report));
         }
-        if self.received.is_empty() {
+        if self.measured.is_empty() {
             self.call_id = call_id.into();
             // One stream is the rule, and room for four the default.
-            self.received.reserve_exact(1);
+            self.measured.reserve_exact(1);
         }
-        if self.received.len() < STREAMS_MAX {
-            self.received.push(*report);
+        if self.measured.len() < STREAMS_MAX {
+            self.measured.push(*report);
         } else if report.is_final {
             // A far end that changes its SSRC all the time must not fill our memory: of what is
             // past the bound, the last word counts, and only in the sum.
             let tally = Tally::of_stream(report);
-            self.others = Some(Box::new(self.others.take().map_or(tally, |sum| sum.and(tally))));
+            let sum = &mut self.others.get_or_insert_default()[report.direction as usize];
+            *sum = Some(sum.map_or(tally, |sum| sum.and(tally)));
         }
         None
     }
@@ -63,30 +69,42 @@ impl CallStreams {
         self.sent = Some(Box::new(*report));
     }
 
-    /// What all received streams add up to; `None` without any.
-    pub(super) fn received_tally(&self) -> Option<Tally> {
-        let received = self.received.iter().map(Tally::of_stream);
-        received.chain(self.others.as_deref().copied()).reduce(Tally::and)
+    /// Takes in the round-trip times of a call that is only observed.
+    pub(super) fn pass(&mut self, rtt: &RoundTrip) {
+        self.rtt = Some(Box::new(*rtt));
     }
 
-    /// What the far end says it received; `None` without a word from it.
-    pub(super) fn sent_tally(&self) -> Option<Tally> {
-        self.sent().and_then(Tally::of_remote)
+    /// What the streams of one direction add up to, as they were measured, or else as the far end
+    /// reports them; `None` without any. Video counts only where there is nothing else.
+    pub(super) fn tally(&self, direction: Direction) -> Option<Tally> {
+        let is_its = |report: &&StreamReport| report.direction == direction;
+        let measured = self.measured.iter().filter(is_its).map(Tally::of_stream);
+        let others = self.others.as_deref().and_then(|others| others[direction as usize]);
+        let all = measured.chain(others);
+        let heard = all.clone().filter(|tally| !tally.codec.is_video()).reduce(Tally::and);
+        let reported = || match direction {
+            Direction::Rx => None,
+            Direction::Tx => self.sent().and_then(Tally::of_remote),
+        };
+        heard.or_else(|| all.reduce(Tally::and)).or_else(reported)
     }
 
-    /// Packets sent.
+    /// Packets sent to the caller.
     pub(super) fn packets_sent(&self) -> u64 {
-        self.sent().map_or(0, |sent| sent.packets_sent)
+        let seen = self.measured.iter().filter(|report| report.direction == Direction::Tx);
+        let expected = seen.map(|report| report.counts.expected).sum();
+        self.sent().map_or(expected, |sent| sent.packets_sent)
     }
 
     /// Most that its shard lost itself while one of the streams was up.
     pub(super) fn own_drops(&self) -> u64 {
-        self.received.iter().map(|report| report.own_drops).max().unwrap_or(0)
+        self.measured.iter().map(|report| report.own_drops).max().unwrap_or(0)
     }
 
     /// The round-trip times of the call.
     pub(super) fn round_trip(&self) -> RoundTrip {
-        self.sent.as_ref().map_or_else(RoundTrip::default, |sent| sent.rtt)
+        let seen = self.rtt.as_deref().copied();
+        seen.or_else(|| self.sent.as_ref().map(|sent| sent.rtt)).unwrap_or_default()
     }
 
     /// The sent stream, if anything has been sent: a report may come for its round trip alone.
@@ -95,7 +113,7 @@ impl CallStreams {
     }
 }
 
-/// Received streams of one call that have a record.
+/// Measured streams of one call that have a record.
 const STREAMS_MAX: usize = 16;
 
 impl Serialize for CallStreams {

@@ -49,7 +49,14 @@ impl Constants {
             Codec::G722 | Codec::Opus | Codec::AmrWb | Codec::Evs => return Err(WIDEBAND),
             // Its sampling rate decides the scale and is anyone's choice.
             Codec::L16 => return Err(WIDEBAND),
-            Codec::TelephoneEvent | Codec::ComfortNoise => return Err(NOT_SPEECH),
+            Codec::TelephoneEvent
+            | Codec::ComfortNoise
+            | Codec::H261
+            | Codec::H263
+            | Codec::H264
+            | Codec::H265
+            | Codec::Vp8
+            | Codec::Vp9 => return Err(NOT_SPEECH),
             Codec::Unknown => return Err(UNKNOWN),
         })
     }

@@ -20,6 +20,11 @@ use crate::{
 impl Shard {
     /// Does what is due for a dialog.
     pub(super) fn run_dialog(&mut self, slot: u32, now: Timestamp, out: &mut Outbox) {
+        let Some(dialog) = self.dialogs.get(slot) else { return };
+        if dialog.seen.is_some() {
+            self.run_observed(slot, now, out);
+            return;
+        }
         self.send_again(slot, now, out);
         let Some(dialog) = self.dialogs.get(slot) else { return };
         match dialog.phase {
@@ -131,7 +136,7 @@ impl Shard {
     }
 
     /// Marks a call as over. What is said about it waits for the packets still under way.
-    fn end(&mut self, slot: u32, event: CallEvent, at: Timestamp) {
+    pub(super) fn end(&mut self, slot: u32, event: CallEvent, at: Timestamp) {
         self.dialogs.end(slot, Phase::Ended { event, at });
     }
 

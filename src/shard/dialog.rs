@@ -9,7 +9,9 @@ use std::{
 use arrayvec::ArrayVec;
 
 use super::{
+    observe::{FORGOTTEN, SETTLED},
     report::{CallEvent, Reported, RoundTrip},
+    seen::Seen,
     stream::Format,
 };
 use crate::{
@@ -26,7 +28,7 @@ pub(crate) struct DialogId {
     pub(crate) serial: u64,
 }
 
-/// One call that this appliance takes part in as user agent server.
+/// One call: this appliance answers it, or sees it pass between two others.
 #[derive(Debug)]
 pub(crate) struct Dialog {
     pub(crate) id: DialogId,
@@ -48,6 +50,8 @@ pub(crate) struct Dialog {
     /// What is sent again until the far end answers it.
     pub(crate) resend: Option<Box<Resend>>,
     pub(crate) media: Media,
+    /// Both sides of a call that is only observed; `None` where it is we who answer.
+    pub(crate) seen: Option<Box<Seen>>,
     pub(crate) policy: Policy,
     /// When the far end was last heard, by SIP or RTCP; streams know for themselves.
     pub(crate) last_heard: Timestamp,
@@ -56,7 +60,7 @@ pub(crate) struct Dialog {
     /// The earliest deadline that the timers know of.
     pub(crate) armed: Timestamp,
     /// Slots and serials of its streams.
-    pub(crate) streams: ArrayVec<(u32, u64), STREAMS_OF_CALL_MAX>,
+    pub(crate) streams: Vec<(u32, u64)>,
 }
 
 /// How far a call has come.
@@ -66,7 +70,8 @@ pub(crate) enum Phase {
     Ringing { answer_at: Timestamp },
     /// 2xx sent.
     Answered,
-    /// Over since this time; the final reports are due once packets under way have arrived.
+    /// Over since this time; the final reports are due once packets under way have arrived, and
+    /// all else that may follow a call that is only observed.
     Ended { event: CallEvent, at: Timestamp },
     /// Reported; kept to answer requests that come again.
     Lingering { until: Timestamp },
@@ -223,28 +228,18 @@ pub(crate) struct SentMedia {
 impl Media {
     /// Whether media from this address is expected here.
     pub(crate) fn expects(&self, src: SocketAddr) -> bool {
-        self.sources().contains(&Some(src))
+        self.sources().any(|source| source == src)
     }
 
     /// The addresses that RTP and RTCP may come from.
-    pub(crate) fn sources(&self) -> [Option<SocketAddr>; SOURCES] {
+    pub(crate) fn sources(&self) -> impl Iterator<Item = SocketAddr> {
         let latched_rtcp = self.latched.filter(|_| !self.is_muxed).map(above);
-        [self.remote_rtp, self.remote_rtcp, self.latched, latched_rtcp]
+        [self.remote_rtp, self.remote_rtcp, self.latched, latched_rtcp].into_iter().flatten()
     }
 
     /// Whether media may be sent to this address.
     pub(crate) fn sends_to(&self, dst: SocketAddr) -> bool {
         matches!(self.direction, Direction::SendRecv | Direction::SendOnly) && self.expects(dst)
-    }
-
-    /// The format that a payload type means in this call.
-    pub(crate) fn format(&self, payload_type: PayloadType) -> Format {
-        self.agreed_format(payload_type).unwrap_or_else(|| Format::assumed(payload_type))
-    }
-
-    /// The format that the session descriptions give a payload type.
-    pub(crate) fn agreed_format(&self, payload_type: PayloadType) -> Option<Format> {
-        self.formats.iter().find(|format| format.payload_type == payload_type).copied()
     }
 
     /// Where RTCP goes, and from where: through the RTP ports where they are multiplexed
@@ -269,8 +264,34 @@ impl Dialog {
         matches!(self.phase, Phase::Lingering { .. }) && self.resend.is_none()
     }
 
+    /// What a payload type means in media to `dst`.
+    pub(crate) fn format(&self, dst: SocketAddr, payload_type: PayloadType) -> Format {
+        let agreed = self.agreed_format(dst, payload_type);
+        agreed.unwrap_or_else(|| Format::assumed(payload_type))
+    }
+
+    /// What the session descriptions say of a payload type in media to `dst`.
+    pub(crate) fn agreed_format(&self, dst: SocketAddr, of: PayloadType) -> Option<Format> {
+        match &self.seen {
+            Some(seen) => seen.format(dst, of),
+            None => self.media.formats.iter().find(|format| format.payload_type == of).copied(),
+        }
+    }
+
+    /// How many streams are remembered. The SSRC changes of a sane call are few; one that is
+    /// only observed has two sides and may have video.
+    pub(crate) const fn streams_max(&self) -> usize {
+        if self.seen.is_some() { OBSERVED_STREAMS_MAX } else { ANSWERED_STREAMS_MAX }
+    }
+
     /// When something is next due.
     pub(crate) fn deadline(&self, idle: Duration) -> Timestamp {
+        if self.seen.is_some() {
+            return match self.phase {
+                Phase::Ended { at, .. } => at + SETTLED,
+                _ => self.last_heard + FORGOTTEN,
+            };
+        }
         let resend = self.resend.as_ref().map_or(Timestamp::MAX, |resend| resend.at);
         let phase = match self.phase {
             Phase::Ringing { answer_at } => answer_at,
@@ -292,16 +313,14 @@ fn above(addr: SocketAddr) -> SocketAddr {
     SocketAddr::new(addr.ip(), addr.port().wrapping_add(1))
 }
 
-/// How many [`Media::sources`] there are.
-pub(crate) const SOURCES: usize = 4;
-
 const ALL: [Text; TEXTS] =
     [Text::CallId, Text::RemoteTag, Text::Remote, Text::Local, Text::Target, Text::Route];
 
 const TEXTS: usize = 6;
 
-/// Streams remembered of one call; the SSRC changes of a sane one are few.
-const STREAMS_OF_CALL_MAX: usize = 4;
+const ANSWERED_STREAMS_MAX: usize = 4;
+
+const OBSERVED_STREAMS_MAX: usize = 64;
 
 /// Round-trip time estimate (RFC 3261 section 17.1.1.1).
 pub(crate) const T1: Duration = Duration::from_millis(500);

@@ -3,9 +3,12 @@
 use core::hash::{BuildHasher, Hasher};
 use std::{collections::VecDeque, net::SocketAddr};
 
+use arrayvec::ArrayVec;
+
 use super::{
-    dialog::{Dialog, DialogId, Phase, SOURCES, Text},
+    dialog::{Dialog, DialogId, Phase, Text},
     index::{INDEX_MIN, Index},
+    seen::ENDPOINTS_MAX,
 };
 use crate::{id::ShardId, time::Timestamp};
 
@@ -24,6 +27,8 @@ pub(crate) struct Dialogs {
     lingering: VecDeque<DialogId>,
     /// The last calls that named an address for media, newest last.
     awaiting: VecDeque<DialogId>,
+    /// Calls that a newer one has just taken an address from.
+    outdone: Vec<u32>,
     hasher: foldhash::quality::FixedState,
 }
 
@@ -40,6 +45,7 @@ impl Dialogs {
             up: 0,
             lingering: VecDeque::new(),
             awaiting: VecDeque::with_capacity(AWAITING_MAX),
+            outdone: Vec::new(),
             hasher: foldhash::quality::FixedState::with_seed(seed),
         }
     }
@@ -67,6 +73,27 @@ impl Dialogs {
                 dialog.media.local.port() == rtp_port && dialog.media.expects(src)
             })
         })
+    }
+
+    /// The observed call that media between two addresses belong to: one that knows both goes
+    /// first, since a relay may use one address in two calls; then the receiver's, who has said
+    /// where it wants to receive.
+    pub(crate) fn find_between(&self, src: SocketAddr, dst: SocketAddr) -> Option<u32> {
+        let knows = |slot: u32, address| {
+            self.get(slot)
+                .and_then(|dialog| dialog.seen.as_deref())
+                .is_some_and(|seen| seen.knows(address))
+        };
+        let of = |address| {
+            self.by_media.find(self.media_hash(address, NO_PORT), |slot| knows(slot, address))
+        };
+        let (to, from) = (of(dst), of(src));
+        match (to, from) {
+            (Some(to), Some(from)) if to != from && knows(from, dst) && !knows(to, src) => {
+                Some(from)
+            }
+            _ => to.or(from),
+        }
     }
 
     /// A call that is up, has its signalling at the address of `src` and its RTP at this local
@@ -168,6 +195,7 @@ impl Dialogs {
     pub(crate) fn remove(&mut self, slot: u32) {
         self.unindex_media(slot);
         let Some(dialog) = self.slots.get_mut(slot as usize).and_then(Option::take) else { return };
+        self.up -= usize::from(dialog.is_up());
         self.by_name.remove(dialog.hash, slot);
         self.free.push(slot);
         self.tidy_lingering();
@@ -187,14 +215,42 @@ impl Dialogs {
         self.index_media(slot);
     }
 
-    /// Ends a call that is up; its media may now be another's.
+    /// Ends a call that is up. The media of one that was answered here may now be another's; one
+    /// that is only observed keeps its stragglers until another call names their address.
     pub(crate) fn end(&mut self, slot: u32, phase: Phase) {
         self.unindex_media(slot);
         if let Some(dialog) = self.get_mut(slot) {
             let was_up = dialog.is_up();
             dialog.phase = phase;
+            let ended = dialog.seen.is_some().then_some(dialog.id);
             self.up -= usize::from(was_up);
+            self.lingering.extend(ended);
         }
+        self.index_media(slot);
+    }
+
+    /// Puts a call that is only observed into a phase in which it is up, even if it seemed over.
+    pub(crate) fn reopen(&mut self, slot: u32, phase: Phase) {
+        if let Some(dialog) = self.get_mut(slot) {
+            let was_up = dialog.is_up();
+            dialog.phase = phase;
+            self.up += usize::from(!was_up);
+        }
+    }
+
+    /// The observed call that has been over for longest and is still in the table.
+    pub(crate) fn pop_ended(&mut self) -> Option<u32> {
+        while let Some(id) = self.lingering.pop_front() {
+            if self.by_id(id).is_some_and(|dialog| !dialog.is_up()) {
+                return Some(id.slot);
+            }
+        }
+        None
+    }
+
+    /// The calls that newer ones have taken addresses from, for the caller to take away.
+    pub(crate) const fn outdone(&mut self) -> &mut Vec<u32> {
+        &mut self.outdone
     }
 
     /// How many calls are up.
@@ -213,30 +269,61 @@ impl Dialogs {
         up.map(|dialog| dialog.id.slot).collect()
     }
 
+    /// The slots of all calls that are over, in order of their opening.
+    pub(crate) fn slots_ended(&self) -> Vec<u32> {
+        let mut over: Vec<_> = self.iter().filter(|dialog| !dialog.is_up()).collect();
+        over.sort_by_key(|dialog| dialog.id.serial);
+        over.into_iter().map(|dialog| dialog.id.slot).collect()
+    }
+
     /// Makes a dialog findable by its media addresses. An address that another call already
     /// expects media from at the same port stays that call's: nothing in a packet could tell the
     /// two apart, and callers must not be able to make one long chain of the index.
+    ///
+    /// Of calls that are only observed the newest has the address: the others are over and their
+    /// end was not seen, or are legs of the same call on the same media.
     fn index_media(&mut self, slot: u32) {
-        for hash in self.media_hashes(slot).into_iter().flatten() {
-            if self.by_media.find(hash, |_| true).is_none() {
+        let Some(dialog) = self.get(slot) else { return };
+        let (serial, is_observed) = (dialog.id.serial, dialog.seen.is_some());
+        for hash in self.media_hashes(slot) {
+            let holder = self.by_media.find(hash, |_| true);
+            let Some(other) = holder else {
                 self.by_media.insert(hash, slot);
+                continue;
+            };
+            let is_older = |dialog: &Dialog| dialog.id.serial < serial;
+            if is_observed && self.get(other).is_some_and(is_older) {
+                self.by_media.remove(hash, other);
+                self.by_media.insert(hash, slot);
+                if !self.outdone.contains(&other) {
+                    self.outdone.push(other);
+                }
             }
         }
     }
 
     fn unindex_media(&mut self, slot: u32) {
-        for hash in self.media_hashes(slot).into_iter().flatten() {
+        for hash in self.media_hashes(slot) {
             self.by_media.remove(hash, slot);
         }
     }
 
-    /// The hashes of the media addresses of a call that is up.
-    fn media_hashes(&self, slot: u32) -> [Option<u64>; SOURCES] {
-        let Some(dialog) = self.get(slot).filter(|dialog| dialog.is_up()) else {
-            return [None; SOURCES];
-        };
-        let media = &dialog.media;
-        media.sources().map(|src| src.map(|src| self.media_hash(src, media.local.port())))
+    /// The hashes of the addresses by which media find a call.
+    fn media_hashes(&self, slot: u32) -> ArrayVec<u64, ADDRESSES_MAX> {
+        let Some(dialog) = self.get(slot) else { return ArrayVec::new() };
+        let mut hashes = ArrayVec::new();
+        match &dialog.seen {
+            Some(seen) => {
+                let all = seen.addresses().map(|address| self.media_hash(address, NO_PORT));
+                hashes.extend(all.take(ADDRESSES_MAX));
+            }
+            None if dialog.is_up() => {
+                let port = dialog.media.local.port();
+                hashes.extend(dialog.media.sources().map(|src| self.media_hash(src, port)));
+            }
+            None => {}
+        }
+        hashes
     }
 
     fn media_hash(&self, src: SocketAddr, rtp_port: u16) -> u64 {
@@ -256,6 +343,12 @@ pub fn owner(call_id: &[u8], shards: u16, seed: u64) -> ShardId {
     let share = (hasher.finish() >> 32) * u64::from(shards.max(1));
     ShardId(u16::try_from(share >> 32).unwrap_or(0))
 }
+
+/// Media addresses by which one call is found: RTP and RTCP of all that is remembered.
+const ADDRESSES_MAX: usize = 2 * ENDPOINTS_MAX;
+
+/// Stands for the local port where there is none: the address of an observed call is its own.
+const NO_PORT: u16 = 0;
 
 /// Dialogs looked at for one unknown source.
 const AWAITING_MAX: usize = 1024;

@@ -21,8 +21,16 @@ pub struct ShardHealth {
     pub sip_messages: u64,
     /// SIP messages that are not SIP or that a strict server must refuse.
     pub sip_malformed: u64,
-    /// Datagrams on media ports that are neither RTP nor RTCP, or malformed.
+    /// Datagrams on media ports that are none of what is told apart here, or malformed.
     pub media_other: u64,
+    /// STUN messages on media ports.
+    pub stun: u64,
+    /// DTLS records on media ports.
+    pub dtls: u64,
+    /// ZRTP messages on media ports.
+    pub zrtp: u64,
+    /// Packets that look like RTP and began no stream: no second one followed.
+    pub unconfirmed: u64,
     /// Datagrams that the kernel dropped because a socket buffer was full.
     pub socket_overflow: u64,
     /// Datagrams longer than their receive slot, cut off.

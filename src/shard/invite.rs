@@ -139,7 +139,7 @@ impl Shard {
         let Some(dialog) = self.dialogs.get(slot) else { return };
         for &(stream, serial) in &dialog.streams {
             if let Some(stream) = self.streams.get_mut(stream, serial)
-                && let Some(format) = dialog.media.agreed_format(stream.payload_type())
+                && let Some(format) = dialog.agreed_format(stream.key.dst(), stream.payload_type())
             {
                 stream.set_format(format);
             }
@@ -203,11 +203,12 @@ impl Shard {
             answer: None,
             resend: None,
             media,
+            seen: None,
             policy: Policy::for_user(Uri::parse(uri).user.unwrap_or_default()),
             last_heard: at,
             rtcp_at: at + first_report,
             armed: Timestamp::MAX,
-            streams: ArrayVec::new(),
+            streams: Vec::new(),
         }
     }
 

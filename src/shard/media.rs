@@ -1,11 +1,12 @@
 //! Media as it arrives: from a datagram to its stream, and from a stream to its call.
 
 use core::time::Duration;
+use std::net::SocketAddr;
 
 use arrayvec::ArrayVec;
 
 use super::{
-    Parsed as Batch, Shard,
+    Parsed as Batch, Role, Shard,
     dialog::{DialogId, Phase, Policy},
     outbox::Outbox,
     report::Report,
@@ -17,7 +18,7 @@ use crate::{
     limits::{FIRST_REPORT, STREAM_IDLE},
     time::Timestamp,
     wire::{
-        Datagram,
+        Datagram, Transport,
         classify::{Kind, classify},
         rtp::RtpPacket,
     },
@@ -46,11 +47,7 @@ impl Shard {
         for datagram in datagrams {
             match classify(datagram.payload) {
                 Kind::Rtp => match RtpPacket::parse(datagram.payload) {
-                    Ok(packet) => {
-                        let key = StreamKey::new(datagram.src, datagram.dst, packet.ssrc());
-                        let hash = self.streams.hash(&key);
-                        batch.push(Parsed { datagram, packet, key, hash });
-                    }
+                    Ok(packet) => batch.push(self.parsed(datagram, packet)),
                     Err(_) => self.health.media_other += 1,
                 },
                 Kind::Rtcp => {
@@ -58,11 +55,56 @@ impl Shard {
                     batch.clear();
                     self.handle_rtcp(datagram, out);
                 }
-                Kind::KeepAlive => {}
-                _ => self.health.media_other += 1,
+                kind => self.count_other(kind),
             }
         }
         self.measure(&batch, out);
+    }
+
+    /// Takes in up to [`BATCH`] datagrams that pass between others, signalling and media mixed.
+    pub(super) fn observe(&mut self, datagrams: &[Datagram<'_>], out: &mut Outbox) {
+        let mut batch = Batch::new();
+        for datagram in datagrams {
+            match classify(datagram.payload) {
+                // Of a packet that is cut off or encrypted the header says all there is.
+                Kind::Rtp => match RtpPacket::parse(datagram.payload)
+                    .or_else(|_| RtpPacket::parse_header(datagram.payload))
+                {
+                    Ok(packet) => batch.push(self.parsed(datagram, packet)),
+                    Err(_) => self.health.media_other += 1,
+                },
+                kind @ (Kind::Rtcp | Kind::Sip) => {
+                    self.measure(&batch, out);
+                    batch.clear();
+                    if kind == Kind::Sip {
+                        self.observe_sip(datagram, out);
+                    } else {
+                        self.observe_rtcp(datagram, out);
+                    }
+                }
+                _ if datagram.transport == Transport::Tcp => self.observe_sip(datagram, out),
+                kind => self.count_other(kind),
+            }
+        }
+        self.measure(&batch, out);
+    }
+
+    #[inline]
+    fn parsed<'a>(&self, datagram: &'a Datagram<'a>, packet: RtpPacket<'a>) -> Parsed<'a> {
+        let key = StreamKey::new(datagram.src, datagram.dst, packet.ssrc());
+        let hash = self.streams.hash(&key);
+        Parsed { datagram, packet, key, hash }
+    }
+
+    #[cold]
+    const fn count_other(&mut self, kind: Kind) {
+        match kind {
+            Kind::KeepAlive => {}
+            Kind::Stun => self.health.stun += 1,
+            Kind::Dtls => self.health.dtls += 1,
+            Kind::Zrtp => self.health.zrtp += 1,
+            _ => self.health.media_other += 1,
+        }
     }
 
     #[inline]
@@ -88,7 +130,7 @@ impl Shard {
             return;
         }
         let Some(stream) = self.streams.at_mut(slot) else { return };
-        if stream.is_speech(packet.payload_type()) {
+        if stream.is_media(packet.payload_type()) {
             if let Some(sample) = stream.arrive(at, packet) {
                 self.distributions.jitter_us.saturating_record(sample.jitter_us.into());
             }
@@ -113,13 +155,13 @@ impl Shard {
                 true
             }
             State::Probation { .. } => {
+                self.health.unconfirmed += 1;
                 stream.begin_again(parsed.datagram.received_at, &parsed.packet, own_drops);
                 false
             }
             // Its call is over. Unless another one expects this source, these are stragglers.
             State::Closed => {
-                let port = parsed.datagram.dst.port();
-                if self.dialogs.find_media(parsed.datagram.src, port).is_some() {
+                if self.known_owner(parsed.datagram.src, parsed.datagram.dst).is_some() {
                     self.streams.remove(slot);
                     self.insert_stream(parsed);
                 }
@@ -146,15 +188,17 @@ impl Shard {
         let dialog = owner.and_then(|slot| self.dialogs.get(slot));
         let format = dialog.map_or_else(
             || super::stream::Format::assumed(packet.payload_type()),
-            |dialog| dialog.media.format(packet.payload_type()),
+            |dialog| dialog.format(datagram.dst, packet.payload_type()),
         );
         let stream = Stream::new(*key, serial, at, packet, format, self.health.own_drops());
         let Some(slot) = self.streams.insert(parsed.hash, stream) else {
             self.health.streams_refused += 1;
             return None;
         };
-        if let Some(owner) = owner {
-            self.attach(slot, owner);
+        match owner {
+            Some(owner) => self.attach(slot, owner),
+            None if self.config.role == Role::Observe => self.remember_orphan(slot, serial),
+            None => {}
         }
         let first_look = if owner.is_some() { FIRST_REPORT } else { PROBATION };
         self.timers.wake(at + first_look, Timer::Stream { slot, serial });
@@ -164,27 +208,35 @@ impl Shard {
     /// Tries to find the call of an orphan: its signalling may have come after its media.
     pub(super) fn join(&mut self, slot: u32) {
         let Some(stream) = self.streams.at(slot) else { return };
-        let (src, port) = (stream.key.src(), stream.key.dst().port());
-        if let Some(owner) = self.dialogs.find_media(src, port) {
+        if let Some(owner) = self.known_owner(stream.key.src(), stream.key.dst()) {
             self.attach(slot, owner);
+        }
+    }
+
+    /// The call that is known to expect media from `src` at `dst`.
+    fn known_owner(&self, src: SocketAddr, dst: SocketAddr) -> Option<u32> {
+        match self.config.role {
+            Role::Answer => self.dialogs.find_media(src, dst.port()),
+            Role::Observe => self.dialogs.find_between(src, dst),
         }
     }
 
     /// The call that a datagram's media belongs to.
     fn owner_of_media(&mut self, datagram: &Datagram<'_>) -> Option<u32> {
-        let (src, port) = (datagram.src, datagram.dst.port());
-        if let Some(slot) = self.dialogs.find_media(src, port) {
-            return Some(slot);
+        let (src, dst) = (datagram.src, datagram.dst);
+        let known = self.known_owner(src, dst);
+        if known.is_some() || self.config.role == Role::Observe {
+            return known;
         }
-        let slot = self.dialogs.find_unlatched(src, port)?;
+        let slot = self.dialogs.find_unlatched(src, dst.port())?;
         self.dialogs.change_media(slot, |dialog| dialog.media.latched = Some(src));
         Some(slot)
     }
 
     /// Makes a stream a call's.
-    fn attach(&mut self, slot: u32, owner: u32) {
+    pub(super) fn attach(&mut self, slot: u32, owner: u32) {
         let Some(dialog) = self.dialogs.get_mut(owner) else { return };
-        if dialog.streams.is_full() {
+        if dialog.streams.len() >= dialog.streams_max() {
             let last_at = |&(slot, _): &(u32, u64)| self.streams.at(slot).map(Stream::last_at);
             let others = dialog.streams.iter().enumerate();
             let silent = others.min_by_key(|(_, other)| last_at(other)).map_or(0, |(at, _)| at);
@@ -194,7 +246,10 @@ impl Shard {
         dialog.streams.push((slot, stream.serial));
         stream.dialog = Some(dialog.id);
         dialog.media.is_awaited = false;
-        stream.set_format(dialog.media.format(stream.payload_type()));
+        let (src, dst) = (stream.key.src(), stream.key.dst());
+        stream.set_format(dialog.format(dst, stream.payload_type()));
+        let towards = dialog.seen.as_deref().map(|seen| seen.direction(src, dst));
+        stream.direction = towards.unwrap_or_default();
         // Signalling vouches for it: no probation.
         stream.state = State::Live;
         stream.is_echoed = dialog.policy == Policy::Echo;
@@ -207,7 +262,7 @@ impl Shard {
         let payload_type = packet.payload_type();
         let format = dialog.map_or_else(
             || super::stream::Format::assumed(payload_type),
-            |dialog| dialog.media.format(payload_type),
+            |dialog| dialog.format(stream.key.dst(), payload_type),
         );
         stream.arrive_as(at, packet, format);
     }
@@ -261,6 +316,14 @@ impl Shard {
         dialog.is_some_and(|(id, dialog)| {
             dialog.id == id && dialog.streams.contains(&(slot, stream.serial))
         })
+    }
+
+    /// Takes a stream out of the table.
+    pub(super) fn drop_stream(&mut self, slot: u32) {
+        let is_unconfirmed = |stream: &Stream| matches!(stream.state, State::Probation { .. });
+        let unconfirmed = self.streams.at(slot).is_some_and(is_unconfirmed);
+        self.health.unconfirmed += u64::from(unconfirmed);
+        self.streams.remove(slot);
     }
 
     /// Passes on the last report of a stream and stops measuring it.

@@ -5,7 +5,10 @@
 //! no system call, and allocates nothing for an RTP packet once it has warmed up.
 
 use core::{ops::Range, time::Duration};
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    collections::VecDeque,
+    net::{IpAddr, SocketAddr},
+};
 
 use arrayvec::ArrayVec;
 
@@ -20,11 +23,14 @@ mod invite;
 mod jitter;
 mod loss;
 mod media;
+mod observe;
 mod outbox;
 pub mod report;
 mod response;
 mod rtcp;
+mod seen;
 mod sequence;
+pub mod sip_statistics;
 mod stream;
 mod streams;
 mod timers;
@@ -40,6 +46,7 @@ use self::{
     distributions::Distributions,
     health::ShardHealth,
     report::{CallEvent, CallReport, Report},
+    sip_statistics::SipStatistics,
     streams::Streams,
     timers::{Timer, Timers},
 };
@@ -50,9 +57,21 @@ use crate::{
     wire::Datagram,
 };
 
+/// What a shard does with the calls that come to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// It answers them.
+    #[default]
+    Answer,
+    /// It sees them pass between others, and says nothing.
+    Observe,
+}
+
 /// What a shard is told when it is made.
 #[derive(Clone, Debug)]
 pub struct ShardConfig {
+    /// What it does with calls.
+    pub role: Role,
     /// Which shard it is.
     pub id: ShardId,
     /// The local port that SIP comes to; all others carry media.
@@ -76,6 +95,7 @@ pub struct ShardConfig {
 impl Default for ShardConfig {
     fn default() -> Self {
         Self {
+            role: Role::Answer,
             id: ShardId(0),
             sip_port: 5060,
             rtp_ports: vec![20_000],
@@ -98,7 +118,10 @@ pub struct Shard {
     stream_serial: u64,
     timers: Timers,
     health: ShardHealth,
+    sip_statistics: SipStatistics,
     distributions: Box<Distributions>,
+    /// Streams whose call may yet be announced, where calls are only observed.
+    orphans: VecDeque<(u32, u64)>,
     rng: fastrand::Rng,
     /// SDP being written, before its length is known.
     scratch: Vec<u8>,
@@ -119,7 +142,9 @@ impl Shard {
             stream_serial: 0,
             timers: Timers::default(),
             health: ShardHealth { shard: config.id.0, ..ShardHealth::default() },
+            sip_statistics: SipStatistics::default(),
             distributions: Box::default(),
+            orphans: VecDeque::new(),
             rng,
             scratch: Vec::new(),
             is_closing: false,
@@ -130,6 +155,10 @@ impl Shard {
 
     /// Takes in a batch of datagrams, in order of arrival.
     pub fn handle(&mut self, batch: &[Datagram<'_>], out: &mut Outbox) {
+        if self.config.role == Role::Observe {
+            batch.chunks(media::BATCH).for_each(|part| self.observe(part, out));
+            return;
+        }
         let sip_port = self.config.sip_port;
         let is_sip = |datagram: &Datagram<'_>| datagram.dst.port() == sip_port;
         for part in batch.chunk_by(|a, b| is_sip(a) == is_sip(b)) {
@@ -166,6 +195,18 @@ impl Shard {
         self.is_closing = true;
         for slot in self.dialogs.slots_up() {
             self.hang_up(slot, report::EndedBy::Callee, now, out);
+        }
+    }
+
+    /// Says all there is to say about calls that are only observed: nothing more will pass. Those
+    /// whose end was not seen stay as they are.
+    pub fn finish(&mut self, now: Timestamp, out: &mut Outbox) {
+        for slot in self.dialogs.slots_ended() {
+            self.forget(slot, now, out);
+        }
+        for slot in self.streams.slots() {
+            self.finish_stream(slot, now, out);
+            self.drop_stream(slot);
         }
     }
 
@@ -208,6 +249,12 @@ impl Shard {
         self.streams.memory()
     }
 
+    /// What SIP has passed, where calls are only observed.
+    #[must_use]
+    pub const fn sip_statistics(&self) -> &SipStatistics {
+        &self.sip_statistics
+    }
+
     /// Which shard this is.
     #[must_use]
     pub const fn id(&self) -> ShardId {
@@ -232,7 +279,7 @@ impl Shard {
         let is_orphan = stream.dialog.is_none();
         if self.is_over(slot, now) {
             self.finish_stream(slot, now, out);
-            self.streams.remove(slot);
+            self.drop_stream(slot);
             return;
         }
         if is_orphan {

@@ -25,6 +25,8 @@ pub enum Report {
     Stream(StreamReport),
     /// The far end's view of a stream sent from here.
     Remote(RemoteReport),
+    /// The round-trip time between the two sides of a call that is only observed.
+    RoundTrip(RoundTripReport),
     /// The shard's own state.
     Health(ShardHealth),
 }
@@ -43,11 +45,11 @@ pub struct CallReport {
 /// What can happen to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallEvent {
-    /// Its INVITE arrived. Texts follow.
+    /// Its INVITE arrived or was seen. Texts follow.
     Opened,
-    /// A provisional response, 100 to 199, was sent.
+    /// A provisional response, 100 to 199, was sent or seen.
     Progressed(u16),
-    /// A 2xx was sent.
+    /// A 2xx was sent or seen.
     Answered(u16),
     /// It ended after having been answered.
     Ended(EndedBy),
@@ -61,7 +63,7 @@ pub enum CallEvent {
 pub enum EndedBy {
     /// The caller, by BYE or CANCEL.
     Caller,
-    /// This appliance, when it shut down or refused the call.
+    /// The callee, by BYE or by refusing it; of a call to this appliance, the appliance itself.
     Callee,
     /// Nobody: nothing was heard for too long, or no ACK came.
     Timeout,
@@ -104,6 +106,8 @@ pub struct StreamReport {
     pub at: Timestamp,
     /// Whether it is the last one.
     pub is_final: bool,
+    /// Which way the stream goes in its call.
+    pub direction: Direction,
     /// Sender's address.
     pub src: SocketAddr,
     /// Address it was sent to.
@@ -144,6 +148,26 @@ pub struct StreamReport {
     pub gap_density: f32,
     /// What the shard lost itself since the stream began.
     pub own_drops: u64,
+}
+
+/// Which way a stream goes in its call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// Towards the callee: what the appliance receives.
+    #[default]
+    Rx,
+    /// Towards the caller: what the appliance sends.
+    Tx,
+}
+
+/// The round-trip times of a call that is only observed.
+#[derive(Clone, Copy, Debug)]
+pub struct RoundTripReport {
+    /// The call.
+    pub call: CallRef,
+    /// Round-trip times, through the place where the call is observed, from one side to the other.
+    pub rtt: RoundTrip,
 }
 
 /// The far end's view of a stream sent from here, from its RTCP reports.

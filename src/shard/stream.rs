@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use super::{
     dialog::DialogId,
     jitter::{Jitter, LogBuckets, Sample},
-    report::StreamReport,
+    report::{Direction, StreamReport},
     sequence::{Arrival, Ledger, Sequence},
 };
 use crate::{
@@ -42,6 +42,8 @@ pub(crate) struct Stream {
     ledger: Ledger,
     pub(crate) serial: u64,
     pub(crate) dialog: Option<DialogId>,
+    /// Which way it goes in its call.
+    pub(crate) direction: Direction,
     first_at: Timestamp,
     closed_at: Timestamp,
     own_drops_before: u64,
@@ -144,6 +146,7 @@ impl Stream {
             state: State::Probation { next: packet.sequence().wrapping_add(1) },
             is_echoed: false,
             dialog: None,
+            direction: Direction::Rx,
             last_marker: packet.marker(),
             format,
             last_at: at,
@@ -162,13 +165,13 @@ impl Stream {
         }
     }
 
-    /// Whether a payload type is that of the speech in it.
+    /// Whether a payload type is that of the media in it.
     #[inline]
-    pub(crate) fn is_speech(&self, payload_type: PayloadType) -> bool {
-        payload_type == self.format.payload_type && self.format.codec.is_speech()
+    pub(crate) fn is_media(&self, payload_type: PayloadType) -> bool {
+        payload_type == self.format.payload_type && self.format.codec.is_paced()
     }
 
-    /// The payload type of the speech in it.
+    /// The payload type of the media in it.
     pub(crate) const fn payload_type(&self) -> PayloadType {
         self.format.payload_type
     }
@@ -204,12 +207,16 @@ impl Stream {
         self.ptime_ticks
     }
 
-    /// Takes in a packet of the stream's speech format.
+    /// Takes in a packet of the stream's own format.
     #[inline]
     pub(crate) fn arrive(&mut self, at: Timestamp, packet: &RtpPacket<'_>) -> Option<Sample> {
         let arrival = self.count(at, packet)?;
         let rtp_time = packet.timestamp();
-        let begins_talkspurt = packet.marker() && !self.last_marker && arrival != Arrival::Older;
+        // In video the marker ends a frame (RFC 3550 section 5.1 leaves it to the profile).
+        let begins_talkspurt = packet.marker()
+            && !self.last_marker
+            && arrival != Arrival::Older
+            && !self.format.codec.is_video();
         self.last_marker = packet.marker();
         let is_consecutive = arrival == Arrival::Newer { steps: 1 };
         let deviation = self.jitter.deviation_nanos(at, rtp_time);
@@ -233,13 +240,13 @@ impl Stream {
     /// says nothing about delay, or speech in a new codec.
     #[cold]
     pub(crate) fn arrive_as(&mut self, at: Timestamp, packet: &RtpPacket<'_>, format: Format) {
-        if self.count(at, packet).is_none() || !format.codec.is_speech() {
+        if self.count(at, packet).is_none() || !format.codec.is_paced() {
             return;
         }
-        let is_first_speech = !self.format.codec.is_speech();
+        let is_first = !self.format.codec.is_paced();
         let is_new_clock = format.clock_rate != self.format.clock_rate;
         self.format = format;
-        if is_new_clock || is_first_speech {
+        if is_new_clock || is_first {
             self.ptime_ticks = 0;
             self.jitter.reanchor(at, packet.timestamp(), format.clock_rate);
         } else {
@@ -313,6 +320,7 @@ impl Stream {
             call,
             at,
             is_final,
+            direction: self.direction,
             src: self.key.src(),
             dst: self.key.dst(),
             ssrc: self.key.ssrc(),

@@ -110,6 +110,12 @@ impl Streams {
         start.cast()..end.cast()
     }
 
+    /// The slots of all streams.
+    pub(crate) fn slots(&self) -> Vec<u32> {
+        let all = (0..).zip(&self.slots);
+        all.filter(|(_, stream)| stream.state != State::Vacant).map(|(slot, _)| slot).collect()
+    }
+
     /// How many streams there are.
     pub(crate) fn len(&self) -> usize {
         self.slots.len() - self.free.len()

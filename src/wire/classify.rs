@@ -44,12 +44,20 @@ fn classify_other(bytes: &[u8]) -> Kind {
     match *bytes {
         [] | [_] | [_, _] | [_, _, _] | [_, _, _, _] => Kind::KeepAlive,
         _ if bytes.iter().all(|&byte| matches!(byte, b'\r' | b'\n' | 0)) => Kind::KeepAlive,
-        [0..=3, ..] if bytes.len() >= STUN_LEN_MIN => Kind::Stun,
+        [0..=3, ..] if is_stun(bytes) => Kind::Stun,
         [16..=19, ..] if bytes.get(4..8) == Some(&ZRTP_COOKIE) => Kind::Zrtp,
         [20..=63, ..] if !looks_like_sip(bytes) => Kind::Dtls,
         _ if looks_like_sip(bytes) => Kind::Sip,
         _ => Kind::Unknown,
     }
+}
+
+/// Whether the length that a STUN header states is that of the message (RFC 8489 section 5), which
+/// RFC 3489 without its magic cookie has as well. The sequence numbers of UDPTL look like STUN
+/// otherwise.
+fn is_stun(bytes: &[u8]) -> bool {
+    let stated = bytes.get(2..4).map(|len| usize::from(u16::from_be_bytes([len[0], len[1]])));
+    stated.is_some_and(|len| len % 4 == 0 && STUN_LEN_MIN + len == bytes.len())
 }
 
 /// Whether the first line has a SIP version at either end (RFC 3261 section 7).
@@ -90,14 +98,21 @@ mod tests {
         assert_eq!(with(0x81, 200), Kind::Rtcp);
         assert_eq!(with(0x80, 223), Kind::Rtcp);
         assert_eq!(with(0x80, 224), Kind::Rtp);
-        assert_eq!(with(0, 1), Kind::Stun);
-        assert_eq!(with(3, 0), Kind::Stun);
         assert_eq!(with(4, 0), Kind::Unknown);
         assert_eq!(with(16, 0), Kind::Unknown);
         assert_eq!(with(20, 254), Kind::Dtls);
         assert_eq!(with(63, 254), Kind::Dtls);
         assert_eq!(with(64, 0), Kind::Unknown);
         assert_eq!(with(192, 0), Kind::Unknown);
+    }
+
+    #[test]
+    fn stun_states_its_length() {
+        let mut bytes = [0; 28];
+        (bytes[1], bytes[3]) = (1, 8);
+        assert_eq!(classify(&bytes), Kind::Stun);
+        assert_eq!(classify(&bytes[..27]), Kind::Unknown);
+        assert_eq!(classify(&[0, 1, 0, 0]), Kind::KeepAlive);
     }
 
     #[test]

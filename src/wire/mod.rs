@@ -36,4 +36,6 @@ pub struct Datagram<'a> {
 pub enum Transport {
     /// User Datagram Protocol.
     Udp,
+    /// Transmission Control Protocol: one SIP message of a connection.
+    Tcp,
 }

@@ -51,6 +51,22 @@ impl<'a> RtpPacket<'a> {
         Self::parse_optional(bytes, header, rest)
     }
 
+    /// Reads the fixed header alone, of a packet whose end is cut off or, under SRTP, encrypted
+    /// with its padding. Its payload is then all that follows, whatever it is.
+    ///
+    /// # Errors
+    ///
+    /// If the version is not 2 or there is no whole header.
+    pub fn parse_header(bytes: &'a [u8]) -> Result<Self, RtpError> {
+        let Ok((header, rest)) = RtpHeader::ref_from_prefix(bytes) else {
+            return Err(RtpError::Truncated { expected: RtpHeader::LEN, actual: bytes.len() });
+        };
+        if header.first >> 6 != VERSION {
+            return Err(RtpError::Version(header.first >> 6));
+        }
+        Ok(Self { header, csrcs: &[], extension: None, payload: rest, padding_len: 0 })
+    }
+
     fn parse_optional(
         bytes: &'a [u8],
         header: &'a RtpHeader,

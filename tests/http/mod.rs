@@ -167,6 +167,7 @@ pub(crate) fn call(id: &str, started: u64, mos: Option<f64>) -> CallRecord {
         own_drops: 0,
         streams: CallStreams::new(id, vec![report(0xDEAD_BEEF)], None),
         timeline: vec![TimelinePoint {
+            direction: Direction::Rx,
             time: at(started + 5),
             packets_received: 250,
             packets_lost: 0,
@@ -192,6 +193,7 @@ pub(crate) fn ended(call: CallRecord) -> CallRecord {
 fn report(ssrc: u32) -> StreamReport {
     let shard = ShardId(0);
     StreamReport {
+        direction: Direction::Rx,
         stream: StreamRef { shard, serial: 1 },
         call: Some(CallRef { shard, serial: 1 }),
         at: at(61),
