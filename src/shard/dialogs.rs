@@ -195,7 +195,6 @@ impl Dialogs {
     pub(crate) fn remove(&mut self, slot: u32) {
         self.unindex_media(slot);
         let Some(dialog) = self.slots.get_mut(slot as usize).and_then(Option::take) else { return };
-        self.up -= usize::from(dialog.is_up());
         self.by_name.remove(dialog.hash, slot);
         self.free.push(slot);
         self.tidy_lingering();

@@ -29,6 +29,8 @@ pub struct ShardHealth {
     pub dtls: u64,
     /// ZRTP messages on media ports.
     pub zrtp: u64,
+    /// Datagrams that only hold an address binding open.
+    pub keep_alive: u64,
     /// Packets that look like RTP and began no stream: no second one followed.
     pub unconfirmed: u64,
     /// Datagrams that the kernel dropped because a socket buffer was full.

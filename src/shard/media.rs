@@ -99,7 +99,7 @@ impl Shard {
     #[cold]
     const fn count_other(&mut self, kind: Kind) {
         match kind {
-            Kind::KeepAlive => {}
+            Kind::KeepAlive => self.health.keep_alive += 1,
             Kind::Stun => self.health.stun += 1,
             Kind::Dtls => self.health.dtls += 1,
             Kind::Zrtp => self.health.zrtp += 1,

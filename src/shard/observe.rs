@@ -308,6 +308,13 @@ impl Shard {
         message: &SipMessage<'_>,
         out: &mut Outbox,
     ) {
+        // Other methods tell what could be, not what is (RFC 3261 section 11.2).
+        let carries_offers = |method| {
+            matches!(method, Method::Invite | Method::Ack | Method::Prack | Method::Update)
+        };
+        if !message.cseq().is_some_and(|cseq| carries_offers(cseq.method)) {
+            return;
+        }
         let Some(sdp) = session_description(message) else { return };
         let mut losers = Vec::new();
         self.dialogs.change_media(place.slot, |dialog| {
