@@ -3,6 +3,7 @@
 //! A source yields [`Datagram`](crate::wire::Datagram)s with the kernel's time stamps. It knows
 //! nothing of what is in them.
 
+pub mod capture;
 pub mod clock;
 pub mod host;
 pub mod udp;

@@ -1,4 +1,4 @@
-//! Views over received bytes: RTP, RTCP, SIP, SDP.
+//! Views over received bytes: RTP, RTCP, SIP, SDP, and the frames of a capture around them.
 //!
 //! A view checks lengths once, when it is made; after that its accessors cannot fail. Views
 //! never allocate, never panic on any bytes, and know nothing of the state that is kept about
@@ -10,6 +10,7 @@ use crate::time::Timestamp;
 
 pub mod classify;
 pub mod codec;
+pub mod frame;
 pub mod rtcp;
 pub mod rtp;
 pub mod sdp;

@@ -1,0 +1,106 @@
+//! From records to frames: decodes packets, and brings together what came in pieces.
+//!
+//! It knows no file; records reach it in the order in which their frames are to leave.
+
+use super::{
+    chunk::{Addressed, Chunk, Frame},
+    fragments::Fragments,
+    records::Record,
+    streams::Streams,
+    totals::Ignored,
+};
+use crate::{
+    time::Timestamp,
+    wire::{
+        Transport,
+        frame::{self, Packet, Reason},
+    },
+};
+
+#[derive(Debug, Default)]
+pub(super) struct Decoder {
+    fragments: Fragments,
+    streams: Streams,
+    messages: Messages,
+    last_time: Timestamp,
+    pub(super) ignored: Ignored,
+}
+
+impl Decoder {
+    /// Takes a record whose bytes are in the chunk.
+    #[inline]
+    pub(super) fn take(&mut self, chunk: &mut Chunk, record: &Record) {
+        self.last_time = record.time;
+        let bytes = &chunk.bytes()[record.start..record.start + record.len];
+        match frame::decode(record.link, bytes) {
+            Packet::Udp(datagram) => {
+                let start = datagram.payload.as_ptr().addr() - chunk.bytes().as_ptr().addr();
+                let len = datagram.payload.len();
+                let transport = Transport::Udp;
+                let addressed = Addressed { src: datagram.src, dst: datagram.dst, transport };
+                chunk.push(Frame::new(addressed, record.time, start, len));
+            }
+            Packet::Ignored(reason) => self.ignored.add(reason, 1),
+            packet => {
+                self.take_piece(record.time, packet, 0);
+                self.messages.deliver(chunk, record.time);
+            }
+        }
+    }
+
+    /// Delivers what is whole after all, and gives up the rest.
+    pub(super) fn finish(&mut self, chunk: &mut Chunk) {
+        self.fragments.finish(&mut self.ignored);
+        self.streams.finish(&mut self.messages, &mut self.ignored);
+        self.messages.deliver(chunk, self.last_time);
+    }
+
+    #[cold]
+    fn take_piece(&mut self, time: Timestamp, packet: Packet<'_>, nested: usize) {
+        match packet {
+            Packet::Udp(datagram) => {
+                let (src, dst, transport) = (datagram.src, datagram.dst, Transport::Udp);
+                self.messages.push(Addressed { src, dst, transport }, datagram.payload);
+            }
+            Packet::Tcp(segment) => {
+                self.streams.take(time, &segment, &mut self.messages, &mut self.ignored);
+            }
+            Packet::Fragment(_) if nested == NESTED_MAX => {
+                self.ignored.add(Reason::TunnelTooDeep, 1);
+            }
+            Packet::Fragment(fragment) => {
+                if let Some(whole) = self.fragments.take(time, &fragment, &mut self.ignored) {
+                    let packet = frame::decode_reassembled(&fragment.key, &whole);
+                    self.take_piece(time, packet, nested + 1);
+                }
+            }
+            Packet::Ignored(reason) => self.ignored.add(reason, 1),
+        }
+    }
+}
+
+/// What was put together of one record and those before it, on its way into a chunk.
+#[derive(Debug, Default)]
+pub(super) struct Messages {
+    bytes: Vec<u8>,
+    ends: Vec<(Addressed, usize)>,
+}
+
+impl Messages {
+    pub(super) fn push(&mut self, addressed: Addressed, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        self.ends.push((addressed, self.bytes.len()));
+    }
+
+    fn deliver(&mut self, chunk: &mut Chunk, time: Timestamp) {
+        let mut start = 0;
+        for (addressed, end) in self.ends.drain(..) {
+            chunk.append(&addressed, time, &self.bytes[start..end]);
+            start = end;
+        }
+        self.bytes.clear();
+    }
+}
+
+/// Fragments in tunnels in fragments.
+const NESTED_MAX: usize = 8;
