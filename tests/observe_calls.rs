@@ -1147,3 +1147,114 @@ fn a_reinvite_of_an_unknown_call_does_no_harm() {
         assert_eq!(sum(&seen.streams_of(ssrc)), Truth::whole(300));
     }
 }
+
+/// ```text
+/// A               B
+/// | INVITE        |  seven times in 32 s, and never a response; something else passes for long
+/// |-------------->|
+/// ```
+#[test]
+fn an_invite_that_nobody_answers_is_over_in_the_end() {
+    let (mut tap, talk) = (Tap::default(), Talk::new("unheard"));
+    for at in [0, 500, 1500, 3500, 7500, 15_500, 31_500] {
+        tap.see(ms(at), talk.invite());
+    }
+    let (src, dst) = (common::addr("192.0.2.1:9"), common::addr("192.0.2.2:9"));
+    (1..60).for_each(|round| tap.raw(secs(10 * round), src, dst, b"something"));
+    assert_eq!(tap.run_until(secs(40)).only_call().state, CallState::Trying);
+    let call = tap.run().only_call();
+    assert_eq!((call.state, call.ended_by), (CallState::Failed, Some(EndedBy::Timeout)));
+    assert_eq!((call.status_code, call.srd_ms), (None, None));
+}
+
+/// ```text
+/// A               B
+/// | INVITE        |
+/// |-------------->|
+/// |            180|
+/// |<--------------|
+/// | ACK           |  the capture lacks the 200
+/// |-------------->|
+/// |<==== RTP ====>|
+/// | BYE           |
+/// |-------------->|
+/// ```
+#[test]
+fn a_call_whose_200_the_capture_lacks_ends_with_its_bye() {
+    let (mut tap, talk) = (Tap::default(), Talk::new("lacking"));
+    tap.see(ms(0), talk.invite());
+    tap.see(ms(100), talk.reply(180, "INVITE", 1, ""));
+    tap.see(ms(520), talk.forth("ACK", 1, ""));
+    tap.talk(ms(600), &talk, 150);
+    tap.hang_up(secs(5), &talk);
+    let seen = tap.run();
+    let call = seen.only_call();
+    assert!(call.state.is_over(), "{call:#?}");
+    assert_eq!(call.ended_by, Some(EndedBy::Caller));
+    assert_whole(&call, talk.ssrc, 150);
+    assert_whole(&call, talk.ssrc_back(), 150);
+    seen.assert_no_orphans();
+}
+
+/// ```text
+/// A               B               C
+/// | INVITE 1      |               |
+/// |-------------->|               |
+/// |            302|               |
+/// |<--------------|               |
+/// | ACK           |               |
+/// |-------------->|               |
+/// | INVITE 2      |               |  same Call-ID, same From tag
+/// |------------------------------>|
+/// |                            200|
+/// |<------------------------------|
+/// ```
+#[test]
+fn a_call_that_is_redirected_goes_on_at_its_new_place() {
+    let talk = Talk::new("redirected");
+    let there =
+        Talk { callee: common::addr("203.0.113.44:5060"), to_tag: "there".into(), ..talk.clone() };
+    let mut tap = Tap::default();
+    tap.see(ms(0), talk.invite());
+    tap.see(ms(50), talk.reply(302, "INVITE", 1, ""));
+    tap.see(ms(60), talk.forth("ACK", 1, ""));
+    tap.see(ms(80), there.invite_again(2));
+    tap.see(ms(300), there.reply(180, "INVITE", 2, ""));
+    tap.see(ms(900), there.reply(200, "INVITE", 2, &there.answer));
+    tap.see(ms(920), there.forth("ACK", 2, ""));
+    tap.talk(secs(1), &there, 100);
+    tap.hang_up(secs(5), &there);
+    let call = tap.run().only_call();
+    assert_ended(&call, EndedBy::Caller);
+    assert_whole(&call, talk.ssrc, 100);
+}
+
+/// A re-INVITE and the BYE of the callee on both hops of a proxy, with media that moves.
+#[test]
+fn a_change_on_two_hops_is_one_change() {
+    let call = Talk::new("moved-hops");
+    let moved = Talk { ssrc: 0xB000_0000, ..call.clone().on_ports(4400, 6600) };
+    let [before, behind] = call.through("192.0.2.5:5060");
+    let mut tap = Tap::default();
+    tap.set_up(secs(0), &before);
+    tap.set_up(ms(1), &behind);
+    tap.talk(ms(600), &call, 100);
+    for (late, hop) in [(0, &behind), (1, &before)] {
+        tap.see(ms(2700 + late), hop.back("INVITE", 7, &moved.answer));
+        tap.see(ms(2720 - late), hop.reply_back(200, "INVITE", 7, &moved.offer));
+        tap.see(ms(2740 + late), hop.back("ACK", 7, ""));
+        tap.see(ms(6000 + late), hop.back("BYE", 8, ""));
+        tap.see(ms(6010 - late), hop.reply_back(200, "BYE", 8, ""));
+    }
+    tap.talk(ms(2800), &moved, 100);
+    let seen = tap.run();
+    let record = seen.only_call();
+    assert_ended(&record, EndedBy::Callee);
+    assert_eq!(record.streams.records().count(), 4);
+    for part in [&call, &moved] {
+        assert_whole(&record, part.ssrc, 100);
+        assert_whole(&record, part.ssrc_back(), 100);
+        assert_eq!(one_stream(&record, part.ssrc).direction, Direction::Rx);
+    }
+    seen.assert_no_orphans();
+}

@@ -422,6 +422,37 @@ fn the_newest_call_has_the_ports() {
     }
 }
 
+/// ```text
+/// A               B
+/// | call 1 ...    |  no BYE in the capture
+/// |<------------->|
+/// | INVITE        |  call 2, 6 s, the same addresses
+/// |-------------->|
+/// |<==== RTP =====|  B speaks 40 ms before its 200 passes
+/// |            200|
+/// |<--------------|
+/// ```
+#[test]
+fn media_before_the_answer_belongs_to_the_call_that_has_the_ports_now() {
+    let one = Talk::new("lost-bye");
+    let two = Talk { ssrc: 0xB000_0000, ..Talk::new("newer") };
+    let mut tap = Tap::default();
+    tap.set_up(secs(0), &one);
+    tap.talk(ms(600), &one, 200);
+    tap.set_up(secs(6), &two);
+    tap.speech(ms(6460), &two.speech_back(200));
+    tap.speech(ms(6600), &two.speech_forth(200));
+    tap.hang_up(secs(12), &two);
+    let seen = tap.run();
+    seen.assert_no_orphans();
+    for talk in [&one, &two] {
+        let call = seen.call(&talk.call_id);
+        assert_whole(&call, talk.ssrc, 200);
+        assert_whole(&call, talk.ssrc_back(), 200);
+        assert_eq!(call.streams.records().count(), 2, "{call:#?}");
+    }
+}
+
 /// Twenty calls between the same two hosts at once, on ports beside each other.
 #[test]
 fn calls_at_once_between_the_same_hosts_are_told_apart_by_ports() {
@@ -764,11 +795,8 @@ fn counts_are_what_the_network_did() {
         let talk = Talk::new("harmed");
         let mut tap = Tap::default();
         tap.set_up(secs(0), &talk);
-        let mut harm = || Harm {
-            loss: rng.f64() * 0.2,
-            duplicate: rng.f64() * 0.1,
-            reorder: rng.f64() * 0.1,
-        };
+        let mut harm =
+            || Harm { loss: rng.f64() * 0.2, duplicate: rng.f64() * 0.1, reorder: rng.f64() * 0.1 };
         let (harm_forth, harm_back) = (harm(), harm());
         let forth = tap.impaired(ms(600), &talk.speech_forth(800), &mut rng, harm_forth);
         let back = tap.impaired(ms(605), &talk.speech_back(800), &mut rng, harm_back);

@@ -110,11 +110,8 @@ fn dynamic_payload_types_have_counts_and_no_codec() {
 fn counts_of_orphans_are_what_the_network_did() {
     for seed in 0..20 {
         let mut rng = Rng::with_seed(seed);
-        let harm = Harm {
-            loss: rng.f64() * 0.2,
-            duplicate: rng.f64() * 0.1,
-            reorder: rng.f64() * 0.1,
-        };
+        let harm =
+            Harm { loss: rng.f64() * 0.2, duplicate: rng.f64() * 0.1, reorder: rng.f64() * 0.1 };
         let mut tap = Tap::default();
         // The first packets come whole: what a stream that begins with a gap was is a guess.
         tap.speech(ms(0), &speech(10));
@@ -168,7 +165,11 @@ fn rtcp_makes_no_stream() {
 }
 
 /// Lets 10,000 datagrams pass, of which none may make a stream.
-fn assert_no_stream_of(name: &str, ports: [u16; 2], mut make: impl FnMut(&mut Rng, u32) -> Vec<u8>) {
+fn assert_no_stream_of(
+    name: &str,
+    ports: [u16; 2],
+    mut make: impl FnMut(&mut Rng, u32) -> Vec<u8>,
+) {
     let mut rng = Rng::with_seed(name.len() as u64);
     let mut tap = Tap::default();
     for index in 0..10_000 {

@@ -145,7 +145,11 @@ fn check(seen: &Seen, made: &Made) {
         Fate::Busy => (CallState::Failed, Some(EndedBy::Callee), 486),
         Fate::Cancelled => (CallState::Failed, Some(EndedBy::Caller), 487),
     };
-    assert_eq!((call.state, call.ended_by, call.status_code), (state, by, Some(status)), "{context}");
+    assert_eq!(
+        (call.state, call.ended_by, call.status_code),
+        (state, by, Some(status)),
+        "{context}"
+    );
     let sources = [(talk.ssrc, forth, Direction::Rx), (talk.ssrc_back(), back, Direction::Tx)];
     let mut streams = 0;
     for (ssrc, truth, direction) in sources {
@@ -179,7 +183,8 @@ fn every_count_of_many_calls_is_what_the_network_did() {
 fn told(seen: &Seen) -> String {
     let calls = seen.calls();
     let calls = calls.iter().map(|call| serde_json::to_string(&**call).unwrap());
-    let orphans = seen.snapshot.orphans.iter().map(|stream| serde_json::to_string(&**stream).unwrap());
+    let orphans =
+        seen.snapshot.orphans.iter().map(|stream| serde_json::to_string(&**stream).unwrap());
     let health = format!("{:?}", seen.health);
     calls.chain(orphans).chain([health]).collect::<Vec<_>>().join("\n")
 }

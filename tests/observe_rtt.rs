@@ -227,7 +227,8 @@ fn repeated_reports_make_no_other_way() {
     for round in 1..=3 {
         let at = secs(5 * round);
         let (ntp_a, ntp_b) = (clock(CLOCK_A, at), clock(CLOCK_B, at));
-        let answer = |about, ntp, held| Block { about, lsr: ntp_middle(ntp), dlsr: ntp_units(held) };
+        let answer =
+            |about, ntp, held| Block { about, lsr: ntp_middle(ntp), dlsr: ntp_units(held) };
         let report = sender_report(talk.ssrc, ntp_a, &[]);
         tap.raw(at, a, b, &report);
         tap.raw(at + ms(40), a, b, &report);

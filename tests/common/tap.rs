@@ -489,7 +489,8 @@ pub fn flight(src: SocketAddr, dst: SocketAddr, text: &str) -> Flight {
 /// A session description of one audio stream with formats such as `96 opus/48000/2`.
 pub fn sdp(media: SocketAddr, formats: &[&str]) -> String {
     let (ip, family) = (media.ip(), if media.is_ipv4() { "IP4" } else { "IP6" });
-    let mut text = format!("v=0\r\no=- 1 1 IN {family} {ip}\r\ns=-\r\nc=IN {family} {ip}\r\nt=0 0\r\n");
+    let mut text =
+        format!("v=0\r\no=- 1 1 IN {family} {ip}\r\ns=-\r\nc=IN {family} {ip}\r\nt=0 0\r\n");
     text.push_str(&media_lines("audio", media.port(), "RTP/AVP", formats));
     text
 }
