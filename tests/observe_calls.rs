@@ -1,6 +1,5 @@
 //! Calls that an observing shard only sees, one ladder a test: A calls, B is called, P is a proxy.
 //! The tap is where the messages pass; it stands between A and B unless a ladder shows it.
-#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod common;
 #[path = "common/tap.rs"]

@@ -1,6 +1,5 @@
 //! Media of calls that an observing shard only sees: which stream belongs to which call, in which
 //! direction and format, and that nothing is counted wrong. A calls, B is called.
-#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod common;
 #[path = "common/tap.rs"]

@@ -35,7 +35,7 @@ fn two_consecutive_packets_make_a_stream() {
         let mut tap = Tap::default();
         tap.speech(ms(100), &speech(count));
         let stream = only_orphan(&tap);
-        assert_eq!(sum(&[stream.clone()]), Truth::whole(count));
+        assert_eq!(sum(core::slice::from_ref(&stream)), Truth::whole(count));
         assert_eq!((stream.src, stream.dst, stream.ssrc.0), (addr(A), addr(B), SSRC));
         assert_eq!((stream.codec, stream.clock_rate), (Some("PCMU"), Some(8000)));
         assert_eq!(stream.first_time, Some(common::START + ms(100)));
@@ -141,7 +141,7 @@ fn a_stream_that_comes_back_loses_nothing() {
 fn streams_that_ended_leave_the_table() {
     let mut tap = Tap::default();
     for index in 0..50 {
-        tap.speech(secs(index), &Speech { ssrc: 500 + index as u32, ..speech(40) });
+        tap.speech(secs(index.into()), &Speech { ssrc: 500 + index, ..speech(40) });
     }
     tap.raw(secs(120), addr(A), addr(B), b"something else");
     let seen = tap.run();
@@ -188,6 +188,11 @@ fn assert_no_stream_of(
     assert_eq!(seen.calls().len(), 0);
 }
 
+/// Which datagram of its direction it is.
+fn pair_of(index: u32) -> u16 {
+    u16::try_from(index / 2).expect("few")
+}
+
 fn random(rng: &mut Rng, head: &[u8], len: core::ops::Range<usize>) -> Vec<u8> {
     let mut bytes = head.to_vec();
     let len = rng.usize(len);
@@ -230,7 +235,7 @@ fn dns_is_no_rtp() {
     });
     // Ids that count up, as some resolvers have them.
     assert_no_stream_of("dns counting", [40_000, 53], |_, index| {
-        let id = (0x8000 + (index / 2) as u16).to_be_bytes();
+        let id = (0x8000 + pair_of(index)).to_be_bytes();
         let mut bytes = id.to_vec();
         bytes.extend([0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 0]);
         bytes.extend(*b"\x03www\x07example\x03com\0\0\x01\0\x01");
@@ -282,7 +287,7 @@ fn rtps_and_tftp_are_no_rtp() {
         random(rng, &bytes, 20..100)
     });
     assert_no_stream_of("tftp", [40_000, 40_001], |rng, index| {
-        let block = ((index / 2) as u16).to_be_bytes();
+        let block = pair_of(index).to_be_bytes();
         let opcode = if index % 2 == 0 { [0, 3] } else { [0, 4] };
         random(rng, &[opcode[0], opcode[1], block[0], block[1]], 0..513)
     });
@@ -292,12 +297,12 @@ fn rtps_and_tftp_are_no_rtp() {
 #[test]
 fn udptl_is_no_rtp() {
     assert_no_stream_of("udptl indicator", [4000, 6000], |_, index| {
-        let mut bytes = (0x8000 + (index / 2) as u16).to_be_bytes().to_vec();
+        let mut bytes = (0x8000 + pair_of(index)).to_be_bytes().to_vec();
         bytes.extend([0x01, 0x02, 0x00, 0x03, 0x01, 0x00, 0x01, 0x00, 0x01, 0x00]);
         bytes
     });
     assert_no_stream_of("udptl data", [4000, 6000], |rng, index| {
-        let mut bytes = (0x8000 + (index / 2) as u16).to_be_bytes().to_vec();
+        let mut bytes = (0x8000 + pair_of(index)).to_be_bytes().to_vec();
         bytes.extend([0x2C, 0xC0, 0x01, 0x80, 0x00, 0x27]);
         random(rng, &bytes, 40..41)
     });

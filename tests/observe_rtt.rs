@@ -62,7 +62,7 @@ fn call(setting: Setting) -> CallRecord {
     let rtcp = |address: SocketAddr| SocketAddr::new(address.ip(), port(address));
     let (ssrc_a, ssrc_b) = (talk.ssrc, talk.ssrc_back());
     // The last sender report that came to A and to B: its middle bits, and when it came.
-    let (mut at_a, mut at_b): (Option<(u32, Duration)>, Option<(u32, Duration)>) = (None, None);
+    let (mut at_a, mut at_b) = (None, None);
     let block = |about, last: Option<(u32, Duration)>, now: Duration| Block {
         about,
         lsr: last.map_or(0, |(lsr, _)| lsr),
