@@ -835,3 +835,96 @@ fn the_figures_of_a_call_are_those_of_its_worse_direction() {
         assert!(worse.mos_lq.unwrap() < 4.0);
     }
 }
+
+/// The media of 150 calls is up when the capture of their signalling begins (two files whose
+/// clocks differ by two seconds): every stream finds its call.
+#[test]
+fn any_number_of_streams_may_wait_for_their_calls() {
+    let calls: Vec<_> = (0..150_u16)
+        .map(|index| Talk {
+            ssrc: 0xD000_0000 + 16 * u32::from(index),
+            ..Talk::new(&format!("waiting-{index}")).on_ports(4000 + 2 * index, 16_000 + 2 * index)
+        })
+        .collect();
+    let mut tap = Tap::default();
+    for (index, talk) in (0..).zip(&calls) {
+        tap.talk(ms(index), talk, 400);
+        tap.set_up(ms(2000 + index), talk);
+        tap.hang_up(ms(8100 + index), talk);
+    }
+    let seen = tap.run();
+    seen.assert_no_orphans();
+    for talk in &calls {
+        let call = seen.call(&talk.call_id);
+        assert_eq!(call.streams.records().count(), 2, "{call:#?}");
+        assert_whole(&call, talk.ssrc, 400);
+        assert_whole(&call, talk.ssrc_back(), 400);
+    }
+}
+
+/// ```text
+/// A         X         B        a B2BUA that leaves the descriptions as they are
+/// |<==== RTP A, B ===>|
+/// | INVITE a|                  refreshed every second (RFC 4028), on either leg in turn
+/// |-------->| INVITE b|
+/// |         |-------->|
+/// |     200 |     200 |
+/// |<--------|<--------|
+/// ```
+#[test]
+fn refreshing_two_calls_of_one_media_loses_nothing() {
+    let left = Talk { callee: addr("192.0.2.5:5060"), ..Talk::new("direct-a") };
+    let right = Talk { caller: addr("192.0.2.5:5060"), ..Talk::new("direct-b") };
+    let mut tap = Tap::default();
+    tap.set_up(secs(0), &left);
+    tap.set_up(ms(5), &right);
+    tap.talk(ms(600), &left, 400);
+    for round in 1..8 {
+        for (late, leg) in [(0, &left), (400, &right)] {
+            let (at, cseq) = (ms(1000 * round + late), 1 + u32::try_from(round).unwrap());
+            tap.see(at, leg.forth("INVITE", cseq, &leg.offer));
+            tap.see(at + ms(20), leg.reply(200, "INVITE", cseq, &leg.answer));
+            tap.see(at + ms(40), leg.forth("ACK", cseq, ""));
+        }
+    }
+    tap.hang_up(secs(10), &left);
+    tap.hang_up(ms(10_005), &right);
+    let seen = tap.run();
+    seen.assert_no_orphans();
+    for ssrc in [left.ssrc, left.ssrc_back()] {
+        let streams = seen.streams_of(ssrc);
+        assert_eq!(sum(&streams), Truth::whole(400));
+        assert_eq!(streams.len(), 1, "{streams:#?}");
+    }
+}
+
+/// ```text
+/// A               B
+/// | call 1, call 2|
+/// |<------------->|
+/// | OPTIONS       |  within call 1
+/// |-------------->|
+/// |            200|  with a description of what B can do (RFC 3261 section 11.2), which has the
+/// |<--------------|  address of call 2 in it
+/// ```
+#[test]
+fn what_options_says_is_no_offer() {
+    let one = Talk::new("asked");
+    let two = Talk { ssrc: 0xB000_0000, ..Talk::new("bystander").on_ports(4100, 6100) };
+    let mut tap = Tap::default();
+    for talk in [&one, &two] {
+        tap.set_up(secs(0), talk);
+        tap.talk(ms(600), talk, 200);
+        tap.hang_up(secs(6), talk);
+    }
+    tap.see(secs(2), one.forth("OPTIONS", 5, ""));
+    tap.see(ms(2010), one.reply(200, "OPTIONS", 5, &two.answer));
+    let seen = tap.run();
+    seen.assert_no_orphans();
+    for talk in [&one, &two] {
+        let call = seen.call(&talk.call_id);
+        assert_whole(&call, talk.ssrc, 200);
+        assert_whole(&call, talk.ssrc_back(), 200);
+        assert_eq!(call.streams.records().count(), 2, "{call:#?}");
+    }
+}

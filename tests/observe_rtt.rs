@@ -245,3 +245,44 @@ fn repeated_reports_make_no_other_way() {
     let got = call.latency_max_ms.unwrap_or(f64::NAN);
     assert!((got - 170.0).abs() < 1.0, "{got}");
 }
+
+/// A call whose reports go between `a` and `b`: 25 ms to A, 60 ms to B, and each waits 1 s before
+/// it answers.
+fn latency_between(talk: &Talk, a: SocketAddr, b: SocketAddr) -> Option<f64> {
+    let mut tap = Tap::default();
+    tap.set_up(secs(0), talk);
+    for round in 1..=3 {
+        let at = secs(5 * round);
+        let (ntp_a, ntp_b) = (clock(CLOCK_A, at), clock(CLOCK_B, at));
+        let answer = |about, ntp| [Block { about, lsr: ntp_middle(ntp), dlsr: ntp_units(secs(1)) }];
+        tap.raw(at, a, b, &sender_report(talk.ssrc, ntp_a, &[]));
+        tap.raw(at + ms(5), b, a, &sender_report(talk.ssrc_back(), ntp_b, &[]));
+        let blocks = answer(talk.ssrc, ntp_a);
+        tap.raw(at + ms(1120), b, a, &receiver_report(talk.ssrc_back(), &blocks));
+        let blocks = answer(talk.ssrc_back(), ntp_b);
+        tap.raw(at + ms(1055), a, b, &receiver_report(talk.ssrc, &blocks));
+    }
+    tap.hang_up(secs(22), talk);
+    tap.run().only_call().latency_avg_ms
+}
+
+/// A is behind a NAT: its reports come from an address that no description names.
+#[test]
+fn a_round_trip_is_known_through_a_nat() {
+    let talk = Talk::new("nat");
+    let talk = Talk { offer: talk.offer.replace("198.51.100.1", "10.0.0.5"), ..talk };
+    let (a, b) = (SocketAddr::from(([192, 0, 2, 77], 31_001)), talk.callee_media);
+    let got = latency_between(&talk, a, SocketAddr::new(b.ip(), b.port() + 1));
+    assert!((got.unwrap_or(f64::NAN) - 170.0).abs() < 1.0, "{got:?}");
+}
+
+/// The descriptions say where reports go (RFC 3605).
+#[test]
+fn a_round_trip_is_known_where_reports_have_ports_of_their_own() {
+    let mut talk = Talk::new("a-rtcp");
+    talk.offer.push_str("a=rtcp:4711\r\n");
+    talk.answer.push_str("a=rtcp:6711 IN IP4 203.0.113.200\r\n");
+    let a = SocketAddr::new(talk.caller_media.ip(), 4711);
+    let got = latency_between(&talk, a, SocketAddr::from(([203, 0, 113, 200], 6711)));
+    assert!((got.unwrap_or(f64::NAN) - 170.0).abs() < 1.0, "{got:?}");
+}
