@@ -20,6 +20,7 @@
 //! | [`control`] | calls joined from the shards' reports, scored, published |
 //! | [`quality`] | the E-model and what it needs to know of codecs; pure functions |
 //! | [`http`] | the API over control's newest snapshot, behind a guarded door |
+//! | [`analyze`] | the same engine over captures; its calls and streams as text or JSON |
 //! | [`runtime`] | brings them together: an executor a shard, the control thread |
 //! | [`config`], [`limits`] | what is told, and every bound with its cost |
 //! | [`time`], [`id`] | the words that all stages share |
@@ -56,6 +57,10 @@ pub mod quality;
 
 pub mod control;
 
+mod json;
+
 pub mod http;
+
+pub mod analyze;
 
 pub mod runtime;

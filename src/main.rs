@@ -1,4 +1,5 @@
-//! The `voxplane` command: reads what it is told, runs the appliance, says why it cannot.
+//! The `voxplane` command: reads what it is told, runs the appliance or analyses captures, says
+//! why it cannot.
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
@@ -15,6 +16,7 @@ use signal_hook::{
 };
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 use voxplane::{
+    analyze,
     config::{Config, ConfigError, PortRange, RawConfig},
     runtime::{Appliance, StartError},
 };
@@ -31,6 +33,8 @@ struct Cli {
 enum Command {
     /// Run the appliance until SIGTERM or SIGINT.
     Run(RunArgs),
+    /// Tell what captures say about the calls in them.
+    Analyze(analyze::Options),
 }
 
 #[derive(Debug, Args)]
@@ -59,7 +63,16 @@ struct RunArgs {
 }
 
 fn main() -> ExitCode {
-    let Command::Run(args) = Cli::parse().command;
+    match Cli::parse().command {
+        Command::Run(args) => run(args),
+        Command::Analyze(options) => match analyze::run(&options) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error, EXIT_FAILED),
+        },
+    }
+}
+
+fn run(args: RunArgs) -> ExitCode {
     // Nobody may be reading any more; that is no reason to stop.
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
     tracing_subscriber::fmt()
@@ -72,7 +85,7 @@ fn main() -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(&error, EXIT_USAGE),
     };
-    match run(&config) {
+    match serve(&config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error, EXIT_FAILED),
     }
@@ -92,7 +105,7 @@ fn configure(args: RunArgs) -> Result<Config, ConfigError> {
     flags.over(file).complete()
 }
 
-fn run(config: &Config) -> Result<(), StartError> {
+fn serve(config: &Config) -> Result<(), StartError> {
     // Before the first thread: a signal that comes early is not missed.
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(StartError::Host)?;
     let appliance = Appliance::start(config)?;

@@ -8,7 +8,7 @@ use std::{
 };
 
 /// What a stage may know of: its own left, and the words that all share.
-const STAGES: [(&str, &[&str]); 11] = [
+const STAGES: [(&str, &[&str]); 13] = [
     ("id", &[]),
     ("time", &[]),
     ("limits", &[]),
@@ -19,7 +19,9 @@ const STAGES: [(&str, &[&str]); 11] = [
     ("ring", &["id", "limits", "shard", "time", "wire"]),
     ("quality", &["limits", "wire"]),
     ("control", &["id", "limits", "quality", "ring", "shard", "time", "wire"]),
-    ("http", &["control", "id", "limits", "quality", "time"]),
+    ("json", &[]),
+    ("http", &["control", "id", "json", "limits", "quality", "time"]),
+    ("analyze", &["control", "id", "json", "limits", "quality", "shard", "source", "time", "wire"]),
 ];
 
 /// All that stands at the top, beside files whose names begin with a dot.

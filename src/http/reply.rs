@@ -1,9 +1,9 @@
 //! An answer before it is bytes: status, headers, body. It knows no route and no connection.
 
-use std::io;
-
 use serde::Serialize;
-use serde_json::{json, ser::Formatter};
+use serde_json::json;
+
+use crate::json;
 
 /// An answer to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,28 +18,11 @@ pub(super) struct Reply {
     pub(super) body: Vec<u8>,
 }
 
-/// JSON in which numbers have three decimals at most: a microsecond of what is shown in
-/// milliseconds, a thousandth of a MOS. More would be noise, and unreadable.
-struct Rounded;
-
-impl Formatter for Rounded {
-    fn write_f64<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
-        // Beyond this a float has no decimals to round.
-        let rounded = if value.abs() < 1e12 { (value * 1e3).round() / 1e3 } else { value };
-        write!(writer, "{rounded:?}")
-    }
-
-    fn write_f32<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: f32) -> io::Result<()> {
-        self.write_f64(writer, value.into())
-    }
-}
-
 impl Reply {
     /// 200 with `value` as JSON.
     pub(super) fn json<T: Serialize>(value: &T) -> Self {
         let mut body = Vec::new();
-        let mut serializer = serde_json::Serializer::with_formatter(&mut body, Rounded);
-        match value.serialize(&mut serializer) {
+        match json::write(&mut body, value) {
             Ok(()) => Self { status: 200, content_type: JSON, header: None, body },
             Err(error) => Self::error(500, &format!("the answer is no JSON: {error}")),
         }

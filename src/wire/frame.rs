@@ -146,13 +146,9 @@ impl Reason {
 }
 
 /// Takes a frame apart.
-#[inline]
 #[must_use]
 pub fn decode(link: LinkType, bytes: &[u8]) -> Packet<'_> {
-    match plain(link, bytes) {
-        Some(datagram) => Packet::Udp(datagram),
-        None => link::decode(link, bytes),
-    }
+    link::decode(link, bytes)
 }
 
 /// Takes the payload of a reassembled IP packet apart.
@@ -161,9 +157,11 @@ pub fn decode_reassembled<'a>(key: &FragmentKey, bytes: &'a [u8]) -> Packet<'a> 
     ip::transport(Ip { src: key.src, dst: key.dst }, key.protocol, bytes, key.depth)
 }
 
-/// UDP on IPv4 on Ethernet with nothing special about it: nearly every packet there is.
+/// The short way for UDP on IPv4 on Ethernet with nothing special about it: nearly every packet
+/// there is. It gives what [`decode`] would, or nothing.
 #[inline]
-fn plain(link: LinkType, bytes: &[u8]) -> Option<UdpDatagram<'_>> {
+#[must_use]
+pub fn decode_plain(link: LinkType, bytes: &[u8]) -> Option<UdpDatagram<'_>> {
     let header: &[u8; PLAIN_LEN] = bytes.first_chunk()?;
     let is_plain = link == LinkType::ETHERNET
         && header[12..15] == ETHERNET_IPV4_NO_OPTIONS

@@ -50,11 +50,8 @@ impl Generator {
     pub fn write(&self, to: &mut impl Write) -> io::Result<Truth> {
         let mut rng = fastrand::Rng::with_seed(self.seed);
         let frames = self.seconds * (1_000_000 / FRAME_US as u32);
-        let mut truth = Truth {
-            packets: 0,
-            lost: vec![0; self.calls as usize * 2],
-            sent: frames.into(),
-        };
+        let mut truth =
+            Truth { packets: 0, lost: vec![0; self.calls as usize * 2], sent: frames.into() };
         let mut calls: Vec<Call> = (0..self.calls).map(Call::new).collect();
         for field in [MAGIC, VERSION, 0, 0, SNAPLEN, ETHERNET] {
             to.write_all(&field.to_le_bytes())?;
@@ -169,7 +166,8 @@ impl Call {
         let [caller, callee] = self.hosts;
         let (id, branch) = (self.id, step / 3);
         let body = if has_sdp {
-            let (host, port) = if is_back { (callee, self.ports[1]) } else { (caller, self.ports[0]) };
+            let (host, port) =
+                if is_back { (callee, self.ports[1]) } else { (caller, self.ports[0]) };
             format!(
                 "v=0\r\no=- 1 1 IN IP4 {host}\r\ns=-\r\nc=IN IP4 {host}\r\nt=0 0\r\n\
                  m=audio {port} RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n"

@@ -13,7 +13,7 @@ use crate::{
     time::Timestamp,
     wire::{
         Transport,
-        frame::{self, Packet, Reason},
+        frame::{self, Packet, Reason, UdpDatagram},
     },
 };
 
@@ -22,7 +22,6 @@ pub(super) struct Decoder {
     fragments: Fragments,
     streams: Streams,
     messages: Messages,
-    last_time: Timestamp,
     pub(super) ignored: Ignored,
 }
 
@@ -30,16 +29,18 @@ impl Decoder {
     /// Takes a record whose bytes are in the chunk.
     #[inline]
     pub(super) fn take(&mut self, chunk: &mut Chunk, record: &Record) {
-        self.last_time = record.time;
+        let bytes = &chunk.bytes()[record.start..record.start + record.len];
+        match frame::decode_plain(record.link, bytes) {
+            Some(datagram) => chunk.push(in_place(chunk.bytes(), record.time, &datagram)),
+            None => self.take_any(chunk, record),
+        }
+    }
+
+    #[inline(never)]
+    fn take_any(&mut self, chunk: &mut Chunk, record: &Record) {
         let bytes = &chunk.bytes()[record.start..record.start + record.len];
         match frame::decode(record.link, bytes) {
-            Packet::Udp(datagram) => {
-                let start = datagram.payload.as_ptr().addr() - chunk.bytes().as_ptr().addr();
-                let len = datagram.payload.len();
-                let transport = Transport::Udp;
-                let addressed = Addressed { src: datagram.src, dst: datagram.dst, transport };
-                chunk.push(Frame::new(addressed, record.time, start, len));
-            }
+            Packet::Udp(datagram) => chunk.push(in_place(chunk.bytes(), record.time, &datagram)),
             Packet::Ignored(reason) => self.ignored.add(reason, 1),
             packet => {
                 self.take_piece(record.time, packet, 0);
@@ -49,10 +50,10 @@ impl Decoder {
     }
 
     /// Delivers what is whole after all, and gives up the rest.
-    pub(super) fn finish(&mut self, chunk: &mut Chunk) {
+    pub(super) fn finish(&mut self, chunk: &mut Chunk, now: Timestamp) {
         self.fragments.finish(&mut self.ignored);
         self.streams.finish(&mut self.messages, &mut self.ignored);
-        self.messages.deliver(chunk, self.last_time);
+        self.messages.deliver(chunk, now);
     }
 
     #[cold]
@@ -77,6 +78,14 @@ impl Decoder {
             Packet::Ignored(reason) => self.ignored.add(reason, 1),
         }
     }
+}
+
+/// The frame of a datagram that is among the bytes of a chunk.
+#[inline]
+fn in_place(bytes: &[u8], received_at: Timestamp, datagram: &UdpDatagram<'_>) -> Frame {
+    let start = datagram.payload.as_ptr().addr() - bytes.as_ptr().addr();
+    let (src, dst, transport) = (datagram.src, datagram.dst, Transport::Udp);
+    Frame::new(Addressed { src, dst, transport }, received_at, start, datagram.payload.len())
 }
 
 /// What was put together of one record and those before it, on its way into a chunk.

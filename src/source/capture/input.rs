@@ -147,21 +147,36 @@ impl Input {
         }
     }
 
-    /// The next record of those that are wholly within a window.
+    /// The next record of those that are wholly within a window, by the short way of the most
+    /// usual format. None does not mean that there is none: [`next`](Self::next) knows.
     #[inline]
+    pub(super) fn next_plain(
+        &mut self,
+        window: &[u8],
+        unread: &mut Range<usize>,
+    ) -> Option<Record> {
+        let (record, len) = self.records.packet(&window[unread.clone()])?;
+        Some(self.found(record, len, unread))
+    }
+
+    #[inline]
+    fn found(&mut self, mut record: Record, len: usize, unread: &mut Range<usize>) -> Record {
+        record.start += unread.start;
+        unread.start += len;
+        self.offset += len as u64;
+        self.counts.add(record.time, record.original_len);
+        record
+    }
+
+    /// The next record of those that are wholly within a window.
+    #[inline(never)]
     pub(super) fn next(&mut self, window: &[u8], unread: &mut Range<usize>) -> Option<Record> {
         if self.state == State::Done {
             return None;
         }
         loop {
             match self.records.step(&window[unread.clone()]) {
-                Step::Packet(mut record, len) => {
-                    record.start += unread.start;
-                    unread.start += len;
-                    self.offset += len as u64;
-                    self.counts.add(record.time, record.original_len);
-                    return Some(record);
-                }
+                Step::Packet(record, len) => return Some(self.found(record, len, unread)),
                 Step::Other(len) => {
                     self.to_skip = len;
                     self.skip(unread);

@@ -66,12 +66,13 @@ impl Capture {
                     merge.fill(&mut self.decoder, chunk, &mut self.totals.warnings)
                 }
             };
+            self.count();
             if !goes_on {
-                self.decoder.finish(chunk);
+                self.decoder.finish(chunk, self.totals.last_time.unwrap_or_default());
                 self.is_finished = true;
             }
         }
-        self.count();
+        self.totals.ignored = self.decoder.ignored;
         !chunk.frames().is_empty()
     }
 
@@ -99,7 +100,6 @@ impl Capture {
             Feed::Several(merge) => merge.count(&mut self.totals.files),
         }
         self.totals.sum_up();
-        self.totals.ignored = self.decoder.ignored;
     }
 }
 
@@ -155,7 +155,11 @@ enum Feed {
 fn fill_in_place(input: &mut Input, decoder: &mut Decoder, chunk: &mut Chunk) -> bool {
     let mut unread = input.restore(chunk.bytes_mut());
     input.refill(chunk.bytes_mut(), &mut unread);
-    while let Some(record) = input.next(chunk.bytes(), &mut unread) {
+    loop {
+        while let Some(record) = input.next_plain(chunk.bytes(), &mut unread) {
+            decoder.take(chunk, &record);
+        }
+        let Some(record) = input.next(chunk.bytes(), &mut unread) else { break };
         decoder.take(chunk, &record);
     }
     input.keep(&chunk.bytes()[unread]);

@@ -3,7 +3,10 @@
 //! No record is longer than [`RECORD_MAX`]: what claims to be is not believed, and never
 //! allocated for.
 
-use crate::{time::Timestamp, wire::frame::LinkType};
+use crate::{
+    time::{NANOS_PER_SEC, Timestamp},
+    wire::frame::LinkType,
+};
 
 use super::pcapng::PcapNg;
 
@@ -52,7 +55,14 @@ impl Records {
         Ok((Self::Pcap(Pcap { link, ..pcap }), PCAP_HEADER_LEN))
     }
 
+    /// The short way to the next packet of a pcap file: what [`step`](Self::step) would find, with
+    /// its length, or nothing.
     #[inline]
+    pub(super) fn packet(&self, bytes: &[u8]) -> Option<(Record, usize)> {
+        let Self::Pcap(pcap) = self else { return None };
+        pcap.packet(bytes)
+    }
+
     pub(super) fn step(&mut self, bytes: &[u8]) -> Step {
         match self {
             Self::Pcap(pcap) => pcap.step(bytes),
@@ -125,25 +135,37 @@ impl Pcap {
         Some(Self { order, unit_nanos, record_header_len, link: LinkType::ETHERNET })
     }
 
-    #[inline]
+    /// Always in line: a record that goes through memory costs as much as reading it.
+    #[inline(always)]
+    fn packet(&self, bytes: &[u8]) -> Option<(Record, usize)> {
+        let start = self.record_header_len;
+        let header = bytes.get(..start)?;
+        let field = |at| self.order.u32(header, at);
+        let len = field(8) as usize;
+        if len > CAPTURED_MAX || bytes.len() < start + len {
+            return None;
+        }
+        let nanos =
+            u64::from(field(0)) * NANOS_PER_SEC + u64::from(field(4)) * u64::from(self.unit_nanos);
+        let time = Timestamp::from_nanos(nanos);
+        let record = Record { time, link: self.link, original_len: field(12), start, len };
+        Some((record, start + len))
+    }
+
     fn step(&self, bytes: &[u8]) -> Step {
+        if let Some((record, len)) = self.packet(bytes) {
+            return Step::Packet(record, len);
+        }
         let start = self.record_header_len;
         if bytes.len() < start {
             return Step::Needs(start);
         }
-        let field = |at| self.order.u32(bytes, at);
-        let len = field(8) as usize;
-        if len > CAPTURED_MAX {
-            return Step::Damaged("a packet claims to be longer than packets are captured");
+        match self.order.u32(bytes, 8) as usize {
+            len if len > CAPTURED_MAX => {
+                Step::Damaged("a packet claims to be longer than packets are captured")
+            }
+            len => Step::Needs(start + len),
         }
-        if bytes.len() < start + len {
-            return Step::Needs(start + len);
-        }
-        let nanos =
-            u64::from(field(0)) * 1_000_000_000 + u64::from(field(4)) * u64::from(self.unit_nanos);
-        let time = Timestamp::from_nanos(nanos);
-        let record = Record { time, link: self.link, original_len: field(12), start, len };
-        Step::Packet(record, start + len)
     }
 }
 

@@ -1,0 +1,275 @@
+//! Reads captures from end to end, on one thread or several.
+
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{
+        Arc,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread,
+};
+
+use super::{
+    CallMissing, Destination, DestinationError, FileSummary, Ladder, Options, Output, Progress,
+    SipSummary, Summary,
+    gather::Gatherer,
+    observer::{Observer, Part},
+};
+use crate::{
+    shard::{health::ShardHealth, report::Report, sip_statistics::SipStatistics},
+    source::capture::{Capture, CaptureError, Chunk},
+    time::Timestamp,
+    wire::{
+        Transport,
+        classify::{Kind, classify},
+    },
+};
+
+/// Analyses captures and writes what was found.
+///
+/// # Errors
+///
+/// If a file is no capture, the call that was asked for is not in them, or the output cannot be
+/// written. A capture that breaks off is no error: what is there is analysed, and a warning in the
+/// output says where it ends.
+pub fn run(options: &Options) -> Result<(), AnalyzeError> {
+    let capture = Capture::open(&options.files)?;
+    // Before the work and not after it: where nothing can be written, nothing needs to be read.
+    let destination = Destination::open(options.out.as_deref())?;
+    let output = Output::new(options, destination.has_colours());
+    let mut reading = Reading::new(capture, options, output);
+    let seen = match options.threads {
+        0 | 1 => reading.on_this_thread(),
+        threads => reading.on_threads(threads),
+    }
+    .map_err(AnalyzeError::Spill)?;
+    let (output, summary) = reading.finish(&seen).map_err(AnalyzeError::Spill)?;
+    output.check(&summary)?;
+    Ok(destination.finish(|to| output.finish(&summary, to))?)
+}
+
+/// Why captures were not analysed.
+#[derive(Debug, thiserror::Error)]
+pub enum AnalyzeError {
+    /// A file is no capture or cannot be read.
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
+    /// There is no place for the output.
+    #[error(transparent)]
+    Destination(#[from] DestinationError),
+    /// The call that was asked for is not there.
+    #[error(transparent)]
+    Call(#[from] CallMissing),
+    /// Results on their way to the output could not be kept.
+    #[error("no room for temporary files: {0}")]
+    Spill(io::Error),
+}
+
+/// Captures being read.
+#[derive(Debug)]
+struct Reading {
+    capture: Capture,
+    gatherer: Gatherer,
+    output: Output,
+    ladder: Option<Ladder>,
+    progress: Progress,
+}
+
+/// What the observers know at the end beside calls and streams.
+#[derive(Debug, Default)]
+struct Seen {
+    sip: SipStatistics,
+    /// One for each observer.
+    health: Vec<ShardHealth>,
+}
+
+impl Reading {
+    fn new(capture: Capture, options: &Options, output: Output) -> Self {
+        Self {
+            progress: Progress::new(capture.progress().bytes_total),
+            capture,
+            gatherer: Gatherer::new(options.call.is_some()),
+            output,
+            ladder: options.call.as_deref().map(Ladder::new),
+        }
+    }
+
+    fn on_this_thread(&mut self) -> io::Result<Seen> {
+        let mut observer = Observer::new(Part { index: 0, of: 1 });
+        let mut chunk = Chunk::new();
+        while self.read(&mut chunk) {
+            self.gatherer.take(observer.observe(&chunk));
+            self.gatherer.settle(&mut self.output)?;
+        }
+        self.gatherer.take(observer.finish());
+        self.gatherer.settle(&mut self.output)?;
+        Ok(Seen { sip: observer.sip_statistics().clone(), health: vec![observer.health()] })
+    }
+
+    /// This thread reads and gathers, as many others observe. Chunks are looked at by all of them
+    /// at once and gathered in order.
+    fn on_threads(&mut self, threads: u16) -> io::Result<Seen> {
+        thread::scope(|scope| {
+            let (mut workers, mut handles) = (Vec::new(), Vec::new());
+            for index in 0..threads {
+                let (to, chunks) = sync_channel(CHUNKS_UNDER_WAY);
+                let (said, from) = sync_channel(CHUNKS_UNDER_WAY + 1);
+                let observer = Observer::new(Part { index, of: threads });
+                handles.push(scope.spawn(move || work(observer, &chunks, &said)));
+                workers.push(Worker { to, from });
+            }
+            let mut under_way = VecDeque::new();
+            let mut free = Vec::new();
+            loop {
+                let mut chunk = free.pop().unwrap_or_default();
+                let is_last = !self.read(&mut chunk);
+                if under_way.len() == CHUNKS_UNDER_WAY || is_last {
+                    let wanted = if is_last { under_way.len() } else { 1 };
+                    for done in under_way.drain(..wanted) {
+                        self.gather(&workers)?;
+                        // The others let go of it before they said what they saw in it.
+                        free.extend(Arc::into_inner(done));
+                    }
+                }
+                if is_last {
+                    break;
+                }
+                let chunk = Arc::new(chunk);
+                for worker in &workers {
+                    // One that is gone has panicked, which joining it tells.
+                    let _ = worker.to.send(Arc::clone(&chunk));
+                }
+                under_way.push_back(chunk);
+            }
+            let ends = workers.into_iter().map(|Worker { from, .. }| from);
+            let ends: Vec<_> = ends.collect();
+            for end in &ends {
+                self.gatherer.take(&end.recv().unwrap_or_default());
+            }
+            self.gatherer.settle(&mut self.output)?;
+            let mut seen = Seen::default();
+            for (index, handle) in handles.into_iter().enumerate() {
+                let observer =
+                    handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                seen.health.push(observer.health());
+                if index == 0 {
+                    seen.sip = observer.sip_statistics().clone();
+                }
+            }
+            Ok(seen)
+        })
+    }
+
+    /// Reads the next chunk; false at the end.
+    fn read(&mut self, chunk: &mut Chunk) -> bool {
+        let is_more = self.capture.fill(chunk);
+        self.progress.update(self.capture.progress().bytes_read, self.capture.totals().packets);
+        if let Some(ladder) = &mut self.ladder {
+            for frame in chunk.frames() {
+                let datagram = chunk.datagram(frame);
+                let is_tcp = datagram.transport == Transport::Tcp;
+                if is_tcp || classify(datagram.payload) == Kind::Sip {
+                    ladder.observe(&datagram);
+                }
+            }
+        }
+        is_more
+    }
+
+    /// Takes what all workers say about the chunk that is next in order.
+    fn gather(&mut self, workers: &[Worker]) -> io::Result<()> {
+        for worker in workers {
+            self.gatherer.take(&worker.from.recv().unwrap_or_default());
+        }
+        self.gatherer.settle(&mut self.output)
+    }
+
+    /// Puts everything together.
+    fn finish(mut self, seen: &Seen) -> io::Result<(Output, Summary)> {
+        self.progress.finish();
+        let totals = self.capture.totals();
+        let now = totals.last_time.unwrap_or(Timestamp::MIN);
+        self.gatherer.finish(now, &mut self.output)?;
+        let mut ignored: Vec<_> = totals.ignored.iter().collect();
+        ignored.extend(seen.ignored());
+        let files = totals.files.iter().map(|file| FileSummary {
+            path: file.path.display().to_string(),
+            format: file.format.to_owned(),
+            packets: file.packets,
+            first_time: file.first_time,
+            last_time: file.last_time,
+        });
+        let summary = Summary {
+            files: files.collect(),
+            packets: totals.packets,
+            bytes: totals.bytes,
+            first_time: totals.first_time,
+            last_time: totals.last_time,
+            sip: sip_summary(&seen.sip),
+            ignored,
+            warnings: totals.warnings.clone(),
+            ladder: self.ladder,
+        };
+        Ok((self.output, summary))
+    }
+}
+
+/// The reading thread's ends of the way to one observer and back.
+#[derive(Debug)]
+struct Worker {
+    to: SyncSender<Arc<Chunk>>,
+    from: Receiver<Vec<Report>>,
+}
+
+/// Observes chunks until there are no more.
+fn work(
+    mut observer: Observer,
+    chunks: &Receiver<Arc<Chunk>>,
+    said: &SyncSender<Vec<Report>>,
+) -> Observer {
+    while let Ok(chunk) = chunks.recv() {
+        let reports = observer.observe(&chunk).to_vec();
+        drop(chunk);
+        if said.send(reports).is_err() {
+            return observer;
+        }
+    }
+    // Nobody is left to hear it only if reading has failed.
+    let _ = said.send(observer.finish().to_vec());
+    observer
+}
+
+impl Seen {
+    /// Datagrams of which nothing was measured. All observers see what is not RTP, so that the
+    /// first one counts for all there.
+    fn ignored(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let first = self.health.first().copied().unwrap_or_default();
+        let sum = |count: fn(&ShardHealth) -> u64| self.health.iter().map(count).sum();
+        let all = [
+            ("stun", first.stun),
+            ("dtls", first.dtls),
+            ("zrtp", first.zrtp),
+            ("keep_alive", first.keep_alive),
+            ("unknown_protocol", first.media_other),
+            ("calls_past_the_bound", first.calls_refused),
+            ("rtp_unconfirmed", sum(|health| health.unconfirmed)),
+            ("streams_past_the_bound", sum(|health| health.streams_refused)),
+        ];
+        all.into_iter().filter(|&(_, count)| count > 0)
+    }
+}
+
+fn sip_summary(seen: &SipStatistics) -> SipSummary {
+    SipSummary {
+        messages: seen.messages,
+        requests: seen.requests().collect(),
+        responses: seen.responses().collect(),
+        retransmissions: seen.retransmissions,
+        malformed: seen.malformed,
+    }
+}
+
+/// Chunks between the reading thread and the observers: enough that neither waits for the other's
+/// bad moment, few enough to stay in the cache.
+const CHUNKS_UNDER_WAY: usize = 8;
