@@ -103,7 +103,7 @@ fn every_tunnel_is_peeled() {
         check(on_port(4789, &with(&[8, 0, 0, 0, 0, 0, 7, 0], &framed)));
         check(on_port(6081, &with(&[0, 0, 0x65, 0x58, 0, 0, 7, 0], &framed)));
         check(on_port(6081, &with(&[1, 0, high, low, 0, 0, 7, 0, 1, 1, 1, 0], &inner)));
-        let len = inner.len() as u8;
+        let len = u8::try_from(inner.len()).unwrap();
         check(on_port(2152, &with(&[0x30, 0xFF, 0, len, 0, 0, 0, 9], &inner)));
         check(on_port(2152, &with(&[0x32, 0xFF, 0, len + 4, 0, 0, 0, 9, 0, 1, 0, 0], &inner)));
         let extended = [0x34, 0xFF, 0, len + 8, 0, 0, 0, 9, 0, 0, 0, 0x85, 1, 0, 9, 0];

@@ -127,7 +127,7 @@ proptest! {
         seed in any::<u64>(),
     ) {
         let messages: Vec<_> = bodies.iter().enumerate().map(|(n, len)| message(n, *len)).collect();
-        let keep_alive = |n: usize| if n % 2 == 0 { &b"\r\n\r\n"[..] } else { b"" };
+        let keep_alive = |n: usize| if n.is_multiple_of(2) { &b"\r\n\r\n"[..] } else { b"" };
         let pieces: Vec<_> = (0..).map(keep_alive).zip(&messages).collect();
         let stream: Vec<u8> =
             pieces.iter().flat_map(|(blank, message)| [*blank, message].concat()).collect();
