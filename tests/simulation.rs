@@ -370,6 +370,26 @@ fn an_orphan_takes_two_packets_in_sequence() {
 }
 
 #[test]
+fn what_is_lost_or_repeated_before_an_orphan_is_confirmed_is_counted() {
+    let mut world = World::new(ShardConfig::default());
+    let us = addr("192.0.2.9:20000");
+    for (ssrc, sequences) in [(1, vec![1, 1, 2, 3]), (2, vec![400, 423, 424, 443])] {
+        for sequence in sequences {
+            let packet = rtp(18, false, sequence, u32::from(sequence) * 160, ssrc);
+            world.send(addr("203.0.113.5:4000"), us, packet);
+            world.run_for(ms(20));
+        }
+    }
+    world.run_for(secs(60));
+    let orphans = world.snapshot().orphans;
+    let counts = |index: usize| {
+        let StreamRecord { packets_received, packets_lost, packets_duplicate, .. } = *orphans[index];
+        (packets_received.unwrap(), packets_lost.unwrap(), packets_duplicate.unwrap())
+    };
+    assert_eq!((counts(0), counts(1)), ((3, 0, 1), (4, 40, 0)));
+}
+
+#[test]
 fn an_orphan_joins_its_call_when_the_signalling_comes() {
     let mut world = World::new(ShardConfig::default());
     let mut caller = caller(0);
