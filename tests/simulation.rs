@@ -245,6 +245,20 @@ fn telephone_events_and_silence_are_no_loss_and_no_jitter() {
     assert_eq!(call.jitter_max_ms, Some(0.0));
 }
 
+/// Radio links do so: nothing for a second, then all at once.
+#[test]
+fn a_stall_of_a_second_is_jitter() {
+    let mut packets = speech(1, 100, 200);
+    for packet in &mut packets[100..160] {
+        packet.after = ms(20) * 160;
+    }
+    let (call, streams) = measured(packets);
+    assert_eq!(call.figures.packets_lost, Some(0));
+    // The first of them is 1.2 s late, of which A.8 takes in a sixteenth.
+    close(call.jitter_max_ms, 75.0, 0.01);
+    close(streams[0].max_delta_ms, 1220.0, 0.01);
+}
+
 #[test]
 fn a_port_used_again_at_once_belongs_to_the_next_call() {
     for same_ssrc in [false, true] {
@@ -383,7 +397,8 @@ fn what_is_lost_or_repeated_before_an_orphan_is_confirmed_is_counted() {
     world.run_for(secs(60));
     let orphans = world.snapshot().orphans;
     let counts = |index: usize| {
-        let StreamRecord { packets_received, packets_lost, packets_duplicate, .. } = *orphans[index];
+        let StreamRecord { packets_received, packets_lost, packets_duplicate, .. } =
+            *orphans[index];
         (packets_received.unwrap(), packets_lost.unwrap(), packets_duplicate.unwrap())
     };
     assert_eq!((counts(0), counts(1)), ((3, 0, 1), (4, 40, 0)));

@@ -389,8 +389,8 @@ fn ip_from_bits(bits: u128) -> IpAddr {
 }
 
 /// A time stamp that is off by more than this in the very next packet was set by the sender, not
-/// delayed by the network.
-const TIMESTAMP_JUMP_NANOS: u64 = 1_000_000_000;
+/// delayed by the network, which may well stall for a second.
+const TIMESTAMP_JUMP_NANOS: u64 = 2_000_000_000;
 
 // The memory that `limits` states for a stream counts on this.
 const _: () = assert!(size_of::<Stream>() <= 704);
