@@ -3,6 +3,8 @@
 
 mod common;
 
+use core::time::Duration;
+
 use common::{
     Caller, Flight, START, World, addr, datagram, ms,
     network::{Path, Sim},
@@ -257,6 +259,33 @@ fn a_stall_of_a_second_is_jitter() {
     // The first of them is 1.2 s late, of which A.8 takes in a sixteenth.
     close(call.jitter_max_ms, 75.0, 0.01);
     close(streams[0].max_delta_ms, 1220.0, 0.01);
+}
+
+/// Speech with 4 s of silence in it, in which the sender's clock runs on or stands still, and
+/// what comes after it is later than it should be.
+fn talkspurts(runs_on: bool, late: Duration) -> Vec<Planned> {
+    let mut packets = speech(1, 100, 600);
+    packets.drain(300..500);
+    for (index, packet) in (400_u16..).zip(&mut packets[300..]) {
+        packet.sequence = index;
+        packet.after += late;
+        packet.timestamp -= if runs_on { 0 } else { 200 * 160 };
+    }
+    packets[300].marker = true;
+    packets
+}
+
+#[test]
+fn a_talkspurt_that_comes_late_is_jitter_if_the_clock_runs_on() {
+    let (call, _) = measured(talkspurts(true, ms(40)));
+    close(call.jitter_max_ms, 2.5, 0.01);
+    // The listener's buffer starts anew with it.
+    assert_eq!(call.figures.packets_discarded, Some(0));
+    for late in [0, 40] {
+        let (call, streams) = measured(talkspurts(false, ms(late)));
+        assert_eq!(call.jitter_max_ms, Some(0.0));
+        assert_eq!(streams[0].ptime_ms, Some(20.0));
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     id::{CallRef, PayloadType, ShardId, Ssrc, StreamRef},
+    limits::JITTER_BUFFER,
     time::Timestamp,
     wire::{
         codec::Codec,
@@ -220,19 +221,22 @@ impl Stream {
         self.last_marker = packet.marker();
         let is_consecutive = arrival == Arrival::Newer { steps: 1 };
         let deviation = self.jitter.deviation_nanos(at, rtp_time);
-        let is_jump = is_consecutive && deviation.unsigned_abs() > TIMESTAMP_JUMP_NANOS;
-        if begins_talkspurt || is_jump || arrival == Arrival::Restarted {
+        let jump = if begins_talkspurt { TALKSPURT_JUMP_NANOS } else { TIMESTAMP_JUMP_NANOS };
+        let is_jump = (is_consecutive || begins_talkspurt) && deviation.unsigned_abs() > jump;
+        if is_jump || arrival == Arrival::Restarted {
             self.jitter.reanchor(at, rtp_time, self.format.clock_rate);
             return None;
         }
-        if is_consecutive {
+        if is_consecutive && !begins_talkspurt {
             self.infer_ptime(rtp_time);
         }
         let sample = self.jitter.arrive(at, rtp_time);
-        if sample.is_late {
+        self.buckets.record(sample.jitter_us);
+        if begins_talkspurt {
+            self.jitter.restart_buffer(at);
+        } else if sample.is_late {
             self.sequence.discard(packet.sequence(), &mut self.ledger);
         }
-        self.buckets.record(sample.jitter_us);
         Some(sample)
     }
 
@@ -391,6 +395,10 @@ fn ip_from_bits(bits: u128) -> IpAddr {
 /// A time stamp that is off by more than this in the very next packet was set by the sender, not
 /// delayed by the network, which may well stall for a second.
 const TIMESTAMP_JUMP_NANOS: u64 = 2_000_000_000;
+
+/// At the beginning of a talkspurt that much tells that the sender's clock did not run on through
+/// the silence.
+const TALKSPURT_JUMP_NANOS: u64 = JITTER_BUFFER.as_nanos() as u64;
 
 // The memory that `limits` states for a stream counts on this.
 const _: () = assert!(size_of::<Stream>() <= 704);
