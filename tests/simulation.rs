@@ -289,6 +289,27 @@ fn a_talkspurt_that_comes_late_is_jitter_if_the_clock_runs_on() {
 }
 
 #[test]
+fn silence_is_no_time_between_packets() {
+    let (_, streams) = measured(talkspurts(true, ms(5)));
+    close(streams[0].max_delta_ms, 20.0, 0.01);
+    // Nor with comfort noise all through it, twice a second.
+    let mut packets = speech(1, 100, 600);
+    packets.retain(|packet| {
+        !(300..500).contains(&(packet.timestamp / 160)) || packet.timestamp % 4000 == 0
+    });
+    for (index, packet) in (100_u16..).zip(&mut packets) {
+        packet.sequence = index;
+        let is_noise = (300..500).contains(&(packet.timestamp / 160));
+        packet.payload_type = if is_noise { 13 } else { 0 };
+        packet.marker |= packet.timestamp == 500 * 160;
+    }
+    assert_eq!(packets.iter().filter(|packet| packet.payload_type == 13).count(), 8);
+    let (call, streams) = measured(packets);
+    close(streams[0].max_delta_ms, 20.0, 0.01);
+    assert_eq!(call.jitter_max_ms, Some(0.0));
+}
+
+#[test]
 fn a_port_used_again_at_once_belongs_to_the_next_call() {
     for same_ssrc in [false, true] {
         let mut world = World::new(ShardConfig::default());

@@ -211,6 +211,7 @@ impl Stream {
     /// Takes in a packet of the stream's own format.
     #[inline]
     pub(crate) fn arrive(&mut self, at: Timestamp, packet: &RtpPacket<'_>) -> Option<Sample> {
+        let last_at = self.last_at;
         let arrival = self.count(at, packet)?;
         let rtp_time = packet.timestamp();
         // In video the marker ends a frame (RFC 3550 section 5.1 leaves it to the profile).
@@ -234,7 +235,10 @@ impl Stream {
         self.buckets.record(sample.jitter_us);
         if begins_talkspurt {
             self.jitter.restart_buffer(at);
-        } else if sample.is_late {
+            return Some(sample);
+        }
+        self.note_delta(last_at, at);
+        if sample.is_late {
             self.sequence.discard(packet.sequence(), &mut self.ledger);
         }
         Some(sample)
@@ -244,7 +248,14 @@ impl Stream {
     /// says nothing about delay, or speech in a new codec.
     #[cold]
     pub(crate) fn arrive_as(&mut self, at: Timestamp, packet: &RtpPacket<'_>, format: Format) {
-        if self.count(at, packet).is_none() || !format.codec.is_paced() {
+        let last_at = self.last_at;
+        if self.count(at, packet).is_none() {
+            return;
+        }
+        if format.codec != Codec::ComfortNoise {
+            self.note_delta(last_at, at);
+        }
+        if !format.codec.is_paced() {
             return;
         }
         let is_first = !self.format.codec.is_paced();
@@ -365,10 +376,15 @@ impl Stream {
         if matches!(arrival, Arrival::Duplicate | Arrival::Stray) {
             return None;
         }
-        let delta_us = at.since(self.last_at).as_nanos() / 1000;
-        self.delta_max_us = self.delta_max_us.max(u32::try_from(delta_us).unwrap_or(u32::MAX));
         self.last_at = self.last_at.max(at);
         Some(arrival)
+    }
+
+    /// Takes in the time since the packet before.
+    #[inline]
+    fn note_delta(&mut self, last_at: Timestamp, at: Timestamp) {
+        let delta_us = at.since(last_at).as_nanos() / 1000;
+        self.delta_max_us = self.delta_max_us.max(u32::try_from(delta_us).unwrap_or(u32::MAX));
     }
 
     /// The shortest step between two packets in sequence is the packet interval; longer ones are
