@@ -80,14 +80,14 @@ fn make(tap: &mut Tap, rng: &mut Rng, at: Duration, talk: Talk) -> (Made, Durati
             tap.see(at + ms(30), talk.reply(180, "INVITE", 1, ""));
             say(tap, rng, answered, talk.reply(200, "INVITE", 1, &talk.answer));
             tap.see(answered + ms(20), talk.forth("ACK", 1, ""));
-            let mut speak = |tap: &mut Tap, speech: Speech| {
+            let mut speak = |tap: &mut Tap, from: Duration, speech: Speech| {
                 let (by, lead) = (harm(rng), ms(rng.u64(0..200)));
-                // Some of it is on its way before the answer.
-                tap.impaired(answered + lead - ms(30), &speech, rng, by)
+                tap.impaired(from + lead, &speech, rng, by)
             };
             let count = 60 + u32::from(talk.caller_media.port()) % 200;
-            forth = speak(tap, talk.speech_forth(count));
-            back = speak(tap, talk.speech_back(count));
+            // The caller speaks once it has the answer; the callee's first words may overtake it.
+            forth = speak(tap, answered + ms(1), talk.speech_forth(count));
+            back = speak(tap, answered - ms(30), talk.speech_back(count));
             // The last packets come after the BYE.
             let bye = answered + ms(20) * count;
             match fate {

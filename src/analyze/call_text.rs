@@ -119,7 +119,7 @@ fn write_timeline(
     to: &mut dyn Write,
 ) -> io::Result<()> {
     let mut table = Table::new(columns(&TIMELINE_COLUMNS));
-    for point in timeline.iter().filter(|point| direction(point) == wanted) {
+    for point in timeline.iter().filter(|point| point.direction == wanted) {
         let mos = point.mos.map(f64::from);
         let mark = if point.integrity == Integrity::Suspect { "own loss" } else { "" };
         table.push(vec![
@@ -143,11 +143,6 @@ fn write_timeline(
     let title = ink.paint(BOLD, &format!("Quality over time, {way}"));
     writeln!(to, "\n{title}  {}", ink.paint(DIM, "by end of interval, UTC; jitter in ms"))?;
     table.write(to, ink)
-}
-
-/// Which way the stream of an interval goes: a timeline is one of received streams.
-const fn direction(_point: &TimelinePoint) -> Direction {
-    Direction::Rx
 }
 
 /// A MOS as a bar: nothing at 1, all of it at 5, half a block a step.

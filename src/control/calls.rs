@@ -242,7 +242,10 @@ impl Call {
                 record.state = CallState::Active;
                 record.answer_time = Some(at);
             }
-            CallEvent::Ended(by) => record.end(at, CallState::Ended, by),
+            CallEvent::Ended(by) if record.answer_time.is_some() => {
+                record.end(at, CallState::Ended, by);
+            }
+            CallEvent::Ended(by) => record.end(at, CallState::Failed, by),
             CallEvent::Failed(_, by) => record.end(at, CallState::Failed, by),
         }
     }

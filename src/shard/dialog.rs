@@ -9,7 +9,7 @@ use std::{
 use arrayvec::ArrayVec;
 
 use super::{
-    observe::{FORGOTTEN, SETTLED},
+    observe::{FORGOTTEN, SETTLED, UNANSWERED},
     report::{CallEvent, Reported, RoundTrip},
     seen::Seen,
     stream::Format,
@@ -289,6 +289,7 @@ impl Dialog {
         if self.seen.is_some() {
             return match self.phase {
                 Phase::Ended { at, .. } => at + SETTLED,
+                Phase::Ringing { .. } => self.last_heard + UNANSWERED,
                 _ => self.last_heard + FORGOTTEN,
             };
         }

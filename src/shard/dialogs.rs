@@ -8,7 +8,7 @@ use arrayvec::ArrayVec;
 use super::{
     dialog::{Dialog, DialogId, Phase, Text},
     index::{INDEX_MIN, Index},
-    seen::ENDPOINTS_MAX,
+    seen::{ENDPOINTS_MAX, Seen},
 };
 use crate::{id::ShardId, time::Timestamp};
 
@@ -75,25 +75,22 @@ impl Dialogs {
         })
     }
 
-    /// The observed call that media between two addresses belong to: one that knows both goes
-    /// first, since a relay may use one address in two calls; then the receiver's, who has said
-    /// where it wants to receive.
+    /// The observed call that media between two addresses belong to: the receiver's, who has said
+    /// where it wants to receive. Where that call knows both its sides and neither is the sender,
+    /// it is the sender's, if that one knows the receiver too: a relay may use one address in two
+    /// calls.
     pub(crate) fn find_between(&self, src: SocketAddr, dst: SocketAddr) -> Option<u32> {
-        let knows = |slot: u32, address| {
-            self.get(slot)
-                .and_then(|dialog| dialog.seen.as_deref())
-                .is_some_and(|seen| seen.knows(address))
-        };
+        let seen = |slot| self.get(slot).and_then(|dialog| dialog.seen.as_deref());
+        let knows = |slot, address| seen(slot).is_some_and(|seen| seen.knows(address));
         let of = |address| {
             self.by_media.find(self.media_hash(address, NO_PORT), |slot| knows(slot, address))
         };
         let (to, from) = (of(dst), of(src));
-        match (to, from) {
-            (Some(to), Some(from)) if to != from && knows(from, dst) && !knows(to, src) => {
-                Some(from)
-            }
-            _ => to.or(from),
-        }
+        let (Some(receivers), Some(senders)) = (to, from) else { return to.or(from) };
+        let is_anothers = seen(receivers).is_some_and(Seen::is_described)
+            && !knows(receivers, src)
+            && knows(senders, dst);
+        if is_anothers { from } else { to }
     }
 
     /// A call that is up, has its signalling at the address of `src` and its RTP at this local

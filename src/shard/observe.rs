@@ -15,7 +15,7 @@ use super::{
     dialog::{Dialog, DialogId, Media, Phase, Policy, SentMedia, Texts},
     outbox::Outbox,
     report::{CallEvent, EndedBy, Report, RoundTrip, RoundTripReport},
-    seen::{Seen, Side},
+    seen::{Answer, Seen, Side},
     user_agent::remote_tag,
 };
 use crate::{
@@ -96,10 +96,11 @@ impl Shard {
         dialog.last_heard = dialog.last_heard.max(at);
         let Some(seen) = dialog.seen.as_deref_mut() else { return };
         let known = seen.rtt.count;
+        let Some(sender) = seen.sender(src, datagram.dst) else { return };
         let mut on_blocks = |seen: &mut Seen, blocks: &[ReportBlock]| {
             for block in blocks {
-                let whole = seen.on_block(src, block.ssrc(), block.lsr(), block.dlsr(), at);
-                if let Some(rtt_us) = whole {
+                let answer = Answer { ssrc: block.ssrc(), lsr: block.lsr(), dlsr: block.dlsr() };
+                if let Some(rtt_us) = seen.on_answer(sender, answer, at) {
                     seen.rtt.record(rtt_us);
                     self.distributions.rtt_us.saturating_record(rtt_us.into());
                 }
@@ -126,7 +127,11 @@ impl Shard {
     pub(super) fn run_observed(&mut self, slot: u32, now: Timestamp, out: &mut Outbox) {
         let Some(dialog) = self.dialogs.get(slot) else { return };
         match dialog.phase {
-            Phase::Ringing { .. } | Phase::Answered if dialog.last_heard + FORGOTTEN <= now => {
+            Phase::Ringing { .. } if dialog.last_heard + UNANSWERED <= now => {
+                let at = dialog.last_heard;
+                self.end(slot, CallEvent::Ended(EndedBy::Timeout), at);
+            }
+            Phase::Answered if dialog.last_heard + FORGOTTEN <= now => {
                 self.end(slot, CallEvent::Ended(EndedBy::Timeout), now);
                 self.forget(slot, now, out);
             }
@@ -474,6 +479,10 @@ pub(super) const FORGOTTEN: Duration = Duration::from_secs(24 * 3600);
 
 /// Streams that wait for their call to be announced.
 pub(super) const ORPHANS_MAX: usize = 64;
+
+/// A call that rings and of which nothing more is seen has been given up: longer than Timer C
+/// (RFC 3261 section 16.6) and than people wait.
+pub(super) const UNANSWERED: Duration = Duration::from_secs(300);
 
 /// RFC 3261 section 21.4.25.
 const REQUEST_TERMINATED: u16 = 487;

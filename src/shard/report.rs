@@ -51,7 +51,8 @@ pub enum CallEvent {
     Progressed(u16),
     /// A 2xx was sent or seen.
     Answered(u16),
-    /// It ended after having been answered.
+    /// It ended: by BYE, or because nothing was heard of it for too long. If it was only observed,
+    /// it may not have been answered before.
     Ended(EndedBy),
     /// It ended unanswered, with this final status.
     Failed(u16, EndedBy),

@@ -32,8 +32,8 @@ pub(crate) struct Seen {
     /// Whether the caller has taken the INVITE back.
     pub(crate) is_cancelled: bool,
     sent: ArrayVec<SentReport, SENT_REPORTS_MAX>,
-    /// The last round trip from here to each side and back, microseconds, and when it was.
-    halves: [Option<(u32, Timestamp)>; 2],
+    /// The last round trip from here to each side and back.
+    halves: [Option<Half>; 2],
     pub(crate) rtt: RoundTrip,
 }
 
@@ -59,6 +59,23 @@ struct SentReport {
     ssrc: Ssrc,
     ntp_middle: u32,
     at: Timestamp,
+}
+
+/// What a side has said about a stream that it receives (RFC 3550 section 6.4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) ssrc: Ssrc,
+    pub(crate) lsr: u32,
+    pub(crate) dlsr: u32,
+}
+
+/// A round trip from here to one side and back.
+#[derive(Clone, Copy, Debug)]
+struct Half {
+    us: u32,
+    at: Timestamp,
+    /// What told it: it tells nothing when it is repeated.
+    answer: Answer,
 }
 
 impl Side {
@@ -132,9 +149,23 @@ impl Seen {
             endpoint.formats.iter().find(|format| format.payload_type == payload_type).copied()
         };
         // The newest last.
-        let mut newest = self.endpoints.iter().rev();
+        let newest = self.endpoints.iter().rev();
         let told = newest.clone().filter(|endpoint| endpoint.rtp == dst).find_map(find);
-        told.or_else(|| newest.find_map(find))
+        // Some answers leave out what the offer has said.
+        let is_clear = |format: &Format| format.clock_rate != 0;
+        let clear = told.filter(is_clear).or_else(|| newest.filter_map(find).find(is_clear));
+        clear.or(told)
+    }
+
+    /// Whether both sides have said where they want their media.
+    pub(crate) fn is_described(&self) -> bool {
+        let has = |side| self.endpoints.iter().any(|endpoint| endpoint.side == side);
+        has(Side::Caller) && has(Side::Callee)
+    }
+
+    /// Who sends from `src` to `dst`.
+    pub(crate) fn sender(&self, src: SocketAddr, dst: SocketAddr) -> Option<Side> {
+        self.side_of(src).or_else(|| self.side_of(dst).map(Side::other))
     }
 
     /// Remembers a sender report on its way.
@@ -148,28 +179,21 @@ impl Seen {
     /// Takes in what a side says about a stream it receives: when it got the sender's last report
     /// tells how far it is from here, without any clock but ours. Gives back the whole way, once
     /// both halves are known, microseconds.
-    pub(crate) fn on_block(
-        &mut self,
-        from: SocketAddr,
-        ssrc: Ssrc,
-        lsr: u32,
-        dlsr: u32,
-        at: Timestamp,
-    ) -> Option<u32> {
-        let side = self.side_of(from)?;
-        let is_it = |sent: &&SentReport| sent.ssrc == ssrc && sent.ntp_middle == lsr;
-        let sent = self.sent.iter().rev().find(is_it).filter(|_| lsr != 0)?;
-        let held = Duration::from_nanos((u64::from(dlsr) * 1_000_000_000) >> 16);
+    pub(crate) fn on_answer(&mut self, side: Side, answer: Answer, at: Timestamp) -> Option<u32> {
+        let is_it = |sent: &&SentReport| sent.ssrc == answer.ssrc && sent.ntp_middle == answer.lsr;
+        let sent = self.sent.iter().rev().find(is_it).filter(|_| answer.lsr != 0)?;
+        let held = Duration::from_nanos((u64::from(answer.dlsr) * 1_000_000_000) >> 16);
         let nanos = at.since(sent.at).as_nanos().cast_signed() - held.as_nanos().cast_signed();
+        let is_repeated = self.halves[side as usize].is_some_and(|known| known.answer == answer);
         // A hold stated a little too long is a short way.
-        if nanos < -HOLD_ERROR_MAX_NANOS {
+        if is_repeated || nanos < -HOLD_ERROR_MAX_NANOS {
             return None;
         }
-        let half = u32::try_from(nanos.max(0) / 1000).ok()?;
-        self.halves[side as usize] = Some((half, at));
-        let (other, when) = self.halves[side.other() as usize]?;
-        let is_fresh = at.since(when) < HALF_LASTS;
-        is_fresh.then(|| half.saturating_add(other))
+        let us = u32::try_from(nanos.max(0) / 1000).ok()?;
+        self.halves[side as usize] = Some(Half { us, at, answer });
+        let other = self.halves[side.other() as usize]?;
+        let is_fresh = at.since(other.at) < HALF_LASTS;
+        is_fresh.then(|| us.saturating_add(other.us))
     }
 
     fn side_of(&self, address: SocketAddr) -> Option<Side> {

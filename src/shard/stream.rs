@@ -180,7 +180,13 @@ impl Stream {
     /// Goes on with what a session description says about the payload type.
     #[cold]
     pub(crate) fn set_format(&mut self, format: Format) {
-        if format.clock_rate != self.format.clock_rate {
+        if self.format.clock_rate == 0 {
+            // What was measured with a clock that nobody knew is not worth keeping.
+            self.ptime_ticks = 0;
+            let rtp_time = self.jitter.last_rtp_time();
+            self.jitter = Jitter::new(self.last_at, rtp_time, format.clock_rate);
+            self.buckets = LogBuckets::new();
+        } else if format.clock_rate != self.format.clock_rate {
             self.ptime_ticks = 0;
             self.jitter.reanchor(self.last_at, self.jitter.last_rtp_time(), format.clock_rate);
         }
@@ -238,7 +244,7 @@ impl Stream {
             return Some(sample);
         }
         self.note_delta(last_at, at);
-        if sample.is_late {
+        if sample.is_late && self.format.clock_rate != 0 {
             self.sequence.discard(packet.sequence(), &mut self.ledger);
         }
         Some(sample)

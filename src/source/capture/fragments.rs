@@ -14,7 +14,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Fragments {
     packets: Generations<FragmentKey, Partial>,
-    /// Bytes held for the young generation.
+    /// Bytes held for the young generation, about.
     bytes: usize,
 }
 
@@ -38,7 +38,7 @@ impl Fragments {
         }
         let packet = self.packets.find(&fragment.key)?;
         let added = packet.add(start, fragment.payload, fragment.has_more);
-        self.bytes += added;
+        self.bytes += added + FRAGMENT_COST;
         if added == 0 {
             ignored.add(Reason::Duplicate, 1);
             return None;
@@ -47,7 +47,9 @@ impl Fragments {
         if !packet.is_whole() {
             return None;
         }
-        self.packets.remove(&fragment.key).map(Partial::into_bytes)
+        let packet = self.packets.remove(&fragment.key)?;
+        self.bytes = self.bytes.saturating_sub(packet.bytes);
+        Some(packet.into_bytes())
     }
 
     /// Gives up what is not whole yet.
@@ -59,7 +61,7 @@ impl Fragments {
 
     fn turn(&mut self, now: Timestamp, ignored: &mut Ignored) {
         let packets_max = if self.bytes < BYTES_MAX / 2 { PACKETS_MAX / 2 } else { 0 };
-        if let Some(old) = self.packets.turn(now, LIFETIME / 2, packets_max) {
+        if let Some(old) = self.packets.turn(now, LIFETIME, packets_max) {
             let lost = old.values().map(|packet| packet.fragments).sum();
             ignored.add(Reason::FragmentIncomplete, lost);
             self.bytes = 0;
@@ -122,12 +124,15 @@ impl Partial {
     }
 }
 
-/// What a host waits for the rest (RFC 1122 section 3.3.2 has 60 s to 120 s, Linux 30 s).
+/// How long the rest is waited for at least, as Linux does; at most twice as long (RFC 1122
+/// section 3.3.2 has 60 s to 120 s).
 const LIFETIME: Duration = Duration::from_secs(30);
 /// Packets that are waited for.
 const PACKETS_MAX: usize = 4096;
 /// Bytes that are held for them.
 const BYTES_MAX: usize = 8 << 20;
+/// What a fragment takes beside its bytes.
+const FRAGMENT_COST: usize = 64;
 /// The longest IP packet.
 const PACKET_MAX: usize = 65_535;
 /// Of the smallest fragments that hosts send, 576 bytes, the longest packet has 119.

@@ -329,7 +329,7 @@ mod tests {
         let (found, _) = all(&mut framing, &[b"v=0\r\no=- SIP/2.0\r\n", BYE].concat());
         assert_eq!(found, [BYE]);
         framing.lose();
-        let (found, _) = all(&mut framing, &[&BYE[20..], OK].concat());
+        let (found, _) = all(&mut framing, &[&BYE[20..], b"\r\n", OK].concat());
         assert_eq!(found, [OK]);
     }
 
