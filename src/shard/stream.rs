@@ -229,7 +229,9 @@ impl Stream {
         let is_consecutive = arrival == Arrival::Newer { steps: 1 };
         let deviation = self.jitter.deviation_nanos(at, rtp_time);
         let jump = if begins_talkspurt { TALKSPURT_JUMP_NANOS } else { TIMESTAMP_JUMP_NANOS };
-        let is_jump = (is_consecutive || begins_talkspurt) && deviation.unsigned_abs() > jump;
+        let is_jump = (is_consecutive || begins_talkspurt)
+            && deviation.unsigned_abs() > jump
+            && self.format.clock_rate != 0;
         if is_jump || arrival == Arrival::Restarted {
             self.jitter.reanchor(at, rtp_time, self.format.clock_rate);
             return None;
