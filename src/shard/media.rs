@@ -150,15 +150,24 @@ impl Shard {
         match stream.state {
             State::Live => true,
             State::Vacant => false,
-            State::Probation { next } if parsed.packet.sequence() == next => {
-                stream.state = State::Live;
-                true
-            }
-            State::Probation { .. } => {
-                self.health.unconfirmed += 1;
-                stream.begin_again(parsed.datagram.received_at, &parsed.packet, own_drops);
-                false
-            }
+            State::Probation { next } => match parsed.packet.sequence().wrapping_sub(next) {
+                0 => {
+                    stream.state = State::Live;
+                    true
+                }
+                // Between the two that make a stream others may be lost or come again.
+                REPEATED => true,
+                missing if missing < MAX_DROPOUT => {
+                    let next = next.wrapping_add(missing).wrapping_add(1);
+                    stream.state = State::Probation { next };
+                    true
+                }
+                _ => {
+                    self.health.unconfirmed += 1;
+                    stream.begin_again(parsed.datagram.received_at, &parsed.packet, own_drops);
+                    false
+                }
+            },
             // Its call is over. Unless another one expects this source, these are stragglers.
             State::Closed => {
                 if self.known_owner(parsed.datagram.src, parsed.datagram.dst).is_some() {
@@ -354,6 +363,9 @@ impl Shard {
 
 /// How long a source that signalling does not know may take for its second packet.
 const PROBATION: Duration = Duration::from_secs(2);
+
+/// The sequence number of the last packet, counted from the next.
+const REPEATED: u16 = u16::MAX;
 
 /// Where the SSRC stands in an RTP header (RFC 3550 section 5.1).
 const SSRC_OFFSET: usize = 8;

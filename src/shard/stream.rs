@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     id::{CallRef, PayloadType, ShardId, Ssrc, StreamRef},
+    limits::JITTER_BUFFER,
     time::Timestamp,
     wire::{
         codec::Codec,
@@ -216,6 +217,7 @@ impl Stream {
     /// Takes in a packet of the stream's own format.
     #[inline]
     pub(crate) fn arrive(&mut self, at: Timestamp, packet: &RtpPacket<'_>) -> Option<Sample> {
+        let last_at = self.last_at;
         let arrival = self.count(at, packet)?;
         let rtp_time = packet.timestamp();
         // In video the marker ends a frame (RFC 3550 section 5.1 leaves it to the profile).
@@ -226,19 +228,27 @@ impl Stream {
         self.last_marker = packet.marker();
         let is_consecutive = arrival == Arrival::Newer { steps: 1 };
         let deviation = self.jitter.deviation_nanos(at, rtp_time);
-        let is_jump = is_consecutive && deviation.unsigned_abs() > TIMESTAMP_JUMP_NANOS;
-        if begins_talkspurt || is_jump || arrival == Arrival::Restarted {
+        let jump = if begins_talkspurt { TALKSPURT_JUMP_NANOS } else { TIMESTAMP_JUMP_NANOS };
+        let is_jump = (is_consecutive || begins_talkspurt)
+            && deviation.unsigned_abs() > jump
+            && self.format.clock_rate != 0;
+        if is_jump || arrival == Arrival::Restarted {
             self.jitter.reanchor(at, rtp_time, self.format.clock_rate);
             return None;
         }
-        if is_consecutive {
+        if is_consecutive && !begins_talkspurt {
             self.infer_ptime(rtp_time);
         }
         let sample = self.jitter.arrive(at, rtp_time);
+        self.buckets.record(sample.jitter_us);
+        if begins_talkspurt {
+            self.jitter.restart_buffer(at);
+            return Some(sample);
+        }
+        self.note_delta(last_at, at);
         if sample.is_late && self.format.clock_rate != 0 {
             self.sequence.discard(packet.sequence(), &mut self.ledger);
         }
-        self.buckets.record(sample.jitter_us);
         Some(sample)
     }
 
@@ -246,7 +256,14 @@ impl Stream {
     /// says nothing about delay, or speech in a new codec.
     #[cold]
     pub(crate) fn arrive_as(&mut self, at: Timestamp, packet: &RtpPacket<'_>, format: Format) {
-        if self.count(at, packet).is_none() || !format.codec.is_paced() {
+        let last_at = self.last_at;
+        if self.count(at, packet).is_none() {
+            return;
+        }
+        if format.codec != Codec::ComfortNoise {
+            self.note_delta(last_at, at);
+        }
+        if !format.codec.is_paced() {
             return;
         }
         let is_first = !self.format.codec.is_paced();
@@ -367,10 +384,15 @@ impl Stream {
         if matches!(arrival, Arrival::Duplicate | Arrival::Stray) {
             return None;
         }
-        let delta_us = at.since(self.last_at).as_nanos() / 1000;
-        self.delta_max_us = self.delta_max_us.max(u32::try_from(delta_us).unwrap_or(u32::MAX));
         self.last_at = self.last_at.max(at);
         Some(arrival)
+    }
+
+    /// Takes in the time since the packet before.
+    #[inline]
+    fn note_delta(&mut self, last_at: Timestamp, at: Timestamp) {
+        let delta_us = at.since(last_at).as_nanos() / 1000;
+        self.delta_max_us = self.delta_max_us.max(u32::try_from(delta_us).unwrap_or(u32::MAX));
     }
 
     /// The shortest step between two packets in sequence is the packet interval; longer ones are
@@ -395,8 +417,12 @@ fn ip_from_bits(bits: u128) -> IpAddr {
 }
 
 /// A time stamp that is off by more than this in the very next packet was set by the sender, not
-/// delayed by the network.
-const TIMESTAMP_JUMP_NANOS: u64 = 1_000_000_000;
+/// delayed by the network, which may well stall for a second.
+const TIMESTAMP_JUMP_NANOS: u64 = 2_000_000_000;
+
+/// At the beginning of a talkspurt that much tells that the sender's clock did not run on through
+/// the silence.
+const TALKSPURT_JUMP_NANOS: u64 = JITTER_BUFFER.as_nanos() as u64;
 
 // The memory that `limits` states for a stream counts on this.
 const _: () = assert!(size_of::<Stream>() <= 704);
