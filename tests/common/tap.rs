@@ -18,7 +18,7 @@ use voxplane::{
     time::Timestamp,
 };
 
-use crate::common::{Flight, START, addr, datagram, ms, offer, rtp, secs};
+use crate::common::{Flight, START, addr, datagram, ms, offer, rtp};
 
 /// What passes the tap.
 #[derive(Clone, Debug, Default)]
