@@ -6,13 +6,12 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::{
     dialog::DialogId,
-    jitter::{Jitter, LogBuckets, Sample},
+    jitter::{JITTER_BUFFER_NANOS, Jitter, LogBuckets, Sample},
     report::{Direction, StreamReport},
     sequence::{Arrival, Ledger, Sequence},
 };
 use crate::{
     id::{CallRef, PayloadType, ShardId, Ssrc, StreamRef},
-    limits::JITTER_BUFFER,
     time::Timestamp,
     wire::{
         codec::Codec,
@@ -426,7 +425,7 @@ const TIMESTAMP_JUMP_NANOS: u64 = 2_000_000_000;
 
 /// At the beginning of a talkspurt that much tells that the sender's clock did not run on through
 /// the silence.
-const TALKSPURT_JUMP_NANOS: u64 = JITTER_BUFFER.as_nanos() as u64;
+const TALKSPURT_JUMP_NANOS: u64 = JITTER_BUFFER_NANOS.unsigned_abs();
 
 // The memory that `limits` states for a stream counts on this.
 const _: () = assert!(size_of::<Stream>() <= 704);
