@@ -5,8 +5,6 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use arrayvec::ArrayVec;
-
 use crate::{
     id::ShardId,
     shard::{
@@ -56,24 +54,17 @@ impl Observer {
     /// Takes in a chunk of the capture and gives back what there is to say.
     pub(super) fn observe(&mut self, chunk: &Chunk) -> &[Report] {
         self.out.clear();
-        let mut batch: ArrayVec<Datagram<'_>, BATCH> = ArrayVec::new();
-        for frame in chunk.frames() {
-            if frame.received_at >= self.next_tick {
-                self.shard.handle(&batch, &mut self.out);
-                batch.clear();
-                self.tick(frame.received_at);
-            }
-            let datagram = chunk.datagram(frame);
-            if self.part.of > 1 && !self.part.has(&datagram) {
-                continue;
-            }
-            batch.push(datagram);
-            if batch.is_full() {
-                self.shard.handle(&batch, &mut self.out);
-                batch.clear();
-            }
+        let mut frames = chunk.frames().iter().peekable();
+        while let Some(frame) = frames.peek() {
+            self.tick(frame.received_at);
+            let (part, next_tick) = (self.part, self.next_tick);
+            // After the end of time there is no tick.
+            let is_before = |at: Timestamp| at < next_tick || next_tick == Timestamp::MAX;
+            let until_tick =
+                core::iter::from_fn(|| frames.next_if(|frame| is_before(frame.received_at)));
+            let its_own = until_tick.filter(|frame| part.has(frame.share));
+            self.shard.observe(its_own.map(|frame| chunk.datagram(frame)), &mut self.out);
         }
-        self.shard.handle(&batch, &mut self.out);
         self.out.reports()
     }
 
@@ -95,6 +86,9 @@ impl Observer {
     /// Does what is due. Ticks depend on all packets of the capture and not on those of this
     /// part, so that every part does the same at the same time.
     fn tick(&mut self, at: Timestamp) {
+        if at < self.next_tick {
+            return;
+        }
         self.clock = self.clock.max(at);
         let ticks = self.clock.as_nanos() / TICK_NANOS + 1;
         self.next_tick = Timestamp::from_nanos(ticks.saturating_mul(TICK_NANOS));
@@ -105,10 +99,22 @@ impl Observer {
 }
 
 impl Part {
-    /// Whether a datagram is for this part: of RTP one flow in so many, of all else everything.
-    fn has(self, datagram: &Datagram<'_>) -> bool {
-        classify(datagram.payload) != Kind::Rtp
-            || flow_hash(datagram) % u64::from(self.of) == u64::from(self.index)
+    /// All of it.
+    pub(super) const WHOLE: Self = Self { index: 0, of: 1 };
+
+    /// Which of so many parts a datagram is for: of RTP one flow is in one part, all else is for
+    /// [`EVERY`] part.
+    pub(super) fn share_of(datagram: &Datagram<'_>, of: u16) -> u16 {
+        if classify(datagram.payload) != Kind::Rtp {
+            return EVERY;
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "less than `of`")]
+        let share = (flow_hash(datagram) % u64::from(of.max(1))) as u16;
+        share
+    }
+
+    const fn has(self, share: u16) -> bool {
+        self.of == 1 || share == self.index || share == EVERY
     }
 }
 
@@ -129,8 +135,8 @@ fn flow_hash(datagram: &Datagram<'_>) -> u64 {
 /// How often timers run, in the capture's time: every 50 ms.
 const TICK_NANOS: u64 = 50_000_000;
 
-/// Datagrams handed over together.
-const BATCH: usize = 64;
-
 /// Any odd number with bits all over: 2^64 over the golden ratio.
 const ODD: u64 = 0x9E37_79B9_7F4A_7C15;
+
+/// Stands for all parts.
+const EVERY: u16 = u16::MAX;

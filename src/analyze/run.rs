@@ -96,7 +96,7 @@ impl Reading {
     }
 
     fn on_this_thread(&mut self) -> io::Result<Seen> {
-        let mut observer = Observer::new(Part { index: 0, of: 1 });
+        let mut observer = Observer::new(Part::WHOLE);
         let mut chunk = Chunk::new();
         while self.read(&mut chunk) {
             self.gatherer.take(observer.observe(&chunk));
@@ -122,8 +122,9 @@ impl Reading {
             let mut under_way = VecDeque::new();
             let mut free = Vec::new();
             loop {
-                let mut chunk = free.pop().unwrap_or_default();
+                let mut chunk: Chunk = free.pop().unwrap_or_default();
                 let is_last = !self.read(&mut chunk);
+                chunk.share_out(|datagram| Part::share_of(datagram, threads));
                 if under_way.len() == CHUNKS_UNDER_WAY || is_last {
                     let wanted = if is_last { under_way.len() } else { 1 };
                     for done in under_way.drain(..wanted) {

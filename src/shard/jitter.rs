@@ -229,8 +229,7 @@ const DEVIATION_MAX_NANOS: u64 = 60_000_000_000;
 /// How long a packet may stay the fastest.
 const FASTEST_WINDOW_NANOS: u64 = 10_000_000_000;
 
-/// How much later than the fastest a packet may come and still be played.
-pub(crate) const JITTER_BUFFER_NANOS: i64 =
+const JITTER_BUFFER_NANOS: i64 =
     JITTER_BUFFER.as_secs().cast_signed() * 1_000_000_000 + JITTER_BUFFER.subsec_nanos() as i64;
 
 /// Everything below 64 µs is one bucket: no network is that steady.

@@ -97,12 +97,11 @@ impl Shard {
         let Some(seen) = dialog.seen.as_deref_mut() else { return };
         let known = seen.rtt.count;
         let Some(sender) = seen.sender(src, datagram.dst) else { return };
-        let mut on_blocks = |seen: &mut Seen, blocks: &[ReportBlock]| {
+        let on_blocks = |seen: &mut Seen, blocks: &[ReportBlock]| {
             for block in blocks {
                 let answer = Answer { ssrc: block.ssrc(), lsr: block.lsr(), dlsr: block.dlsr() };
                 if let Some(rtt_us) = seen.on_answer(sender, answer, at) {
                     seen.rtt.record(rtt_us);
-                    self.distributions.rtt_us.saturating_record(rtt_us.into());
                 }
             }
         };

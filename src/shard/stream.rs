@@ -2,16 +2,17 @@
 //!
 //! No socket, no clock, no allocation: a packet comes with its time of arrival.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use super::{
     dialog::DialogId,
-    jitter::{JITTER_BUFFER_NANOS, Jitter, LogBuckets, Sample},
+    jitter::{Jitter, LogBuckets, Sample},
     report::{Direction, StreamReport},
     sequence::{Arrival, Ledger, Sequence},
 };
 use crate::{
     id::{CallRef, PayloadType, ShardId, Ssrc, StreamRef},
+    limits::JITTER_BUFFER,
     time::Timestamp,
     wire::{
         codec::Codec,
@@ -60,6 +61,8 @@ pub(crate) struct StreamKey {
     dst: u128,
     ports: u32,
     ssrc: u32,
+    /// Of source and destination.
+    scopes: [u32; 2],
 }
 
 /// How far a stream is trusted and followed.
@@ -104,7 +107,8 @@ struct ReportedBefore {
 impl StreamKey {
     pub(crate) fn new(src: SocketAddr, dst: SocketAddr, ssrc: Ssrc) -> Self {
         let ports = u32::from(src.port()) << 16 | u32::from(dst.port());
-        Self { src: ip_bits(src.ip()), dst: ip_bits(dst.ip()), ports, ssrc: ssrc.0 }
+        let scopes = [scope(src), scope(dst)];
+        Self { src: ip_bits(src.ip()), dst: ip_bits(dst.ip()), ports, ssrc: ssrc.0, scopes }
     }
 
     pub(crate) const fn ssrc(&self) -> Ssrc {
@@ -112,11 +116,11 @@ impl StreamKey {
     }
 
     pub(crate) fn src(&self) -> SocketAddr {
-        SocketAddr::new(ip_from_bits(self.src), (self.ports >> 16) as u16)
+        address(self.src, (self.ports >> 16) as u16, self.scopes[0])
     }
 
     pub(crate) fn dst(&self) -> SocketAddr {
-        SocketAddr::new(ip_from_bits(self.dst), (self.ports & 0xFFFF) as u16)
+        address(self.dst, (self.ports & 0xFFFF) as u16, self.scopes[1])
     }
 
     /// Feeds the key to a hasher in whole words.
@@ -415,8 +419,19 @@ fn ip_bits(ip: IpAddr) -> u128 {
     }
 }
 
-fn ip_from_bits(bits: u128) -> IpAddr {
-    IpAddr::V6(Ipv6Addr::from_bits(bits)).to_canonical()
+/// The interface of a link-local address (RFC 4007 section 11), or 0.
+const fn scope(address: SocketAddr) -> u32 {
+    match address {
+        SocketAddr::V4(_) => 0,
+        SocketAddr::V6(address) => address.scope_id(),
+    }
+}
+
+fn address(bits: u128, port: u16, scope: u32) -> SocketAddr {
+    match Ipv6Addr::from_bits(bits).to_canonical() {
+        IpAddr::V4(ip) => SocketAddr::from((ip, port)),
+        IpAddr::V6(ip) => SocketAddr::V6(SocketAddrV6::new(ip, port, 0, scope)),
+    }
 }
 
 /// A time stamp that is off by more than this in the very next packet was set by the sender, not
@@ -425,7 +440,8 @@ const TIMESTAMP_JUMP_NANOS: u64 = 2_000_000_000;
 
 /// At the beginning of a talkspurt that much tells that the sender's clock did not run on through
 /// the silence.
-const TALKSPURT_JUMP_NANOS: u64 = JITTER_BUFFER_NANOS.unsigned_abs();
+#[expect(clippy::cast_possible_truncation, reason = "milliseconds")]
+const TALKSPURT_JUMP_NANOS: u64 = JITTER_BUFFER.as_nanos() as u64;
 
 // The memory that `limits` states for a stream counts on this.
 const _: () = assert!(size_of::<Stream>() <= 704);

@@ -33,6 +33,8 @@ pub struct Frame {
     len: u32,
     /// What carried it.
     pub transport: Transport,
+    /// Whose it is, as [`Chunk::share_out`] has settled; 0 before.
+    pub share: u16,
 }
 
 impl Chunk {
@@ -52,13 +54,14 @@ impl Chunk {
     #[inline]
     #[must_use]
     pub fn datagram(&self, frame: &Frame) -> Datagram<'_> {
-        let start = frame.start as usize;
-        Datagram {
-            received_at: frame.received_at,
-            src: frame.src,
-            dst: frame.dst,
-            transport: frame.transport,
-            payload: &self.bytes[start..start + frame.len as usize],
+        frame.datagram(&self.bytes)
+    }
+
+    /// Settles whose each frame is, while its bytes are near.
+    pub fn share_out(&mut self, share_of: impl Fn(&Datagram<'_>) -> u16) {
+        let Self { bytes, frames } = self;
+        for frame in frames {
+            frame.share = share_of(&frame.datagram(bytes));
         }
     }
 
@@ -101,7 +104,19 @@ impl Frame {
         let Addressed { src, dst, transport } = addressed;
         #[expect(clippy::cast_possible_truncation, reason = "a chunk has some megabytes at most")]
         let (start, len) = (start as u32, len as u32);
-        Self { received_at, src, dst, start, len, transport }
+        Self { received_at, src, dst, start, len, transport, share: 0 }
+    }
+
+    #[inline]
+    fn datagram<'a>(&self, bytes: &'a [u8]) -> Datagram<'a> {
+        let start = self.start as usize;
+        Datagram {
+            received_at: self.received_at,
+            src: self.src,
+            dst: self.dst,
+            transport: self.transport,
+            payload: &bytes[start..start + self.len as usize],
+        }
     }
 }
 
