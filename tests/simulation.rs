@@ -454,6 +454,27 @@ fn what_is_lost_or_repeated_before_an_orphan_is_confirmed_is_counted() {
     assert_eq!((counts(0), counts(1)), ((3, 0, 1), (4, 40, 0)));
 }
 
+/// Digits of which no session description tells; their time stamps stand still.
+#[test]
+fn events_that_nobody_announced_are_no_jitter() {
+    let mut world = World::new(ShardConfig::default());
+    let us = addr("192.0.2.9:20000");
+    for index in 0..200_u16 {
+        let (payload_type, time) = match index {
+            100..112 => (101, 100),
+            _ => (0, index),
+        };
+        let packet = rtp(payload_type, index == 100, index, u32::from(time) * 160, 1);
+        world.send(addr("203.0.113.5:4000"), us, packet);
+        world.run_for(ms(20));
+    }
+    world.run_for(secs(60));
+    let [stream] = &world.snapshot().orphans[..] else { panic!("one stream") };
+    assert_eq!((stream.codec, stream.ptime_ms), (Some("PCMU"), Some(20.0)));
+    assert_eq!((stream.packets_received, stream.packets_lost), (Some(200), Some(0)));
+    assert_eq!(stream.jitter_max_ms, Some(0.0));
+}
+
 #[test]
 fn an_orphan_joins_its_call_when_the_signalling_comes() {
     let mut world = World::new(ShardConfig::default());

@@ -183,17 +183,21 @@ impl Stream {
     /// Goes on with what a session description says about the payload type.
     #[cold]
     pub(crate) fn set_format(&mut self, format: Format) {
-        if self.format.clock_rate == 0 {
-            // What was measured with a clock that nobody knew is not worth keeping.
-            self.ptime_ticks = 0;
-            let rtp_time = self.jitter.last_rtp_time();
-            self.jitter = Jitter::new(self.last_at, rtp_time, format.clock_rate);
-            self.buckets = LogBuckets::new();
-        } else if format.clock_rate != self.format.clock_rate {
-            self.ptime_ticks = 0;
-            self.jitter.reanchor(self.last_at, self.jitter.last_rtp_time(), format.clock_rate);
+        if format.clock_rate != self.format.clock_rate {
+            self.change_clock(self.last_at, self.jitter.last_rtp_time(), format.clock_rate);
         }
         self.format = format;
+    }
+
+    fn change_clock(&mut self, at: Timestamp, rtp_time: u32, clock_rate: u32) {
+        self.ptime_ticks = 0;
+        if self.format.clock_rate == 0 {
+            // What was measured with a clock that nobody knew is not worth keeping.
+            self.jitter = Jitter::new(at, rtp_time, clock_rate);
+            self.buckets = LogBuckets::new();
+        } else {
+            self.jitter.reanchor(at, rtp_time, clock_rate);
+        }
     }
 
     /// Stops measuring: the call is over.
@@ -266,18 +270,18 @@ impl Stream {
         if format.codec != Codec::ComfortNoise {
             self.note_delta(last_at, at);
         }
-        if !format.codec.is_paced() {
+        // Amid speech, a payload type that nobody has explained is most often an event.
+        let is_unexplained = format.clock_rate == 0 && self.format.clock_rate != 0;
+        if is_unexplained || !format.codec.is_paced() {
             return;
         }
         let is_first = !self.format.codec.is_paced();
-        let is_new_clock = format.clock_rate != self.format.clock_rate;
-        self.format = format;
-        if is_new_clock || is_first {
-            self.ptime_ticks = 0;
-            self.jitter.reanchor(at, packet.timestamp(), format.clock_rate);
+        if is_first || format.clock_rate != self.format.clock_rate {
+            self.change_clock(at, packet.timestamp(), format.clock_rate);
         } else {
             self.jitter.arrive(at, packet.timestamp());
         }
+        self.format = format;
     }
 
     /// Starts anew from this packet: the one before it led nowhere.

@@ -1,7 +1,7 @@
 //! A capture of calls between others, of any size, with a known loss: INVITE to BYE, G.711 both
 //! ways. It knows nothing of who reads it.
 #![allow(dead_code, reason = "each test uses a part of this")]
-#![allow(clippy::cast_possible_truncation, reason = "all numbers here are small")]
+#![allow(clippy::cast_possible_truncation, reason = "seconds, microseconds and small constants")]
 #![allow(unreachable_pub, reason = "a module shared by tests and benches")]
 
 use std::{
