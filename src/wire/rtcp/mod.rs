@@ -1,12 +1,14 @@
 //! RTCP: the reports of RFC 3550 section 6, alone or in a compound, read in place and written.
 //!
-//! Never judges what a report says and never schedules one; extended reports (RFC 3611) and
-//! feedback (RFC 4585) are handed on as they are.
+//! Never judges what a report says and never schedules one; feedback (RFC 4585) is handed on as
+//! it is.
 
 mod app;
 mod bye;
 mod report;
+mod round_trip;
 mod sdes;
+mod xr;
 
 pub use app::App;
 pub use bye::{Bye, write_bye};
@@ -14,7 +16,13 @@ pub use report::{
     REPORT_BLOCKS_MAX, ReceiverReport, ReportBlock, ReportBlockValues, SenderInfo, SenderReport,
     write_receiver_report, write_sender_report,
 };
+pub use round_trip::round_trip_us;
 pub use sdes::{Sdes, SdesChunk, SdesItem, write_cname};
+pub use xr::{
+    Concealment, DlrrSubBlock, ExtendedReport, HopField, HopSummary, JitterBufferKind,
+    JitterSummary, ReceiverReferenceTime, StatisticsSummary, StatisticsSummaryValues, VoipMetrics,
+    VoipMetricsValues, XrBlock, write_extended_report,
+};
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned, network_endian::U16};
 
@@ -66,10 +74,11 @@ pub enum RtcpPacket<'a> {
     Bye(Bye<'a>),
     /// An application's own.
     App(App<'a>),
+    /// More than a report block has room for.
+    ExtendedReport(ExtendedReport<'a>),
     /// Any other type, not looked into.
     Other {
-        /// The packet type: 205 and 206 are feedback (RFC 4585), 207 is an extended report
-        /// (RFC 3611).
+        /// The packet type: 205 and 206 are feedback (RFC 4585).
         packet_type: u8,
         /// The five bits beside the version: a count, a subtype or a format.
         count: u8,
@@ -105,6 +114,7 @@ impl<'a> RtcpPacket<'a> {
             SOURCE_DESCRIPTION => Self::Sdes(Sdes::new(count, body)),
             GOODBYE => Self::Bye(Bye::new(count, body).map_err(short)?),
             APPLICATION => Self::App(App::new(count, body).map_err(short)?),
+            EXTENDED_REPORT => Self::ExtendedReport(ExtendedReport::new(body).map_err(short)?),
             _ => Self::Other { packet_type, count, body },
         };
         Ok((packet, rest))
@@ -191,6 +201,8 @@ const RECEIVER_REPORT: u8 = 201;
 const SOURCE_DESCRIPTION: u8 = 202;
 const GOODBYE: u8 = 203;
 const APPLICATION: u8 = 204;
+/// RFC 3611 section 2.
+const EXTENDED_REPORT: u8 = 207;
 
 #[cfg(test)]
 mod tests {
