@@ -170,3 +170,153 @@ const STATISTICS_SUMMARY: u8 = 6;
 const VOIP_METRICS: u8 = 7;
 /// Octets that 16 bits can announce as words less one.
 const PACKET_LEN_MAX: usize = (1 << 16) * WORD_LEN;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::rtcp::{RtcpCompound, RtcpError, RtcpPacket};
+
+    /// All types, one of another kind between them.
+    fn written() -> Vec<u8> {
+        let mut out = Vec::new();
+        write_extended_report(
+            &mut out,
+            Ssrc(9),
+            &[
+                XrBlock::ReceiverReferenceTime(&ReceiverReferenceTime::new(0x1111_2222_3333_4444)),
+                XrBlock::Other { block_type: 1, specific: 2, body: &[0, 0, 0, 1, 0, 7, 0, 9] },
+                XrBlock::Dlrr(&[
+                    DlrrSubBlock::new(Ssrc(1), 2, 3),
+                    DlrrSubBlock::new(Ssrc(4), 5, 6),
+                ]),
+                XrBlock::StatisticsSummary(&StatisticsSummaryValues::default().into()),
+                XrBlock::VoipMetrics(&VoipMetricsValues::default().into()),
+            ],
+        );
+        out
+    }
+
+    fn report(bytes: &[u8]) -> ExtendedReport<'_> {
+        let compound = RtcpCompound::parse(bytes).unwrap();
+        let Some(RtcpPacket::ExtendedReport(report)) = compound.packets().next() else { panic!() };
+        report
+    }
+
+    #[test]
+    fn reference_times_and_answers_stand_as_the_rfc_draws_them() {
+        let out = written();
+        // Header and SSRC; then 12 octets of reference time, 12 of run lengths and 28 of DLRR.
+        let words = 2 + 3 + 3 + 7 + 10 + 9;
+        let expected = [
+            [0x80, 207, 0, words - 1, 0, 0, 0, 9, 4, 0, 0, 2, 0x11, 0x11, 0x22, 0x22],
+            [0x33, 0x33, 0x44, 0x44, 1, 2, 0, 2, 0, 0, 0, 1, 0, 7, 0, 9],
+            [5, 0, 0, 6, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3],
+        ];
+        assert_eq!(out[..48], expected.concat());
+        assert_eq!(out.len(), usize::from(words) * WORD_LEN);
+
+        let report = report(&out);
+        assert_eq!(report.ssrc(), Ssrc(9));
+        let blocks: Vec<_> = report.blocks().collect();
+        let [
+            XrBlock::ReceiverReferenceTime(time),
+            XrBlock::Other { block_type: 1, specific: 2, body: [0, 0, 0, 1, 0, 7, 0, 9] },
+            XrBlock::Dlrr([first, second]),
+            XrBlock::StatisticsSummary(_),
+            XrBlock::VoipMetrics(_),
+        ] = blocks[..]
+        else {
+            panic!("{blocks:?}")
+        };
+        assert_eq!(time.ntp(), 0x1111_2222_3333_4444);
+        assert_eq!(time.ntp_middle(), 0x2222_3333);
+        assert_eq!((first.ssrc(), first.lrr(), first.dlrr()), (Ssrc(1), 2, 3));
+        assert_eq!((second.ssrc(), second.lrr(), second.dlrr()), (Ssrc(4), 5, 6));
+    }
+
+    #[test]
+    fn a_cut_report_keeps_its_whole_blocks() {
+        let whole = written();
+        let blocks: Vec<_> = report(&whole).blocks().collect();
+        // Where each block ends.
+        let ends = [20, 32, 60, 100, 136];
+        for len in 0..whole.len() {
+            let error = RtcpCompound::parse(&whole[..len]).unwrap_err();
+            assert!(matches!(error, RtcpError::Truncated { .. }), "{len}: {error}");
+        }
+        for words in 2..=whole.len() / WORD_LEN {
+            let mut cut = whole[..words * WORD_LEN].to_vec();
+            cut[3] = u8::try_from(words - 1).unwrap();
+            let count = ends.iter().filter(|&&end| end <= cut.len()).count();
+            assert!(report(&cut).blocks().eq(blocks[..count].iter().copied()), "{words}");
+        }
+        let error = RtcpCompound::parse(&[0x80, 207, 0, 0]).unwrap_err();
+        let expected = RtcpError::Body { packet_type: 207, count: 0, expected: 4, actual: 0 };
+        assert_eq!(error, expected);
+    }
+
+    #[test]
+    fn a_block_of_another_length_than_its_type_has_is_not_looked_into() {
+        let cases: [(u8, u16); 9] =
+            [(4, 1), (4, 3), (5, 1), (5, 4), (6, 8), (6, 10), (7, 7), (7, 9), (255, 0)];
+        for (block_type, words) in cases {
+            let mut out = vec![0x80, 207, 0, 0, 0, 0, 0, 9];
+            let body = vec![0; usize::from(words) * WORD_LEN];
+            write_block(&mut out, block_type, 0, &body);
+            XrBlock::ReceiverReferenceTime(&ReceiverReferenceTime::new(1)).write(&mut out);
+            out[3] = u8::try_from(out.len() / WORD_LEN - 1).unwrap();
+            let found: Vec<_> = report(&out).blocks().collect();
+            let passed = XrBlock::Other { block_type, specific: 0, body: &body };
+            let time = ReceiverReferenceTime::new(1);
+            assert_eq!(found, [passed, XrBlock::ReceiverReferenceTime(&time)]);
+        }
+    }
+
+    #[test]
+    fn lengths_that_lie_end_the_report_or_pass_over_what_they_cover() {
+        let whole = written();
+        let starts = [8, 20, 32, 60, 100];
+        for (index, start) in starts.into_iter().enumerate() {
+            for words in 0..=256_u16 {
+                let mut bent = whole.clone();
+                bent[start + 2..start + 4].copy_from_slice(&words.to_be_bytes());
+                let fits = start + (usize::from(words) + 1) * WORD_LEN <= whole.len();
+                let count = report(&bent).blocks().count();
+                assert!(if fits { count > index } else { count == index }, "{start} {words}");
+            }
+        }
+    }
+
+    #[test]
+    fn padding_at_the_end_of_a_compound_is_no_block() {
+        let mut bytes = Vec::new();
+        crate::wire::rtcp::write_receiver_report(&mut bytes, Ssrc(9), &[]);
+        let start = bytes.len();
+        bytes.extend(written());
+        bytes.extend([0, 0, 0, 0, 0, 0, 0, 8]);
+        bytes[start] |= 0x20;
+        bytes[start + 3] += 2;
+        let compound = RtcpCompound::parse(&bytes).unwrap();
+        let packets: Vec<_> = compound.packets().collect();
+        let [RtcpPacket::ReceiverReport(_), RtcpPacket::ExtendedReport(padded)] = packets[..]
+        else {
+            panic!("{packets:?}")
+        };
+        assert!(padded.blocks().eq(report(&written()).blocks()));
+    }
+
+    #[test]
+    fn what_a_packet_cannot_hold_is_left_out() {
+        let answers = vec![DlrrSubBlock::new(Ssrc(1), 2, 3); 22_000];
+        let time = ReceiverReferenceTime::new(1);
+        let mut out = Vec::new();
+        let blocks = [
+            XrBlock::Dlrr(&answers),
+            XrBlock::Dlrr(&answers[..21_000]),
+            XrBlock::Dlrr(&answers[..1_000]),
+            XrBlock::ReceiverReferenceTime(&time),
+        ];
+        write_extended_report(&mut out, Ssrc(9), &blocks);
+        assert!(report(&out).blocks().eq([blocks[1], blocks[3]]));
+    }
+}

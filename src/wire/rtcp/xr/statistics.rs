@@ -182,3 +182,124 @@ const JITTER: u8 = 0x20;
 const HOPS: u8 = 0x18;
 const HOPS_TTL: u8 = 1 << 3;
 const HOPS_HOP_LIMIT: u8 = 2 << 3;
+
+#[cfg(test)]
+mod tests {
+    use proptest::{option, prelude::*};
+    use zerocopy::FromZeros;
+
+    use super::*;
+    use crate::wire::rtcp::{RtcpCompound, RtcpPacket, XrBlock, write_extended_report};
+
+    fn written(values: StatisticsSummaryValues) -> Vec<u8> {
+        let mut out = Vec::new();
+        let block = StatisticsSummary::from(values);
+        write_extended_report(&mut out, Ssrc(9), &[XrBlock::StatisticsSummary(&block)]);
+        out
+    }
+
+    fn read(bytes: &[u8]) -> Option<StatisticsSummary> {
+        let compound = RtcpCompound::parse(bytes).unwrap();
+        let Some(RtcpPacket::ExtendedReport(report)) = compound.packets().next() else { panic!() };
+        match report.blocks().next() {
+            Some(XrBlock::StatisticsSummary(summary)) => Some(*summary),
+            Some(XrBlock::Other { block_type: STATISTICS_SUMMARY, .. }) => None,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn values(summary: &StatisticsSummary) -> StatisticsSummaryValues {
+        StatisticsSummaryValues {
+            ssrc: summary.ssrc(),
+            begin_sequence: summary.begin_sequence(),
+            end_sequence: summary.end_sequence(),
+            lost: summary.lost(),
+            duplicates: summary.duplicates(),
+            jitter: summary.jitter(),
+            hops: summary.hops(),
+        }
+    }
+
+    #[test]
+    fn a_summary_stands_as_the_rfc_draws_it() {
+        let summary = StatisticsSummaryValues {
+            ssrc: Ssrc(0x0102_0304),
+            begin_sequence: 0xFFF0,
+            end_sequence: 0x0010,
+            lost: Some(3),
+            duplicates: None,
+            jitter: Some(JitterSummary { min: 1, max: 400, mean: 80, deviation: 40 }),
+            hops: Some(HopSummary {
+                field: HopField::HopLimit,
+                min: 60,
+                max: 64,
+                mean: 63,
+                deviation: 1,
+            }),
+        };
+        // Twelve words in all; flags L, J and ToH = 2: 0x80 + 0x20 + 0x10.
+        let expected = [
+            [0x80, 207, 0, 11, 0, 0, 0, 9, 6, 0xB0, 0, 9, 1, 2, 3, 4],
+            [0xFF, 0xF0, 0, 0x10, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 1],
+            [0, 0, 1, 0x90, 0, 0, 0, 80, 0, 0, 0, 40, 60, 64, 63, 1],
+        ];
+        assert_eq!(written(summary), expected.concat());
+    }
+
+    #[test]
+    fn a_value_flagged_as_unreported_makes_a_receiver_ignore_the_block() {
+        // The last octet of lost, duplicates, each jitter and each of the hops.
+        for at in [23, 27, 31, 35, 39, 43, 44, 45, 46, 47] {
+            let mut bytes = written(StatisticsSummaryValues::default());
+            assert!(read(&bytes).is_some());
+            bytes[at] = 1;
+            assert_eq!(read(&bytes), None, "{at}");
+            bytes[9] = LOST | DUPLICATES | JITTER | HOPS_TTL;
+            assert!(read(&bytes).is_some(), "{at}");
+        }
+    }
+
+    #[test]
+    fn hops_of_no_known_field_are_none() {
+        let mut bytes = written(StatisticsSummaryValues { lost: Some(5), ..Default::default() });
+        bytes[9] |= HOPS;
+        bytes[44..].fill(64);
+        let summary = read(&bytes).unwrap();
+        assert_eq!((summary.hops(), summary.lost()), (None, Some(5)));
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_written_is_read(
+            (ssrc, begin_sequence, end_sequence) in any::<(u32, u16, u16)>(),
+            (lost, duplicates) in any::<(Option<u32>, Option<u32>)>(),
+            jitter in option::of(any::<(u32, u32, u32, u32)>()),
+            hops in option::of(any::<(bool, u8, u8, u8, u8)>()),
+        ) {
+            let summary = StatisticsSummaryValues {
+                ssrc: Ssrc(ssrc),
+                begin_sequence,
+                end_sequence,
+                lost,
+                duplicates,
+                jitter: jitter.map(|(min, max, mean, deviation)| {
+                    JitterSummary { min, max, mean, deviation }
+                }),
+                hops: hops.map(|(is_ipv4, min, max, mean, deviation)| {
+                    let field = if is_ipv4 { HopField::Ttl } else { HopField::HopLimit };
+                    HopSummary { field, min, max, mean, deviation }
+                }),
+            };
+            prop_assert_eq!(values(&read(&written(summary)).unwrap()), summary);
+        }
+
+        /// What is read of any octets is what is read after it was written again.
+        #[test]
+        fn any_octets_say_the_same_when_written_again(octets in any::<[u8; 40]>()) {
+            let mut summary = StatisticsSummary::new_zeroed();
+            summary.as_mut_bytes().copy_from_slice(&octets);
+            let found = values(&summary);
+            prop_assert_eq!(values(&found.into()), found);
+        }
+    }
+}

@@ -417,3 +417,282 @@ const MOS_MAX: u8 = 50;
 const CONCEALMENT_SHIFT: u32 = 6;
 const JITTER_BUFFER_SHIFT: u32 = 4;
 const JITTER_BUFFER_RATE: u8 = 0x0F;
+
+#[cfg(test)]
+mod tests {
+    use proptest::{option, prelude::*, sample::select};
+
+    use super::*;
+    use crate::wire::rtcp::{RtcpCompound, RtcpPacket, XrBlock, write_extended_report};
+
+    fn written(values: VoipMetricsValues) -> Vec<u8> {
+        let mut out = Vec::new();
+        let block = VoipMetrics::from(values);
+        write_extended_report(&mut out, Ssrc(9), &[XrBlock::VoipMetrics(&block)]);
+        out
+    }
+
+    fn read(bytes: &[u8]) -> VoipMetrics {
+        let compound = RtcpCompound::parse(bytes).unwrap();
+        let Some(RtcpPacket::ExtendedReport(report)) = compound.packets().next() else { panic!() };
+        let Some(XrBlock::VoipMetrics(metrics)) = report.blocks().next() else { panic!() };
+        *metrics
+    }
+
+    fn values(metrics: &VoipMetrics) -> VoipMetricsValues {
+        VoipMetricsValues {
+            ssrc: metrics.ssrc(),
+            loss_rate: metrics.loss_rate(),
+            discard_rate: metrics.discard_rate(),
+            burst_density: metrics.burst_density(),
+            gap_density: metrics.gap_density(),
+            burst_duration_ms: metrics.burst_duration_ms().into(),
+            gap_duration_ms: metrics.gap_duration_ms().into(),
+            round_trip_ms: metrics.round_trip_ms().map(f64::from),
+            end_system_delay_ms: metrics.end_system_delay_ms().map(f64::from),
+            signal_level_dbm0: metrics.signal_level_dbm0().map(f64::from),
+            noise_level_dbm0: metrics.noise_level_dbm0().map(f64::from),
+            rerl_db: metrics.rerl_db().map(f64::from),
+            gmin: metrics.gmin().unwrap_or(0),
+            r_factor: metrics.r_factor().map(f64::from),
+            external_r_factor: metrics.external_r_factor().map(f64::from),
+            mos_lq: metrics.mos_lq(),
+            mos_cq: metrics.mos_cq(),
+            concealment: metrics.concealment(),
+            jitter_buffer_kind: metrics.jitter_buffer_kind(),
+            jitter_buffer_rate: metrics.jitter_buffer_rate(),
+            jitter_buffer_nominal_ms: metrics.jitter_buffer_nominal_ms().into(),
+            jitter_buffer_maximum_ms: metrics.jitter_buffer_maximum_ms().into(),
+            jitter_buffer_absolute_maximum_ms: metrics.jitter_buffer_absolute_maximum_ms().into(),
+        }
+    }
+
+    /// The example of RFC 3611 section 4.7.2, counted exactly: 3 of 63 packets lost and 3
+    /// discarded, 4 of these 6 among the 12 of the burst and 2 among the 51 of two gaps, which
+    /// take 510 ms together. (The RFC prints a density of 84, rounded too early, and a gap
+    /// duration of 520, a sum.)
+    #[test]
+    fn metrics_stand_as_the_rfc_draws_them() {
+        let metrics = VoipMetricsValues {
+            ssrc: Ssrc(0x0102_0304),
+            loss_rate: 3.0 / 63.0,
+            discard_rate: 3.0 / 63.0,
+            burst_density: 4.0 / 12.0,
+            gap_density: 2.0 / 51.0,
+            burst_duration_ms: 120.0,
+            gap_duration_ms: 255.0,
+            round_trip_ms: Some(79.6),
+            end_system_delay_ms: Some(300.0),
+            signal_level_dbm0: Some(-18.0),
+            noise_level_dbm0: Some(-60.2),
+            rerl_db: Some(45.0),
+            gmin: 16,
+            r_factor: Some(93.2),
+            external_r_factor: None,
+            mos_lq: Some(4.41),
+            mos_cq: Some(4.36),
+            concealment: Some(Concealment::Standard),
+            jitter_buffer_kind: Some(JitterBufferKind::Adaptive),
+            jitter_buffer_rate: Some(4),
+            jitter_buffer_nominal_ms: 40.0,
+            jitter_buffer_maximum_ms: 80.0,
+            jitter_buffer_absolute_maximum_ms: 512.0,
+        };
+        // 3 * 256 / 63 = 12, 4 * 256 / 12 = 85, 2 * 256 / 51 = 10; RX config 11 11 0100.
+        let expected: [u8; 44] = [
+            0x80, 207, 0, 10, 0, 0, 0, 9, 7, 0, 0, 8, 1, 2, 3, 4, 12, 12, 85, 10, 0, 120, 0, 255,
+            0, 80, 1, 44, 0xEE, 0xC4, 45, 16, 93, 127, 44, 44, 0xF4, 0, 0, 40, 0, 80, 2, 0,
+        ];
+        assert_eq!(written(metrics), expected);
+        let found = read(&expected);
+        assert_eq!((found.loss_rate(), found.burst_density()), (12.0 / 256.0, 85.0 / 256.0));
+        assert_eq!((found.round_trip_ms(), found.end_system_delay_ms()), (Some(80), Some(300)));
+        assert_eq!((found.signal_level_dbm0(), found.noise_level_dbm0()), (Some(-18), Some(-60)));
+        assert_eq!((found.r_factor(), found.external_r_factor()), (Some(93), None));
+        assert_eq!((found.mos_lq(), found.mos_cq()), (Some(4.4), Some(4.4)));
+    }
+
+    #[test]
+    fn what_is_unknown_is_written_as_the_rfc_has_it() {
+        let expected: [u8; 36] = [
+            7, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 127, 127, 127, 16, 127,
+            127, 127, 127, 0, 0, 0, 0, 0, 0, 0, 0,
+        ];
+        assert_eq!(written(VoipMetricsValues::default())[8..], expected);
+        let nan = Some(f64::NAN);
+        let no_numbers = VoipMetricsValues {
+            loss_rate: f64::NAN,
+            burst_duration_ms: f64::NAN,
+            round_trip_ms: nan,
+            end_system_delay_ms: nan,
+            signal_level_dbm0: nan,
+            noise_level_dbm0: nan,
+            rerl_db: nan,
+            r_factor: nan,
+            external_r_factor: nan,
+            mos_lq: nan,
+            mos_cq: nan,
+            ..VoipMetricsValues::default()
+        };
+        assert_eq!(written(no_numbers)[8..], expected);
+    }
+
+    #[test]
+    fn scores_out_of_range_are_none() {
+        let score = |at: usize, code: u8| {
+            let mut bytes = written(VoipMetricsValues::default());
+            bytes[8 + at] = code;
+            let metrics = read(&bytes);
+            let r_factors = [metrics.r_factor(), metrics.external_r_factor()];
+            let moses = [metrics.mos_lq(), metrics.mos_cq()];
+            [r_factors.map(|r| r.map(f64::from)), moses].concat()[at - 24]
+        };
+        for code in 0..=255 {
+            let r_factor = (code <= 100).then(|| f64::from(code));
+            let mos = (10..=50).contains(&code).then(|| f64::from(code) / 10.0);
+            let found = [24, 25, 26, 27].map(|at| score(at, code));
+            assert_eq!(found, [r_factor, r_factor, mos, mos], "{code}");
+        }
+    }
+
+    #[test]
+    fn the_absolute_maximum_of_a_fixed_buffer_is_its_maximum() {
+        let metrics = VoipMetricsValues {
+            jitter_buffer_kind: Some(JitterBufferKind::Fixed),
+            jitter_buffer_maximum_ms: 60.0,
+            ..VoipMetricsValues::default()
+        };
+        let metrics = read(&written(metrics));
+        assert_eq!(metrics.jitter_buffer_kind(), Some(JitterBufferKind::Fixed));
+        assert_eq!(metrics.jitter_buffer_absolute_maximum_ms(), 60);
+    }
+
+    /// Ordinary values and absurd ones.
+    fn number() -> impl Strategy<Value = f64> {
+        prop_oneof![4 => -200.0..200.0, 2 => -1e5..1e5, 1 => any::<f64>()]
+    }
+
+    fn share_of_one() -> impl Strategy<Value = f64> {
+        prop_oneof![8 => 0.0..=1.0, 1 => number()]
+    }
+
+    fn metrics() -> impl Strategy<Value = VoipMetricsValues> {
+        let shares = (share_of_one(), share_of_one(), share_of_one(), share_of_one());
+        let durations = (number(), number(), number(), number(), number());
+        let unknown = || option::of(number());
+        let delays = (unknown(), unknown(), unknown(), unknown(), unknown());
+        let mos = || option::of(prop_oneof![8 => 1.0..=5.0, 1 => number()]);
+        let scores = (unknown(), unknown(), mos(), mos());
+        let concealment =
+            select(vec![Concealment::Disabled, Concealment::Standard, Concealment::Enhanced]);
+        let kind = select(vec![JitterBufferKind::Fixed, JitterBufferKind::Adaptive]);
+        let config = (option::of(concealment), option::of(kind), any::<Option<u8>>());
+        (any::<(u32, u8)>(), shares, durations, delays, scores, config).prop_map(
+            |((ssrc, gmin), shares, durations, delays, scores, config)| VoipMetricsValues {
+                ssrc: Ssrc(ssrc),
+                loss_rate: shares.0,
+                discard_rate: shares.1,
+                burst_density: shares.2,
+                gap_density: shares.3,
+                burst_duration_ms: durations.0,
+                gap_duration_ms: durations.1,
+                round_trip_ms: delays.0,
+                end_system_delay_ms: delays.1,
+                signal_level_dbm0: delays.2,
+                noise_level_dbm0: delays.3,
+                rerl_db: delays.4,
+                gmin,
+                r_factor: scores.0,
+                external_r_factor: scores.1,
+                mos_lq: scores.2,
+                mos_cq: scores.3,
+                concealment: config.0,
+                jitter_buffer_kind: config.1,
+                jitter_buffer_rate: config.2,
+                jitter_buffer_nominal_ms: durations.2,
+                jitter_buffer_maximum_ms: durations.3,
+                jitter_buffer_absolute_maximum_ms: durations.4,
+            },
+        )
+    }
+
+    /// Whether `found` is `given` held to a range, no further off than a step.
+    fn near(found: f64, given: f64, (min, max): (f64, f64), step: f64) -> bool {
+        (found - given.clamp(min, max)).abs() <= step + 1e-9
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_written_is_read(given in metrics()) {
+            let found = values(&read(&written(given)));
+            prop_assert_eq!(found.ssrc, given.ssrc);
+            prop_assert_eq!(found.gmin, given.gmin.max(1));
+            prop_assert_eq!(found.concealment, given.concealment);
+            prop_assert_eq!(found.jitter_buffer_kind, given.jitter_buffer_kind);
+            let rate = given.jitter_buffer_rate.map(|rate| rate.min(15)).filter(|&rate| rate != 0);
+            prop_assert_eq!(found.jitter_buffer_rate, rate);
+            let shares = |of: &VoipMetricsValues| {
+                [of.loss_rate, of.discard_rate, of.burst_density, of.gap_density]
+            };
+            for (found, given) in shares(&found).into_iter().zip(shares(&given)) {
+                prop_assert!(near(found, given, (0.0, 255.0 / 256.0), 1.0 / 256.0));
+                prop_assert!(found <= given.max(0.0));
+            }
+            let durations = |of: &VoipMetricsValues| {
+                let maximum = of.jitter_buffer_maximum_ms;
+                let is_fixed = of.jitter_buffer_kind == Some(JitterBufferKind::Fixed);
+                let absolute_maximum =
+                    if is_fixed { maximum } else { of.jitter_buffer_absolute_maximum_ms };
+                let nominal = of.jitter_buffer_nominal_ms;
+                [of.burst_duration_ms, of.gap_duration_ms, nominal, maximum, absolute_maximum]
+            };
+            for (found, given) in durations(&found).into_iter().zip(durations(&given)) {
+                prop_assert!(near(found, given, (0.0, 65_535.0), 0.5));
+            }
+            let known = [
+                (found.round_trip_ms, given.round_trip_ms, (1.0, 65_535.0), 0.5),
+                (found.end_system_delay_ms, given.end_system_delay_ms, (1.0, 65_535.0), 0.5),
+                (found.signal_level_dbm0, given.signal_level_dbm0, (-128.0, 126.0), 0.5),
+                (found.noise_level_dbm0, given.noise_level_dbm0, (-128.0, 126.0), 0.5),
+                (found.rerl_db, given.rerl_db, (0.0, 126.0), 0.5),
+                (found.r_factor, given.r_factor, (0.0, 100.0), 0.5),
+                (found.external_r_factor, given.external_r_factor, (0.0, 100.0), 0.5),
+                (found.mos_lq, given.mos_lq, (1.0, 5.0), 0.05),
+                (found.mos_cq, given.mos_cq, (1.0, 5.0), 0.05),
+            ];
+            for (index, (found, given, range, step)) in known.into_iter().enumerate() {
+                let is_same = match (found, given) {
+                    (Some(found), Some(given)) => near(found, given, range, step),
+                    (found, given) => found.is_none() && given.is_none(),
+                };
+                prop_assert!(is_same, "{index}: {found:?} for {given:?}");
+            }
+        }
+
+        /// What is read of any octets is what is read after it was written again.
+        #[test]
+        fn any_octets_say_the_same_when_written_again(octets in any::<[u8; 32]>()) {
+            let mut bytes = written(VoipMetricsValues::default());
+            bytes[12..].copy_from_slice(&octets);
+            let mut found = values(&read(&bytes));
+            let again = values(&found.into());
+            // Which a sender must not say.
+            found.gmin = found.gmin.max(1);
+            if found.jitter_buffer_kind == Some(JitterBufferKind::Fixed) {
+                found.jitter_buffer_absolute_maximum_ms = found.jitter_buffer_maximum_ms;
+            }
+            found.rerl_db = found.rerl_db.map(|loss| loss.min(126.0));
+            prop_assert_eq!(again, found);
+        }
+
+        /// RFC 3611 section 4.7.1 in whole numbers: the quotient times 256, its integer part, and
+        /// at most 255.
+        #[test]
+        fn a_share_is_that_of_whole_numbers(part in any::<u32>(), whole in 1_u32..) {
+            let part = part % whole.saturating_add(1);
+            let expected = (u64::from(part) * 256 / u64::from(whole)).min(255);
+            let code = share_code(f64::from(part) / f64::from(whole));
+            prop_assert_eq!(u64::from(code), expected);
+        }
+    }
+}
