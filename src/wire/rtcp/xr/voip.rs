@@ -490,7 +490,7 @@ mod tests {
             r_factor: Some(93.2),
             external_r_factor: None,
             mos_lq: Some(4.41),
-            mos_cq: Some(4.36),
+            mos_cq: Some(4.16),
             concealment: Some(Concealment::Standard),
             jitter_buffer_kind: Some(JitterBufferKind::Adaptive),
             jitter_buffer_rate: Some(4),
@@ -501,7 +501,7 @@ mod tests {
         // 3 * 256 / 63 = 12, 4 * 256 / 12 = 85, 2 * 256 / 51 = 10; RX config 11 11 0100.
         let expected: [u8; 44] = [
             0x80, 207, 0, 10, 0, 0, 0, 9, 7, 0, 0, 8, 1, 2, 3, 4, 12, 12, 85, 10, 0, 120, 0, 255,
-            0, 80, 1, 44, 0xEE, 0xC4, 45, 16, 93, 127, 44, 44, 0xF4, 0, 0, 40, 0, 80, 2, 0,
+            0, 80, 1, 44, 0xEE, 0xC4, 45, 16, 93, 127, 44, 42, 0xF4, 0, 0, 40, 0, 80, 2, 0,
         ];
         assert_eq!(written(metrics), expected);
         let found = read(&expected);
@@ -509,7 +509,43 @@ mod tests {
         assert_eq!((found.round_trip_ms(), found.end_system_delay_ms()), (Some(80), Some(300)));
         assert_eq!((found.signal_level_dbm0(), found.noise_level_dbm0()), (Some(-18), Some(-60)));
         assert_eq!((found.r_factor(), found.external_r_factor()), (Some(93), None));
-        assert_eq!((found.mos_lq(), found.mos_cq()), (Some(4.4), Some(4.4)));
+        assert_eq!((found.mos_lq(), found.mos_cq()), (Some(4.4), Some(4.2)));
+    }
+
+    /// Each octet of the block holds its own offset, so that a field tells where it stands.
+    #[test]
+    fn every_field_stands_at_its_offset() {
+        let mut bytes = written(VoipMetricsValues::default());
+        for (offset, octet) in (0..).zip(&mut bytes[8..]).skip(4) {
+            *octet = offset;
+        }
+        let expected = VoipMetricsValues {
+            ssrc: Ssrc(0x0405_0607),
+            loss_rate: 8.0 / 256.0,
+            discard_rate: 9.0 / 256.0,
+            burst_density: 10.0 / 256.0,
+            gap_density: 11.0 / 256.0,
+            burst_duration_ms: f64::from(0x0C0D),
+            gap_duration_ms: f64::from(0x0E0F),
+            round_trip_ms: Some(f64::from(0x1011)),
+            end_system_delay_ms: Some(f64::from(0x1213)),
+            signal_level_dbm0: Some(20.0),
+            noise_level_dbm0: Some(21.0),
+            rerl_db: Some(22.0),
+            gmin: 23,
+            r_factor: Some(24.0),
+            external_r_factor: Some(25.0),
+            mos_lq: Some(2.6),
+            mos_cq: Some(2.7),
+            // 28 is 00 01 1100: nothing on concealment, a reserved kind of buffer, a rate of 12.
+            concealment: None,
+            jitter_buffer_kind: None,
+            jitter_buffer_rate: Some(12),
+            jitter_buffer_nominal_ms: f64::from(0x1E1F),
+            jitter_buffer_maximum_ms: f64::from(0x2021),
+            jitter_buffer_absolute_maximum_ms: f64::from(0x2223),
+        };
+        assert_eq!(values(&read(&bytes)), expected);
     }
 
     #[test]
