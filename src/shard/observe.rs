@@ -349,7 +349,9 @@ impl Shard {
         };
         let gone: Vec<_> = dialog.streams.iter().copied().filter(is_taken).collect();
         if let Phase::Ended { .. } = dialog.phase {
-            if !gone.is_empty() || dialog.streams.is_empty() {
+            // By its addresses and not by its streams: those may be another observer's.
+            let is_anothers = |(src, dst)| self.dialogs.find_between(src, dst) != Some(loser);
+            if dialog.seen.as_deref().is_some_and(|seen| seen.pairs().any(is_anothers)) {
                 self.forget(loser, now, out);
             }
             return;

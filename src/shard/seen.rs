@@ -130,6 +130,14 @@ impl Seen {
         self.endpoints.iter().flat_map(|endpoint| [endpoint.rtp, endpoint.rtcp])
     }
 
+    /// Between which addresses its media go.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (SocketAddr, SocketAddr)> {
+        let of = |side| self.endpoints.iter().filter(move |known| known.side == side);
+        of(Side::Caller).flat_map(move |caller| {
+            of(Side::Callee).flat_map(|callee| [(caller.rtp, callee.rtp), (callee.rtp, caller.rtp)])
+        })
+    }
+
     /// Whether an address is one of the call's.
     pub(crate) fn knows(&self, address: SocketAddr) -> bool {
         self.side_of(address).is_some()
