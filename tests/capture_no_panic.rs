@@ -1,31 +1,29 @@
 //! No capture makes the reader panic, hang, or give more than it was given: real formats bent in
 //! random ways are read to their end.
 
-use std::env;
-
 use fastrand::Rng;
 use voxplane::source::capture::{Capture, Chunk};
 
+#[path = "common/bend.rs"]
+mod bend;
 #[path = "common/pcap.rs"]
 mod pcap;
 
+use bend::{LEN_MAX, bent, cases};
 use pcap::{ACK, Pcap, PcapNg, SYN, TempFile, ethernet, fragments, ip, tcp, udp, udp_datagram};
 
-/// Bent captures per run, if the environment does not say.
+/// Bent captures per run; see [`bend::cases`].
 const CASES: usize = 4_000;
 const SEED: u64 = 0x6361_7074;
-/// Bent captures grow no longer than this.
-const LEN_MAX: usize = 40_000;
 /// A window, the longest record, and what is put together of pieces.
 const CHUNK_MAX: usize = 1 << 20;
 
 #[test]
 fn bent_captures_are_read_to_their_end() {
-    let cases = env::var("VOXPLANE_FUZZ_CASES").ok().and_then(|cases| cases.parse().ok());
     let mut rng = Rng::with_seed(SEED);
     let models = models();
     let (mut opened, mut delivered, mut warned) = (0_usize, 0_usize, 0_usize);
-    let cases = cases.unwrap_or(CASES);
+    let cases = cases(CASES);
     for case in 0..cases {
         let first = TempFile::new(&bent(&mut rng, &models));
         let second = TempFile::new(&bent(&mut rng, &models));
@@ -59,37 +57,6 @@ fn bent_captures_are_read_to_their_end() {
     let share = |count: usize| count * 100 / cases;
     assert!(share(opened) > 50 && share(delivered) > 30, "{opened} {delivered} of {cases}");
     assert!(share(warned) > 10, "{warned} of {cases}");
-}
-
-/// One of the models with some bits flipped, bytes cut out, repeated, or made extreme.
-fn bent(rng: &mut Rng, models: &[Vec<u8>]) -> Vec<u8> {
-    let mut bytes = models[rng.usize(..models.len())].clone();
-    for _ in 0..rng.usize(0..8) {
-        if bytes.is_empty() {
-            break;
-        }
-        let at = rng.usize(..bytes.len());
-        // Most of what decides is near the beginning.
-        let at = if rng.bool() { at } else { at % 200.min(bytes.len()) };
-        match rng.u8(0..6) {
-            0 => bytes[at] ^= 1 << rng.u8(0..8),
-            1 => bytes[at] = [0, 1, 0x7F, 0x80, 0xFF][rng.usize(0..5)],
-            2 => bytes.truncate(at.max(rng.usize(..bytes.len()))),
-            3 => drop(bytes.drain(at..(at + rng.usize(0..64)).min(bytes.len()))),
-            4 => {
-                let end = (at + rng.usize(0..4096)).min(bytes.len());
-                let again = bytes[at..end].to_vec();
-                bytes.splice(at..at, again);
-            }
-            _ => {
-                let end = (at + 4).min(bytes.len());
-                let lie = rng.u32(..) >> rng.u8(0..32);
-                bytes.splice(at..end, lie.to_le_bytes());
-            }
-        }
-    }
-    bytes.truncate(LEN_MAX);
-    bytes
 }
 
 /// Files that reach every part of the reader.
