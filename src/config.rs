@@ -10,10 +10,16 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::limits::DIALOGS_MAX;
+use crate::{
+    limits::DIALOGS_MAX,
+    quality::{
+        score::Scoring,
+        settings::{RawScoring, ScoringError},
+    },
+};
 
 /// Settings of `voxplane run`, complete and checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Executors, one on a core each; `None` takes every core we may run on.
     pub shards: Option<u16>,
@@ -37,10 +43,12 @@ pub struct Config {
     pub answer_delay: Duration,
     /// A call of which nothing has been heard for so long is over.
     pub idle_timeout: Duration,
+    /// How calls are scored.
+    pub scoring: Scoring,
 }
 
 /// Settings as they may stand in a file or come from flags; what is `None` is not said.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RawConfig {
     /// See [`Config::shards`].
@@ -65,6 +73,8 @@ pub struct RawConfig {
     pub answer_delay_ms: Option<u64>,
     /// See [`Config::idle_timeout`]; seconds.
     pub idle_timeout_s: Option<u64>,
+    /// See [`Config::scoring`]; a table.
+    pub scoring: Option<RawScoring>,
 }
 
 impl RawConfig {
@@ -102,6 +112,7 @@ impl RawConfig {
             history_calls: self.history_calls.or(below.history_calls),
             answer_delay_ms: self.answer_delay_ms.or(below.answer_delay_ms),
             idle_timeout_s: self.idle_timeout_s.or(below.idle_timeout_s),
+            scoring: self.scoring.or(below.scoring),
         }
     }
 
@@ -122,6 +133,7 @@ impl RawConfig {
             history_calls: self.history_calls.unwrap_or(DEFAULT_HISTORY_CALLS),
             answer_delay: Duration::from_millis(self.answer_delay_ms.unwrap_or(0)),
             idle_timeout: Duration::from_secs(self.idle_timeout_s.unwrap_or(DEFAULT_IDLE_SECS)),
+            scoring: self.scoring.unwrap_or_default().complete()?,
         };
         config.check()?;
         Ok(config)
@@ -260,6 +272,9 @@ pub enum ConfigError {
         /// The port in both.
         port: u16,
     },
+    /// The scoring table is wrong.
+    #[error(transparent)]
+    Scoring(#[from] ScoringError),
     /// A shard would have no port.
     #[error("rtp_ports: {ports} has {pairs} pairs of ports, fewer than the {shards} shards")]
     TooFewPorts {

@@ -5,7 +5,7 @@ use std::io;
 
 use super::Output;
 use crate::{
-    control::{Calls, record::StreamRecord},
+    control::Calls,
     id::ShardId,
     shard::report::{CallEvent, CallReport, Report, StreamReport},
     time::Timestamp,
@@ -60,7 +60,7 @@ impl Gatherer {
         for mut report in self.streams.drain(..) {
             let Some(call) = report.call.as_mut() else {
                 if report.is_final {
-                    output.stream(&StreamRecord::of_orphan(&report))?;
+                    output.stream(&self.calls.orphan(&report))?;
                 }
                 continue;
             };

@@ -11,6 +11,7 @@ mod progress;
 mod run;
 #[cfg(test)]
 mod samples;
+mod shares;
 mod summary;
 
 use std::path::PathBuf;

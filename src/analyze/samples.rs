@@ -6,7 +6,7 @@ use crate::{
     control::{
         record::{
             CallRecord, CallScore, CallState, Direction, EndedBy, Figures, Integrity, StreamRecord,
-            TimelinePoint,
+            TimelinePoint, WorstInterval,
         },
         streams::CallStreams,
     },
@@ -31,7 +31,12 @@ pub(super) fn address(n: usize) -> SocketAddr {
 pub(super) fn call(id: &str, seconds: u64, mos: Option<f64>) -> CallRecord {
     let started = at_ms(seconds * 1000);
     let after = |ms| started + Duration::from_millis(ms);
-    let basis = MosBasis { kind: MosKind::Lq, scale: Scale::Nb, source: Source::Measured };
+    let basis = MosBasis {
+        kind: MosKind::Lq,
+        scale: Scale::Nb,
+        source: Source::Measured,
+        is_delay_assumed: false,
+    };
     let points = [(5, 0, 4.36_f32), (10, 2, 4.1), (15, 40, 2.2), (20, 3, 3.7)];
     CallRecord {
         call_id: id.to_owned(),
@@ -68,6 +73,7 @@ pub(super) fn call(id: &str, seconds: u64, mos: Option<f64>) -> CallRecord {
             mos_reason: mos.is_none().then_some("no media"),
             quality_rating: mos.map(Rating::from_mos),
         },
+        worst_interval: WorstInterval::default(),
         integrity: Integrity::Clean,
         own_drops: 0,
         streams: CallStreams::new(id, vec![report(started)], None),

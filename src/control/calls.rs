@@ -9,13 +9,13 @@ use super::{
     join::{Tally, call_score, mean_ms},
     record::{
         CallRecord, CallScore, CallState, Distribution, EndedBy, Figures, Integrity, ShardHealth,
-        Snapshot, StreamRecord, TimelinePoint, Totals,
+        Snapshot, StreamRecord, TimelinePoint, Totals, WorstInterval,
     },
     streams::CallStreams,
 };
 use crate::{
     id::{CallRef, StreamRef},
-    quality::THRESHOLDS,
+    quality::{THRESHOLDS, score::Scoring},
     shard::{
         distributions::Distributions,
         report::{
@@ -32,6 +32,7 @@ pub struct Calls {
     started_at: Timestamp,
     history_max: usize,
     timeline_max: usize,
+    scoring: Arc<Scoring>,
     /// In order of arrival.
     active: BTreeMap<u64, Call>,
     order: HashMap<CallRef, u64>,
@@ -68,6 +69,7 @@ impl Calls {
             started_at,
             history_max,
             timeline_max: TIMELINE_MAX,
+            scoring: Arc::default(),
             active: BTreeMap::new(),
             order: HashMap::new(),
             opened: 0,
@@ -85,6 +87,19 @@ impl Calls {
     pub const fn with_timelines(mut self, points: usize) -> Self {
         self.timeline_max = points;
         self
+    }
+
+    /// The same with calls scored as `scoring` says, from the next one on.
+    #[must_use]
+    pub fn with_scoring(mut self, scoring: Scoring) -> Self {
+        self.scoring = Arc::new(scoring);
+        self
+    }
+
+    /// The record of a stream that belongs to no call.
+    #[must_use]
+    pub fn orphan(&self, report: &StreamReport) -> StreamRecord {
+        StreamRecord::of_orphan(report, &self.scoring)
     }
 
     /// Takes away the finished calls, oldest first.
@@ -148,7 +163,8 @@ impl Calls {
         if report.event == CallEvent::Opened {
             self.opened += 1;
             self.order.insert(report.call, self.opened);
-            self.active.insert(self.opened, Call::new(report.at));
+            let scoring = Arc::clone(&self.scoring);
+            self.active.insert(self.opened, Call::new(report.at, scoring));
             return;
         }
         let Some(call) = self.call(report.call) else { return };
@@ -181,7 +197,7 @@ impl Calls {
                 }
             }
             None => {
-                self.orphans.insert(report.stream, Arc::new(StreamRecord::of_orphan(report)));
+                self.orphans.insert(report.stream, Arc::new(self.orphan(report)));
                 if self.orphans.len() > ORPHANS_MAX {
                     self.orphans.pop_first();
                 }
@@ -214,9 +230,9 @@ impl Calls {
 }
 
 impl Call {
-    fn new(at: Timestamp) -> Self {
+    fn new(at: Timestamp, scoring: Arc<Scoring>) -> Self {
         let pace = Pace { step: 1, pending: 0 };
-        Self { record: Arc::new(CallRecord::new(at)), pace: [pace; 2] }
+        Self { record: Arc::new(CallRecord::new(at, scoring)), pace: [pace; 2] }
     }
 
     fn on_event(&mut self, at: Timestamp, event: CallEvent) {
@@ -298,6 +314,7 @@ impl Call {
         if tally.expected == 0 || !report.codec.is_speech() {
             return;
         }
+        let mos = tally.score(&rtt, self.record.streams.scoring()).mos();
         let drops = report.own_drops - before.map_or(0, |before| before.own_drops);
         #[expect(clippy::cast_possible_truncation, reason = "a plot needs no more digits")]
         let point = TimelinePoint {
@@ -307,10 +324,14 @@ impl Call {
             packets_lost: i32::try_from(tally.lost).unwrap_or(i32::MAX),
             packets_discarded: saturate(tally.discarded),
             jitter_ms: report.jitter_us as f32 / 1e3,
-            mos: tally.score(&rtt).mos().map(|mos| mos as f32),
+            mos: mos.map(|mos| mos as f32),
             integrity: integrity(drops),
         };
-        let timeline = &mut Arc::make_mut(&mut self.record).timeline;
+        let record = Arc::make_mut(&mut self.record);
+        if let Some(mos) = mos.filter(|_| point.integrity == Integrity::Clean) {
+            record.worst_interval.see(mos, point.time);
+        }
+        let timeline = &mut record.timeline;
         let pace = &mut self.pace[report.direction as usize];
         pace.pending += 1;
         let mut points = timeline.iter_mut().rev();
@@ -348,7 +369,7 @@ impl TimelinePoint {
 }
 
 impl CallRecord {
-    fn new(start_time: Timestamp) -> Self {
+    fn new(start_time: Timestamp, scoring: Arc<Scoring>) -> Self {
         Self {
             call_id: String::new(),
             from: None,
@@ -370,9 +391,10 @@ impl CallRecord {
             latency_max_ms: None,
             codec: None,
             score: CallScore { mos_reason: Some(NO_MEDIA), ..CallScore::default() },
+            worst_interval: WorstInterval::default(),
             integrity: Integrity::Clean,
             own_drops: 0,
-            streams: CallStreams::default(),
+            streams: CallStreams::scored_by(scoring),
             timeline: Vec::new(),
         }
     }
@@ -390,7 +412,9 @@ impl CallRecord {
     /// scores do not tell, with the higher loss.
     fn set_figures(&mut self, rx: Option<Tally>, tx: Option<Tally>, rtt: &RoundTrip) {
         // Of two that are equal the one measured here counts, and the last one is taken.
-        let scored = [tx, rx].into_iter().flatten().map(|tally| (tally, tally.score(rtt)));
+        let scoring = self.streams.scoring();
+        let scored = [tx, rx].into_iter().flatten();
+        let scored = scored.map(|tally| (tally, tally.score(rtt, scoring)));
         let badness = |(tally, score): &(Tally, crate::quality::score::Score)| {
             (-score.mos().unwrap_or(f64::INFINITY), tally.loss_percentage().unwrap_or(0.0))
         };

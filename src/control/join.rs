@@ -9,7 +9,7 @@ use crate::{
     limits::JITTER_BUFFER,
     quality::{
         Rating,
-        score::{Score, ScoreInput, score},
+        score::{Score, ScoreInput, Scoring},
     },
     shard::report::{RemoteReport, RoundTrip, StreamReport},
     time::millis,
@@ -20,6 +20,8 @@ use crate::{
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Tally {
     pub(super) codec: Codec,
+    /// Hz; 0 where it is unknown.
+    pub(super) clock_rate: u32,
     pub(super) ptime_ms: Option<f64>,
     pub(super) received: u64,
     pub(super) expected: u64,
@@ -39,6 +41,7 @@ impl Tally {
         let counts = report.counts;
         Self {
             codec: report.codec,
+            clock_rate: report.clock_rate,
             ptime_ms: ptime_ms(report.ptime_ticks, report.clock_rate),
             received: counts.received,
             expected: counts.expected,
@@ -60,6 +63,7 @@ impl Tally {
         let lost = u64::try_from(reported.lost).unwrap_or(0).min(expected);
         Some(Self {
             codec: report.codec,
+            clock_rate: report.clock_rate,
             ptime_ms: ptime_ms(report.ptime_ticks, report.clock_rate),
             received: expected - lost,
             expected,
@@ -100,14 +104,17 @@ impl Tally {
             out_of_order: self.out_of_order.saturating_sub(earlier.out_of_order),
             discarded: self.discarded.saturating_sub(earlier.discarded),
             burst_ratio: None,
+            jitter_samples: self.jitter_samples.saturating_sub(earlier.jitter_samples),
+            jitter_sum_us: self.jitter_sum_us.saturating_sub(earlier.jitter_sum_us),
             ..self
         }
     }
 
-    /// Scores these counts.
-    pub(super) fn score(&self, rtt: &RoundTrip) -> Score {
-        score(&ScoreInput {
+    /// Scores these counts. Whoever shows a score has it from here.
+    pub(super) fn score(&self, rtt: &RoundTrip, scoring: &Scoring) -> Score {
+        scoring.score(&ScoreInput {
             codec: self.codec,
+            clock_rate: self.clock_rate,
             ptime_ms: self.ptime_ms.unwrap_or(DEFAULT_PTIME_MS),
             expected: self.expected,
             lost: self.lost,
@@ -115,6 +122,8 @@ impl Tally {
             burst_ratio: self.burst_ratio,
             rtt_ms: mean_ms(rtt),
             jitter_buffer_ms: millis(JITTER_BUFFER),
+            // Without the clock a time stamp says nothing.
+            jitter_ms: self.jitter_mean_ms().filter(|_| self.clock_rate > 0),
         })
     }
 
@@ -150,6 +159,7 @@ impl Tally {
 pub(super) fn measured_record(
     report: &StreamReport,
     rtt: &RoundTrip,
+    scoring: &Scoring,
     call_id: Option<&str>,
 ) -> StreamRecord {
     let tally = Tally::of_stream(report);
@@ -170,7 +180,7 @@ pub(super) fn measured_record(
         burst_density: Some(report.burst_density.into()),
         gap_density: Some(report.gap_density.into()),
         discard_percentage: percentage(tally.discarded, tally.expected),
-        ..measured(&tally, rtt)
+        ..measured(&tally, rtt, scoring)
     };
     (record.src, record.dst, record.ssrc) = (report.src, report.dst, report.ssrc);
     record.payload_type = Some(report.payload_type);
@@ -184,11 +194,15 @@ pub(super) fn measured_record(
 }
 
 /// The record of a stream that the far end reports about.
-pub(super) fn reported_record(report: &RemoteReport, call_id: Option<&str>) -> StreamRecord {
+pub(super) fn reported_record(
+    report: &RemoteReport,
+    scoring: &Scoring,
+    call_id: Option<&str>,
+) -> StreamRecord {
     let tally = Tally::of_remote(report);
     let mut record = tally.map_or_else(
         || StreamRecord { mos_reason: Some(NOT_REPORTED), ..StreamRecord::empty(Direction::Tx) },
-        |tally| StreamRecord { direction: Direction::Tx, ..measured(&tally, &report.rtt) },
+        |tally| StreamRecord { direction: Direction::Tx, ..measured(&tally, &report.rtt, scoring) },
     );
     (record.src, record.dst, record.ssrc) = (report.src, report.dst, report.ssrc);
     record.payload_type = Some(report.payload_type);
@@ -220,8 +234,8 @@ pub(super) fn mean_ms(rtt: &RoundTrip) -> Option<f64> {
 }
 
 /// What both directions have in common.
-fn measured(tally: &Tally, rtt: &RoundTrip) -> StreamRecord {
-    let score = tally.score(rtt);
+fn measured(tally: &Tally, rtt: &RoundTrip, scoring: &Scoring) -> StreamRecord {
+    let score = tally.score(rtt, scoring);
     StreamRecord {
         codec: tally.codec.name(),
         ptime_ms: tally.ptime_ms,

@@ -17,7 +17,7 @@ pub use crate::shard::{
 };
 use crate::{
     id::Ssrc,
-    quality::{Impairments, MosBasis, Rating},
+    quality::{Impairments, MosBasis, Rating, score::Scoring},
     shard::report::{RoundTrip, StreamReport},
     time::Timestamp,
 };
@@ -70,6 +70,9 @@ pub struct CallRecord {
     /// The scores of the worst direction.
     #[serde(flatten)]
     pub score: CallScore,
+    /// The worst interval; unknown where intervals are not looked at.
+    #[serde(flatten)]
+    pub worst_interval: WorstInterval,
     /// Whether our own losses may have touched the call.
     pub integrity: Integrity,
     /// How much we lost ourselves while the call was up: datagrams and reports, all sockets and
@@ -132,6 +135,26 @@ pub struct CallScore {
     pub mos_reason: Option<&'static str>,
     /// The rating band of `mos_score`.
     pub quality_rating: Option<Rating>,
+}
+
+/// The worst interval of a call, both directions; where they are on different scales, the lower
+/// number counts.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct WorstInterval {
+    /// Its MOS, by the same rules as `mos_score`. An interval in which we lost something ourselves
+    /// does not count, nor one with less than a second of speech.
+    pub mos_min: Option<f64>,
+    /// Its end.
+    pub mos_min_time: Option<Timestamp>,
+}
+
+impl WorstInterval {
+    /// Takes in an interval; of two that are equally bad the first one stays.
+    pub(super) fn see(&mut self, mos: f64, time: Timestamp) {
+        if self.mos_min.is_none_or(|least| mos < least) {
+            *self = Self { mos_min: Some(mos), mos_min_time: Some(time) };
+        }
+    }
 }
 
 /// Where a call stands.
@@ -247,8 +270,8 @@ pub struct StreamRecord {
 impl StreamRecord {
     /// The record of a stream that belongs to no call.
     #[must_use]
-    pub fn of_orphan(report: &StreamReport) -> Self {
-        measured_record(report, &RoundTrip::default(), None)
+    pub fn of_orphan(report: &StreamReport, scoring: &Scoring) -> Self {
+        measured_record(report, &RoundTrip::default(), scoring, None)
     }
 
     /// A record in which nothing is known.

@@ -1,13 +1,18 @@
 //! The streams of one call as their shard last reported them; records of them are made for who
 //! looks, which is seldom, and not for every report, which is often.
 
+use std::sync::Arc;
+
 use serde::{Serialize, Serializer};
 
 use super::{
     join::{Tally, measured_record, reported_record},
     record::StreamRecord,
 };
-use crate::shard::report::{Direction, RemoteReport, RoundTrip, StreamReport};
+use crate::{
+    quality::score::Scoring,
+    shard::report::{Direction, RemoteReport, RoundTrip, StreamReport},
+};
 
 /// A call's streams in both directions.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +25,8 @@ pub struct CallStreams {
     sent: Option<Box<RemoteReport>>,
     /// Boxed: few calls are only observed and have RTCP on both sides.
     rtt: Option<Box<RoundTrip>>,
+    /// How their records are scored.
+    scoring: Arc<Scoring>,
 }
 
 impl CallStreams {
@@ -27,7 +34,17 @@ impl CallStreams {
     #[must_use]
     pub fn new(call_id: &str, measured: Vec<StreamReport>, sent: Option<RemoteReport>) -> Self {
         let sent = sent.map(Box::new);
-        Self { call_id: call_id.into(), measured, others: None, sent, rtt: None }
+        Self { call_id: call_id.into(), measured, sent, ..Self::default() }
+    }
+
+    /// None yet; what comes is scored as `scoring` says.
+    pub(super) fn scored_by(scoring: Arc<Scoring>) -> Self {
+        Self { scoring, ..Self::default() }
+    }
+
+    /// How the streams are scored.
+    pub(super) fn scoring(&self) -> &Scoring {
+        &self.scoring
     }
 
     /// A record of each stream, measured ones first.
@@ -36,8 +53,9 @@ impl CallStreams {
         let measured = self
             .measured
             .iter()
-            .map(move |report| measured_record(report, &rtt, Some(&self.call_id)));
-        measured.chain(self.sent().map(|sent| reported_record(sent, Some(&self.call_id))))
+            .map(move |report| measured_record(report, &rtt, &self.scoring, Some(&self.call_id)));
+        let reported = |sent| reported_record(sent, &self.scoring, Some(&self.call_id));
+        measured.chain(self.sent().map(reported))
     }
 
     /// Takes in a report of a measured stream and gives back the one before it.

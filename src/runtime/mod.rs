@@ -90,7 +90,8 @@ impl Appliance {
             let core = cores.get(index).filter(|_| shards <= cores.len());
             executors.push(start_shard(index, core.copied(), parts, bell, &closing)?);
         }
-        let calls = Calls::new(clock::now(), config.history_calls);
+        let calls =
+            Calls::new(clock::now(), config.history_calls).with_scoring(config.scoring.clone());
         let control = thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || control::run(calls, ends, &cell))

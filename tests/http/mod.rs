@@ -15,7 +15,7 @@ use voxplane::{
     control::{
         record::{
             CallRecord, CallScore, CallState, Direction, Distribution, EndedBy, Figures, Integrity,
-            ShardHealth, Snapshot, StreamRecord, TimelinePoint, Totals,
+            ShardHealth, Snapshot, StreamRecord, TimelinePoint, Totals, WorstInterval,
         },
         snapshot::SnapshotCell,
         streams::CallStreams,
@@ -129,7 +129,12 @@ pub(crate) fn at(seconds: u64) -> Timestamp {
 
 /// A call that started `started` seconds after the day began, with or without a score.
 pub(crate) fn call(id: &str, started: u64, mos: Option<f64>) -> CallRecord {
-    let basis = MosBasis { kind: MosKind::Cq, scale: Scale::Nb, source: Source::Measured };
+    let basis = MosBasis {
+        kind: MosKind::Cq,
+        scale: Scale::Nb,
+        source: Source::Measured,
+        is_delay_assumed: false,
+    };
     CallRecord {
         call_id: id.to_owned(),
         from: Some("sip:alice@192.0.2.1".to_owned()),
@@ -163,6 +168,7 @@ pub(crate) fn call(id: &str, started: u64, mos: Option<f64>) -> CallRecord {
             mos_reason: mos.is_none().then_some("codec unknown"),
             quality_rating: mos.map(Rating::from_mos),
         },
+        worst_interval: WorstInterval::default(),
         integrity: Integrity::Clean,
         own_drops: 0,
         streams: CallStreams::new(id, vec![report(0xDEAD_BEEF)], None),

@@ -33,8 +33,6 @@ pub struct Frame {
     len: u32,
     /// What carried it.
     pub transport: Transport,
-    /// Whose it is, as [`Chunk::share_out`] has settled; 0 before.
-    pub share: u16,
 }
 
 impl Chunk {
@@ -55,14 +53,6 @@ impl Chunk {
     #[must_use]
     pub fn datagram(&self, frame: &Frame) -> Datagram<'_> {
         frame.datagram(&self.bytes)
-    }
-
-    /// Settles whose each frame is, while its bytes are near.
-    pub fn share_out(&mut self, share_of: impl Fn(&Datagram<'_>) -> u16) {
-        let Self { bytes, frames } = self;
-        for frame in frames {
-            frame.share = share_of(&frame.datagram(bytes));
-        }
     }
 
     /// Forgets the frames. Their bytes are left for whoever fills the chunk to write over.
@@ -104,7 +94,7 @@ impl Frame {
         let Addressed { src, dst, transport } = addressed;
         #[expect(clippy::cast_possible_truncation, reason = "a chunk has some megabytes at most")]
         let (start, len) = (start as u32, len as u32);
-        Self { received_at, src, dst, start, len, transport, share: 0 }
+        Self { received_at, src, dst, start, len, transport }
     }
 
     #[inline]
