@@ -178,12 +178,13 @@ impl Call {
             String::new()
         };
         let to_tag = if step == 0 { String::new() } else { format!(";tag=b{id}") };
+        let content = if has_sdp { "Content-Type: application/sdp\r\n" } else { "" };
         let uri = if is_back { String::new() } else { format!(" sip:b{id}@{callee} SIP/2.0") };
         let text = format!(
             "{start_line}{uri}\r\nVia: SIP/2.0/UDP {caller};branch=z9hG4bK{id}-{branch}\r\n\
              Max-Forwards: 70\r\nFrom: <sip:a{id}@{caller}>;tag=a{id}\r\n\
              To: <sip:b{id}@{callee}>{to_tag}\r\nCall-ID: {id}@{caller}\r\nCSeq: {cseq}\r\n\
-             Contact: <sip:a{id}@{caller}>\r\nContent-Length: {}\r\n\r\n{body}",
+             Contact: <sip:a{id}@{caller}>\r\n{content}Content-Length: {}\r\n\r\n{body}",
             body.len()
         );
         frame.extend_from_slice(text.as_bytes());
