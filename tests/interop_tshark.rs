@@ -3,34 +3,26 @@
 //! Where tshark is not installed, or may not record, this test says so and passes.
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
-use std::{
-    fs,
-    net::UdpSocket,
-    os::unix::fs::MetadataExt as _,
-    path::Path,
-    process::{Child, Command, Stdio},
-    thread,
-    time::Duration,
-};
+use std::{net::UdpSocket, path::Path, process::Command, thread, time::Duration};
 
 #[path = "live/caller.rs"]
 mod caller;
 mod live;
+#[path = "live/recorder.rs"]
+mod recorder;
 use caller::Caller;
-use live::{Appliance, RTP_PORTS, eventually, is_installed};
+use live::{Appliance, RTP_PORTS, is_installed};
+use recorder::Recorder;
 
 #[test]
 fn what_we_send_is_well_formed() {
-    if !is_installed("tshark", "tshark") || !is_installed("dumpcap", "wireshark-common") {
+    if !is_installed("tshark", "tshark") || !Recorder::is_possible() {
         return;
-    }
-    if fs::metadata("/proc/self").unwrap().uid() != 0 {
-        return live::skip("recording takes root");
     }
     let appliance = Appliance::start();
     let file = appliance.dir().path().join("lo.pcapng");
     let caller = Caller::new(appliance.sip);
-    let recorder = record(&appliance, &caller, &file);
+    let recorder = Recorder::start(&appliance, &caller, &file);
 
     for method in ["OPTIONS", "REGISTER", "BYE", "SUBSCRIBE", "NONSENSE"] {
         caller.send(method, method, "");
@@ -42,10 +34,8 @@ fn what_we_send_is_well_formed() {
     appliance.signal("TERM");
     let bye = caller.receive_until(|message| message.0.starts_with("BYE "));
     caller.accept(&bye);
-    // The recorder may be behind by what it has not written yet.
-    see(&caller, &file, "the-last-of-it").expect("a recording to its end");
+    recorder.stop(&caller);
     let (sip, rtp) = (appliance.sip.port(), appliance.rtp_port);
-    drop(recorder);
 
     let ours = format!(
         "(udp.srcport == {sip} || (udp.srcport >= {rtp} && udp.srcport < {}))",
@@ -66,41 +56,6 @@ fn what_we_send_is_well_formed() {
     }
     let wrong = dissect(&file, rtp, &format!("{ours} && {WRONG}"));
     assert!(wrong.is_empty(), "{wrong:#?}");
-}
-
-/// Records what goes over loopback to or from the appliance, once the recording has begun.
-fn record(appliance: &Appliance, caller: &Caller, file: &Path) -> Recorder {
-    let rtp = appliance.rtp_port;
-    let filter = format!("udp portrange {rtp}-{} or udp port {}", rtp + 15, appliance.sip.port());
-    let recorder = Command::new("dumpcap")
-        .args(["-q", "-i", "lo", "-f", &filter, "-w"])
-        .arg(file)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let recorder = Recorder(recorder);
-    see(caller, file, "are-you-recorded").expect("a recording");
-    recorder
-}
-
-/// A recording that goes on until this is dropped.
-struct Recorder(Child);
-
-impl Drop for Recorder {
-    fn drop(&mut self) {
-        live::signal(self.0.id(), "INT");
-        self.0.wait().unwrap();
-    }
-}
-
-/// Sends a request with this Call-ID until it is in the file.
-fn see(caller: &Caller, file: &Path, call: &str) -> Option<()> {
-    eventually(Duration::from_secs(10), || {
-        caller.send("OPTIONS", call, "");
-        let recorded = fs::read(file).unwrap_or_default();
-        recorded.windows(call.len()).any(|bytes| bytes == call.as_bytes()).then_some(())
-    })
 }
 
 /// The packets that a display filter lets through, a line each.

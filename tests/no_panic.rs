@@ -8,7 +8,7 @@ use voxplane::{
     id::{PayloadType, Ssrc},
     wire::{
         classify::classify,
-        rtcp::{self, RtcpCompound, RtcpPacket},
+        rtcp::{self, RtcpCompound, RtcpPacket, XrBlock},
         rtp::{RtpHeader, RtpPacket},
         sdp::{Media, SessionDescription},
         sip::{self, NameAddr, SipMessage, StartLine, Uri, Via},
@@ -115,6 +115,7 @@ fn exercise_rtcp(bytes: &[u8]) -> bool {
             RtcpPacket::Bye(bye) => {
                 black_box((bye.ssrcs().count(), bye.reason()));
             }
+            RtcpPacket::ExtendedReport(report) => exercise_extended(bytes, &report),
             packet => {
                 black_box(packet);
             }
@@ -130,6 +131,64 @@ fn exercise_blocks(blocks: &[rtcp::ReportBlock]) {
         black_box((block.jitter(), block.lsr(), block.dlsr()));
         assert!((-(1 << 23)..1 << 23).contains(&block.cumulative_lost()));
     }
+}
+
+fn exercise_extended(bytes: &[u8], report: &rtcp::ExtendedReport<'_>) {
+    black_box(report.ssrc());
+    let mut len = 8;
+    for block in report.blocks() {
+        len += 4 + match block {
+            XrBlock::ReceiverReferenceTime(time) => {
+                black_box((time.ntp(), time.ntp_middle()));
+                8
+            }
+            XrBlock::Dlrr(answers) => {
+                for answer in answers {
+                    let [lrr, dlrr] = [answer.lrr(), answer.dlrr()];
+                    black_box((answer.ssrc(), rtcp::round_trip_us(0xB710_8000, lrr, dlrr)));
+                }
+                answers.len() * 12
+            }
+            XrBlock::StatisticsSummary(summary) => {
+                black_box((summary.ssrc(), summary.begin_sequence(), summary.end_sequence()));
+                black_box((summary.lost(), summary.duplicates(), summary.jitter()));
+                black_box(summary.hops());
+                36
+            }
+            XrBlock::VoipMetrics(metrics) => {
+                exercise_metrics(metrics);
+                32
+            }
+            XrBlock::Other { body, .. } => body.len(),
+            block => panic!("{block:?}"),
+        };
+    }
+    assert!(len <= bytes.len());
+}
+
+fn exercise_metrics(metrics: &rtcp::VoipMetrics) {
+    for share in [metrics.loss_rate(), metrics.discard_rate()] {
+        assert!((0.0..1.0).contains(&share));
+    }
+    for share in [metrics.burst_density(), metrics.gap_density()] {
+        assert!((0.0..1.0).contains(&share));
+    }
+    for r_factor in [metrics.r_factor(), metrics.external_r_factor()].into_iter().flatten() {
+        assert!(r_factor <= 100);
+    }
+    for mos in [metrics.mos_lq(), metrics.mos_cq()].into_iter().flatten() {
+        assert!((1.0..=5.0).contains(&mos));
+    }
+    assert!(metrics.jitter_buffer_rate().is_none_or(|rate| (1..=15).contains(&rate)));
+    assert!(
+        [metrics.round_trip_ms(), metrics.end_system_delay_ms()].iter().all(|ms| *ms != Some(0))
+    );
+    assert!(metrics.gmin() != Some(0));
+    black_box((metrics.ssrc(), metrics.burst_duration_ms(), metrics.gap_duration_ms()));
+    black_box((metrics.signal_level_dbm0(), metrics.noise_level_dbm0(), metrics.rerl_db()));
+    black_box((metrics.concealment(), metrics.jitter_buffer_kind()));
+    black_box((metrics.jitter_buffer_nominal_ms(), metrics.jitter_buffer_maximum_ms()));
+    black_box(metrics.jitter_buffer_absolute_maximum_ms());
 }
 
 /// Gives the body.
@@ -290,9 +349,27 @@ fn rtcp_packets() -> Vec<Vec<u8>> {
         written(&|out| rtcp::write_receiver_report(out, Ssrc(1), &[block])),
         written(&|out| rtcp::write_cname(out, Ssrc(1), "someone@192.0.2.1")),
         vec![0x81, 204, 0, 3, 0, 0, 0, 1, b'T', b'E', b'S', b'T', 1, 2, 3, 4],
+        written(&write_extended_report),
         vec![0x81, 203, 0, 2, 0, 0, 0, 1, 3, b'b', b'y', b'e'],
         vec![0xA0, 205, 0, 2, 0, 0, 0, 1, 0, 0, 0, 4],
     ]
+}
+
+/// One block of each type, and one of another.
+fn write_extended_report(out: &mut Vec<u8>) {
+    let metrics = rtcp::VoipMetricsValues { mos_lq: Some(4.4), ..Default::default() };
+    let summary = rtcp::StatisticsSummaryValues { lost: Some(1), ..Default::default() };
+    rtcp::write_extended_report(
+        out,
+        Ssrc(1),
+        &[
+            XrBlock::ReceiverReferenceTime(&rtcp::ReceiverReferenceTime::new(1 << 40)),
+            XrBlock::Other { block_type: 1, specific: 0, body: &[0, 0, 0, 2, 0, 1, 0, 9] },
+            XrBlock::Dlrr(&[rtcp::DlrrSubBlock::new(Ssrc(2), 1 << 24, 65_536); 2]),
+            XrBlock::VoipMetrics(&metrics.into()),
+            XrBlock::StatisticsSummary(&summary.into()),
+        ],
+    );
 }
 
 const TEXTS: [&[u8]; 6] = [

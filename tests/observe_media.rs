@@ -477,6 +477,33 @@ fn calls_at_once_between_the_same_hosts_are_told_apart_by_ports() {
     }
 }
 
+/// One port of the callee for all of them, as a media server has it. They come one after the
+/// other, each while the ones before it talk, and end with packets still under way.
+#[test]
+fn calls_at_once_to_one_port_are_told_apart_by_their_callers() {
+    let calls: Vec<_> = (0..10_u16)
+        .map(|index| Talk {
+            ssrc: 0xD000_0000 + 16 * u32::from(index),
+            ..Talk::new(&format!("at-once-{index}")).on_ports(4000 + 2 * index, 6000)
+        })
+        .collect();
+    let mut tap = Tap::default();
+    for (index, talk) in (0..).zip(&calls) {
+        let start = ms(500 * index);
+        tap.set_up(start, talk);
+        tap.talk(start + ms(600), talk, 150);
+        tap.hang_up(start + ms(3560), talk);
+    }
+    let seen = tap.run();
+    seen.assert_no_orphans();
+    for talk in &calls {
+        let call = seen.call(&talk.call_id);
+        assert_eq!(call.streams.records().count(), 2, "{call:#?}");
+        assert_whole(&call, talk.ssrc, 150);
+        assert_whole(&call, talk.ssrc_back(), 150);
+    }
+}
+
 /// Audio without loss, and video of which half is lost: both are streams of the call, and the
 /// call's own figures are those of its audio.
 #[test]

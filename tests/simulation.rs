@@ -3,6 +3,8 @@
 
 mod common;
 
+use core::time::Duration;
+
 use common::{
     Caller, Flight, START, World, addr, datagram, ms,
     network::{Path, Sim},
@@ -245,6 +247,68 @@ fn telephone_events_and_silence_are_no_loss_and_no_jitter() {
     assert_eq!(call.jitter_max_ms, Some(0.0));
 }
 
+/// Radio links do so: nothing for a second, then all at once.
+#[test]
+fn a_stall_of_a_second_is_jitter() {
+    let mut packets = speech(1, 100, 200);
+    for packet in &mut packets[100..160] {
+        packet.after = ms(20) * 160;
+    }
+    let (call, streams) = measured(packets);
+    assert_eq!(call.figures.packets_lost, Some(0));
+    // The first of them is 1.2 s late, of which A.8 takes in a sixteenth.
+    close(call.jitter_max_ms, 75.0, 0.01);
+    close(streams[0].max_delta_ms, 1220.0, 0.01);
+}
+
+/// Speech with 4 s of silence in it, in which the sender's clock runs on or stands still, and
+/// what comes after it is later than it should be.
+fn talkspurts(runs_on: bool, late: Duration) -> Vec<Planned> {
+    let mut packets = speech(1, 100, 600);
+    packets.drain(300..500);
+    for (index, packet) in (400_u16..).zip(&mut packets[300..]) {
+        packet.sequence = index;
+        packet.after += late;
+        packet.timestamp -= if runs_on { 0 } else { 200 * 160 };
+    }
+    packets[300].marker = true;
+    packets
+}
+
+#[test]
+fn a_talkspurt_that_comes_late_is_jitter_if_the_clock_runs_on() {
+    let (call, _) = measured(talkspurts(true, ms(40)));
+    close(call.jitter_max_ms, 2.5, 0.01);
+    // The listener's buffer starts anew with it.
+    assert_eq!(call.figures.packets_discarded, Some(0));
+    for late in [0, 40] {
+        let (call, streams) = measured(talkspurts(false, ms(late)));
+        assert_eq!(call.jitter_max_ms, Some(0.0));
+        assert_eq!(streams[0].ptime_ms, Some(20.0));
+    }
+}
+
+#[test]
+fn silence_is_no_time_between_packets() {
+    let (_, streams) = measured(talkspurts(true, ms(5)));
+    close(streams[0].max_delta_ms, 20.0, 0.01);
+    // Nor with comfort noise all through it, twice a second.
+    let mut packets = speech(1, 100, 600);
+    packets.retain(|packet| {
+        !(300..500).contains(&(packet.timestamp / 160)) || packet.timestamp % 4000 == 0
+    });
+    for (index, packet) in (100_u16..).zip(&mut packets) {
+        packet.sequence = index;
+        let is_noise = (300..500).contains(&(packet.timestamp / 160));
+        packet.payload_type = if is_noise { 13 } else { 0 };
+        packet.marker |= packet.timestamp == 500 * 160;
+    }
+    assert_eq!(packets.iter().filter(|packet| packet.payload_type == 13).count(), 8);
+    let (call, streams) = measured(packets);
+    close(streams[0].max_delta_ms, 20.0, 0.01);
+    assert_eq!(call.jitter_max_ms, Some(0.0));
+}
+
 #[test]
 fn a_port_used_again_at_once_belongs_to_the_next_call() {
     for same_ssrc in [false, true] {
@@ -367,6 +431,48 @@ fn an_orphan_takes_two_packets_in_sequence() {
     assert_eq!(orphans(&mut world), [Some(2)]);
     assert_eq!(world.shard.health().streams_active, 0, "its slot is free after the silence");
     assert!(world.take().is_empty(), "nobody is answered");
+}
+
+#[test]
+fn what_is_lost_or_repeated_before_an_orphan_is_confirmed_is_counted() {
+    let mut world = World::new(ShardConfig::default());
+    let us = addr("192.0.2.9:20000");
+    for (ssrc, sequences) in [(1, vec![1, 1, 2, 3]), (2, vec![400, 423, 424, 443])] {
+        for sequence in sequences {
+            let packet = rtp(18, false, sequence, u32::from(sequence) * 160, ssrc);
+            world.send(addr("203.0.113.5:4000"), us, packet);
+            world.run_for(ms(20));
+        }
+    }
+    world.run_for(secs(60));
+    let orphans = world.snapshot().orphans;
+    let counts = |index: usize| {
+        let StreamRecord { packets_received, packets_lost, packets_duplicate, .. } =
+            *orphans[index];
+        (packets_received.unwrap(), packets_lost.unwrap(), packets_duplicate.unwrap())
+    };
+    assert_eq!((counts(0), counts(1)), ((3, 0, 1), (4, 40, 0)));
+}
+
+/// Digits of which no session description tells; their time stamps stand still.
+#[test]
+fn events_that_nobody_announced_are_no_jitter() {
+    let mut world = World::new(ShardConfig::default());
+    let us = addr("192.0.2.9:20000");
+    for index in 0..200_u16 {
+        let (payload_type, time) = match index {
+            100..112 => (101, 100),
+            _ => (0, index),
+        };
+        let packet = rtp(payload_type, index == 100, index, u32::from(time) * 160, 1);
+        world.send(addr("203.0.113.5:4000"), us, packet);
+        world.run_for(ms(20));
+    }
+    world.run_for(secs(60));
+    let [stream] = &world.snapshot().orphans[..] else { panic!("one stream") };
+    assert_eq!((stream.codec, stream.ptime_ms), (Some("PCMU"), Some(20.0)));
+    assert_eq!((stream.packets_received, stream.packets_lost), (Some(200), Some(0)));
+    assert_eq!(stream.jitter_max_ms, Some(0.0));
 }
 
 #[test]

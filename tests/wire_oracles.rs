@@ -5,13 +5,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use rsip::prelude::{HasHeaders, HeadersExt, ToTypedHeader, UntypedHeader};
-use rtcp_types::RtcpPacketWriterExt;
+use rtcp_types::{RtcpPacketWriterExt, XrBlockParserExt};
 use voxplane::{
     id::{PayloadType, Ssrc},
     wire::{
         rtcp::{
-            ReportBlock, ReportBlockValues, RtcpCompound, RtcpPacket, SenderInfo, write_bye,
-            write_cname, write_receiver_report, write_sender_report,
+            DlrrSubBlock, ReceiverReferenceTime, ReportBlock, ReportBlockValues, RtcpCompound,
+            RtcpPacket, SenderInfo, StatisticsSummaryValues, VoipMetricsValues, XrBlock, write_bye,
+            write_cname, write_extended_report, write_receiver_report, write_sender_report,
         },
         rtp::{RtpHeader, RtpPacket},
         sdp::{Direction, SessionDescription},
@@ -204,6 +205,103 @@ proptest! {
         let item = chunk.items().next().unwrap();
         prop_assert_eq!((item.type_(), item.value()), (1, cname.as_bytes()));
         prop_assert!(bye.ssrcs().eq([sender.ssrc.0]));
+    }
+
+    /// Of the blocks that theirs knows, those not looked into here are passed over.
+    #[test]
+    fn extended_reports_of_rtcp_types(
+        (ssrc, source, ntp) in any::<(u32, u32, u64)>(),
+        (begin, thinning) in (any::<u16>(), 0_u8..16),
+        runs in vec(1_u16..1 << 14, 0..6),
+        times in vec(any::<u32>(), 0..6),
+        answers in vec(any::<(u32, u32, u32)>(), 0..6),
+    ) {
+        let mut losses = rtcp_types::LossRle::builder().ssrc(source).begin(begin).thinning(thinning);
+        let mut duplicates =
+            rtcp_types::DuplicateRle::builder().ssrc(source).begin(begin).thinning(thinning);
+        for &run in &runs {
+            losses = losses.add_chunk(rtcp_types::RleChunk::RunLength(run));
+            duplicates = duplicates.add_chunk(rtcp_types::RleChunk::SkipLength(run));
+        }
+        let mut receipts =
+            rtcp_types::PacketReceiptTimes::builder().ssrc(source).begin(begin).thinning(thinning);
+        for &time in &times {
+            receipts = receipts.add_time(time);
+        }
+        let mut dlrr = rtcp_types::DelaySinceLastReceiverReport::builder();
+        for &(ssrc, lrr, delay) in &answers {
+            let answer = rtcp_types::DelaySinceLastReceiverReportBlock::builder()
+                .ssrc(ssrc)
+                .last_receiver_report(lrr)
+                .delay_since_last_receiver_report_timestamp(delay);
+            dlrr = dlrr.add_block(answer);
+        }
+        let report = rtcp_types::Xr::builder()
+            .sender_ssrc(ssrc)
+            .add_block(losses)
+            .add_block(dlrr)
+            .add_block(receipts)
+            .add_block(rtcp_types::ReceiverReferenceTime::builder().ntp_timestamp(ntp))
+            .add_block(duplicates);
+        let mut bytes = vec![0; 65_536];
+        let len = report.write_into(&mut bytes).unwrap();
+
+        let packets: Vec<_> = RtcpCompound::parse(&bytes[..len]).unwrap().packets().collect();
+        let [RtcpPacket::ExtendedReport(report)] = packets[..] else {
+            return Err(TestCaseError::fail(format!("{packets:?}")));
+        };
+        prop_assert_eq!(report.ssrc(), Ssrc(ssrc));
+        let blocks: Vec<_> = report.blocks().collect();
+        let [
+            XrBlock::Other { block_type: 1, specific, body: losses },
+            XrBlock::Dlrr(found),
+            XrBlock::Other { block_type: 3, body: receipts, .. },
+            XrBlock::ReceiverReferenceTime(time),
+            XrBlock::Other { block_type: 2, body: duplicates, .. },
+        ] = blocks[..] else {
+            return Err(TestCaseError::fail(format!("{blocks:?}")));
+        };
+        prop_assert_eq!(specific, thinning);
+        let chunks_len = runs.len().next_multiple_of(2) * 2;
+        prop_assert_eq!((losses.len(), duplicates.len()), (8 + chunks_len, 8 + chunks_len));
+        prop_assert_eq!(receipts.len(), 8 + times.len() * 4);
+        prop_assert_eq!(time.ntp(), ntp);
+        let answer = |found: &DlrrSubBlock| (found.ssrc().0, found.lrr(), found.dlrr());
+        prop_assert!(found.iter().map(answer).eq(answers));
+    }
+
+    /// Theirs knows neither statistics summaries nor VoIP metrics, but passes over them. It takes a
+    /// DLRR of two answers for cut, so here is one.
+    #[test]
+    fn extended_reports_for_rtcp_types(
+        (ssrc, ntp) in any::<(u32, u64)>(),
+        (receiver, lrr, delay) in any::<(u32, u32, u32)>(),
+    ) {
+        let time = ReceiverReferenceTime::new(ntp);
+        let blocks = [
+            XrBlock::StatisticsSummary(&StatisticsSummaryValues::default().into()),
+            XrBlock::ReceiverReferenceTime(&time),
+            XrBlock::VoipMetrics(&VoipMetricsValues::default().into()),
+            XrBlock::Dlrr(&[DlrrSubBlock::new(Ssrc(receiver), lrr, delay)]),
+        ];
+        let mut bytes = Vec::new();
+        write_receiver_report(&mut bytes, Ssrc(ssrc), &[]);
+        write_extended_report(&mut bytes, Ssrc(ssrc), &blocks);
+        let packets: Vec<_> =
+            rtcp_types::Compound::parse(&bytes).unwrap().map(Result::unwrap).collect();
+        let [rtcp_types::Packet::Rr(_), rtcp_types::Packet::Xr(report)] = &packets[..] else {
+            return Err(TestCaseError::fail(format!("{packets:?}")));
+        };
+        prop_assert_eq!(report.sender_ssrc(), ssrc);
+        let found: Vec<_> = report.block_iter().collect();
+        let types: Vec<_> = found.iter().map(|block| (block.block_type(), block.length())).collect();
+        prop_assert_eq!(types, [(6, 40), (4, 12), (7, 36), (5, 16)]);
+        let time = found[1].parse_into::<rtcp_types::ReceiverReferenceTime<'_>>().unwrap();
+        prop_assert_eq!(time.ntp_timestamp(), ntp);
+        let dlrr = found[3].parse_into::<rtcp_types::DelaySinceLastReceiverReport<'_>>().unwrap();
+        let answer = dlrr.block_iter().next().unwrap();
+        prop_assert_eq!((answer.ssrc(), answer.last_receiver_report()), (receiver, lrr));
+        prop_assert_eq!(answer.delay_since_last_receiver_report_timestamp(), delay);
     }
 
     /// Within what rsip reads: CRLF, long names, known methods, no folds, no IPv6, no brackets in quotes,

@@ -2,29 +2,17 @@
 //!
 //! Never measures or scores anything itself.
 
-mod call_text;
 mod destination;
-mod drawing;
-mod figures;
 mod gather;
-mod ink;
-mod json;
 mod ladder;
-mod lines;
 mod observer;
 mod output;
-mod printable;
 mod progress;
-mod rank;
 mod run;
 #[cfg(test)]
 mod samples;
-mod spill;
+mod shares;
 mod summary;
-mod table;
-mod tables;
-mod text;
-mod worst;
 
 use std::path::PathBuf;
 

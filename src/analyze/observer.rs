@@ -3,84 +3,50 @@
 //! Several of them share a capture: signalling and RTCP go through each, so that each knows all
 //! calls by the same names; the RTP of a flow goes through one.
 
-use std::net::{IpAddr, SocketAddr};
-
-use arrayvec::ArrayVec;
-
+use super::shares::{Step, Work};
 use crate::{
     id::ShardId,
     shard::{
         Outbox, Role, Shard, ShardConfig, health::ShardHealth, report::Report,
         sip_statistics::SipStatistics,
     },
-    source::capture::Chunk,
     time::Timestamp,
-    wire::{
-        Datagram,
-        classify::{Kind, classify},
-    },
 };
 
 /// One of the shards that observe a capture.
 #[derive(Debug)]
 pub(super) struct Observer {
+    index: u16,
     shard: Shard,
     out: Outbox,
-    part: Part,
-    /// The latest time seen.
-    clock: Timestamp,
-    next_tick: Timestamp,
-}
-
-/// Which part of the RTP is measured here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Part {
-    /// Which shard, from 0.
-    pub(super) index: u16,
-    /// Of how many, at least 1.
-    pub(super) of: u16,
 }
 
 impl Observer {
-    pub(super) fn new(part: Part) -> Self {
-        let id = ShardId(part.index);
-        Self {
-            shard: Shard::new(ShardConfig { role: Role::Observe, id, ..ShardConfig::default() }),
-            out: Outbox::default(),
-            part,
-            clock: Timestamp::MIN,
-            next_tick: Timestamp::MIN,
-        }
+    /// The one of that number, from 0.
+    pub(super) fn new(index: u16) -> Self {
+        let id = ShardId(index);
+        let config = ShardConfig { role: Role::Observe, id, ..ShardConfig::default() };
+        Self { index, shard: Shard::new(config), out: Outbox::default() }
     }
 
-    /// Takes in a chunk of the capture and gives back what there is to say.
-    pub(super) fn observe(&mut self, chunk: &Chunk) -> &[Report] {
+    /// Takes in its share of a chunk and gives back what there is to say.
+    pub(super) fn observe(&mut self, work: &Work) -> &[Report] {
         self.out.clear();
-        let mut batch: ArrayVec<Datagram<'_>, BATCH> = ArrayVec::new();
-        for frame in chunk.frames() {
-            if frame.received_at >= self.next_tick {
-                self.shard.handle(&batch, &mut self.out);
-                batch.clear();
-                self.tick(frame.received_at);
-            }
-            let datagram = chunk.datagram(frame);
-            if self.part.of > 1 && !self.part.has(&datagram) {
-                continue;
-            }
-            batch.push(datagram);
-            if batch.is_full() {
-                self.shard.handle(&batch, &mut self.out);
-                batch.clear();
+        for step in work.steps(self.index.into()) {
+            match step {
+                Step::Observe(places) => {
+                    self.shard.observe(work.datagrams(places), &mut self.out);
+                }
+                Step::Tick(at) => self.tick(at),
             }
         }
-        self.shard.handle(&batch, &mut self.out);
         self.out.reports()
     }
 
     /// Gives back what is left to say at the end of the capture.
-    pub(super) fn finish(&mut self) -> &[Report] {
+    pub(super) fn finish(&mut self, now: Timestamp) -> &[Report] {
         self.out.clear();
-        self.shard.finish(self.clock, &mut self.out);
+        self.shard.finish(now, &mut self.out);
         self.out.reports()
     }
 
@@ -92,45 +58,10 @@ impl Observer {
         self.shard.sip_statistics()
     }
 
-    /// Does what is due. Ticks depend on all packets of the capture and not on those of this
-    /// part, so that every part does the same at the same time.
-    fn tick(&mut self, at: Timestamp) {
-        self.clock = self.clock.max(at);
-        let ticks = self.clock.as_nanos() / TICK_NANOS + 1;
-        self.next_tick = Timestamp::from_nanos(ticks.saturating_mul(TICK_NANOS));
-        while self.shard.next_deadline().is_some_and(|deadline| deadline <= self.clock) {
-            self.shard.poll(self.clock, &mut self.out);
+    /// Does what is due.
+    fn tick(&mut self, now: Timestamp) {
+        while self.shard.next_deadline().is_some_and(|deadline| deadline <= now) {
+            self.shard.poll(now, &mut self.out);
         }
     }
 }
-
-impl Part {
-    /// Whether a datagram is for this part: of RTP one flow in so many, of all else everything.
-    fn has(self, datagram: &Datagram<'_>) -> bool {
-        classify(datagram.payload) != Kind::Rtp
-            || flow_hash(datagram) % u64::from(self.of) == u64::from(self.index)
-    }
-}
-
-/// A hash of where a datagram comes from and goes to. Nothing but balance depends on it.
-fn flow_hash(datagram: &Datagram<'_>) -> u64 {
-    let mix = |hash: u64, value: u64| (hash ^ value).wrapping_mul(ODD).rotate_left(29);
-    let add = |hash: u64, address: SocketAddr| {
-        let hash = mix(hash, u64::from(address.port()));
-        match address.ip() {
-            IpAddr::V4(ip) => mix(hash, u64::from(ip.to_bits())),
-            #[expect(clippy::cast_possible_truncation, reason = "two halves of 128 bits")]
-            IpAddr::V6(ip) => mix(mix(hash, (ip.to_bits() >> 64) as u64), ip.to_bits() as u64),
-        }
-    };
-    add(add(0, datagram.src), datagram.dst) >> 32
-}
-
-/// How often timers run, in the capture's time: every 50 ms.
-const TICK_NANOS: u64 = 50_000_000;
-
-/// Datagrams handed over together.
-const BATCH: usize = 64;
-
-/// Any odd number with bits all over: 2^64 over the golden ratio.
-const ODD: u64 = 0x9E37_79B9_7F4A_7C15;

@@ -14,11 +14,12 @@ use super::{
     CallMissing, Destination, DestinationError, FileSummary, Ladder, Options, Output, Progress,
     SipSummary, Summary,
     gather::Gatherer,
-    observer::{Observer, Part},
+    observer::Observer,
+    shares::{Sharing, Work},
 };
 use crate::{
     shard::{health::ShardHealth, report::Report, sip_statistics::SipStatistics},
-    source::capture::{Capture, CaptureError, Chunk},
+    source::capture::{Capture, CaptureError},
     time::Timestamp,
     wire::{
         Transport,
@@ -70,6 +71,7 @@ pub enum AnalyzeError {
 #[derive(Debug)]
 struct Reading {
     capture: Capture,
+    sharing: Sharing,
     gatherer: Gatherer,
     output: Output,
     ladder: Option<Ladder>,
@@ -89,6 +91,7 @@ impl Reading {
         Self {
             progress: Progress::new(capture.progress().bytes_total),
             capture,
+            sharing: Sharing::new(options.threads),
             gatherer: Gatherer::new(options.call.is_some()),
             output,
             ladder: options.call.as_deref().map(Ladder::new),
@@ -96,13 +99,13 @@ impl Reading {
     }
 
     fn on_this_thread(&mut self) -> io::Result<Seen> {
-        let mut observer = Observer::new(Part { index: 0, of: 1 });
-        let mut chunk = Chunk::new();
-        while self.read(&mut chunk) {
-            self.gatherer.take(observer.observe(&chunk));
+        let mut observer = Observer::new(0);
+        let mut work = Work::default();
+        while self.read(&mut work) {
+            self.gatherer.take(observer.observe(&work));
             self.gatherer.settle(&mut self.output)?;
         }
-        self.gatherer.take(observer.finish());
+        self.gatherer.take(observer.finish(self.sharing.clock()));
         self.gatherer.settle(&mut self.output)?;
         Ok(Seen { sip: observer.sip_statistics().clone(), health: vec![observer.health()] })
     }
@@ -113,17 +116,17 @@ impl Reading {
         thread::scope(|scope| {
             let (mut workers, mut handles) = (Vec::new(), Vec::new());
             for index in 0..threads {
-                let (to, chunks) = sync_channel(CHUNKS_UNDER_WAY);
+                let (to, orders) = sync_channel(CHUNKS_UNDER_WAY + 1);
                 let (said, from) = sync_channel(CHUNKS_UNDER_WAY + 1);
-                let observer = Observer::new(Part { index, of: threads });
-                handles.push(scope.spawn(move || work(observer, &chunks, &said)));
+                let observer = Observer::new(index);
+                handles.push(scope.spawn(move || work_on(observer, &orders, &said)));
                 workers.push(Worker { to, from });
             }
             let mut under_way = VecDeque::new();
             let mut free = Vec::new();
             loop {
-                let mut chunk = free.pop().unwrap_or_default();
-                let is_last = !self.read(&mut chunk);
+                let mut work = free.pop().unwrap_or_default();
+                let is_last = !self.read(&mut work);
                 if under_way.len() == CHUNKS_UNDER_WAY || is_last {
                     let wanted = if is_last { under_way.len() } else { 1 };
                     for done in under_way.drain(..wanted) {
@@ -135,19 +138,14 @@ impl Reading {
                 if is_last {
                     break;
                 }
-                let chunk = Arc::new(chunk);
-                for worker in &workers {
-                    // One that is gone has panicked, which joining it tells.
-                    let _ = worker.to.send(Arc::clone(&chunk));
-                }
-                under_way.push_back(chunk);
+                let work = Arc::new(work);
+                send(&workers, || Order::Observe(Arc::clone(&work)));
+                under_way.push_back(work);
             }
-            let ends = workers.into_iter().map(|Worker { from, .. }| from);
-            let ends: Vec<_> = ends.collect();
-            for end in &ends {
-                self.gatherer.take(&end.recv().unwrap_or_default());
-            }
-            self.gatherer.settle(&mut self.output)?;
+            send(&workers, || Order::Finish(self.sharing.clock()));
+            self.gather(&workers)?;
+            // They end when no more orders can come.
+            drop(workers);
             let mut seen = Seen::default();
             for (index, handle) in handles.into_iter().enumerate() {
                 let observer =
@@ -161,13 +159,14 @@ impl Reading {
         })
     }
 
-    /// Reads the next chunk; false at the end.
-    fn read(&mut self, chunk: &mut Chunk) -> bool {
-        let is_more = self.capture.fill(chunk);
+    /// Reads the next chunk and shares it out; false at the end.
+    fn read(&mut self, work: &mut Work) -> bool {
+        let is_more = self.capture.fill(&mut work.chunk);
+        self.sharing.share_out(work);
         self.progress.update(self.capture.progress().bytes_read, self.capture.totals().packets);
         if let Some(ladder) = &mut self.ladder {
-            for frame in chunk.frames() {
-                let datagram = chunk.datagram(frame);
+            for frame in work.chunk.frames() {
+                let datagram = work.chunk.datagram(frame);
                 let is_tcp = datagram.transport == Transport::Tcp;
                 if is_tcp || classify(datagram.payload) == Kind::Sip {
                     ladder.observe(&datagram);
@@ -215,28 +214,45 @@ impl Reading {
     }
 }
 
+/// What an observer on another thread is to do.
+#[derive(Debug)]
+enum Order {
+    Observe(Arc<Work>),
+    /// The capture has ended at this time.
+    Finish(Timestamp),
+}
+
 /// The reading thread's ends of the way to one observer and back.
 #[derive(Debug)]
 struct Worker {
-    to: SyncSender<Arc<Chunk>>,
+    to: SyncSender<Order>,
     from: Receiver<Vec<Report>>,
 }
 
-/// Observes chunks until there are no more.
-fn work(
+fn send(workers: &[Worker], order: impl Fn() -> Order) {
+    for worker in workers {
+        // One that is gone has panicked, which joining it tells.
+        let _ = worker.to.send(order());
+    }
+}
+
+/// Does what is ordered until the end.
+fn work_on(
     mut observer: Observer,
-    chunks: &Receiver<Arc<Chunk>>,
+    orders: &Receiver<Order>,
     said: &SyncSender<Vec<Report>>,
 ) -> Observer {
-    while let Ok(chunk) = chunks.recv() {
-        let reports = observer.observe(&chunk).to_vec();
-        drop(chunk);
+    while let Ok(order) = orders.recv() {
+        let reports = match &order {
+            Order::Observe(work) => observer.observe(work).to_vec(),
+            Order::Finish(now) => observer.finish(*now).to_vec(),
+        };
+        drop(order);
+        // Nobody is left to hear it only if reading has failed.
         if said.send(reports).is_err() {
-            return observer;
+            break;
         }
     }
-    // Nobody is left to hear it only if reading has failed.
-    let _ = said.send(observer.finish().to_vec());
     observer
 }
 

@@ -7,10 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Serialize, Serializer};
 
 use super::ladder::Ladder;
-use crate::{
-    time::Timestamp,
-    wire::sip::{SipMessage, StartLine},
-};
+use crate::time::Timestamp;
 
 /// The input as a whole.
 #[derive(Clone, Debug, Default)]
@@ -65,58 +62,10 @@ pub struct SipSummary {
     pub malformed: u64,
 }
 
-impl SipSummary {
-    /// Counts a message by what it is.
-    pub fn count(&mut self, message: &SipMessage<'_>) {
-        self.messages += 1;
-        match message.start_line() {
-            StartLine::Request { method, .. } => {
-                *self.requests.entry(method.name().unwrap_or(OTHER)).or_default() += 1;
-            }
-            StartLine::Response { code, .. } => *self.responses.entry(code).or_default() += 1,
-        }
-    }
-
-    /// Adds the counts of another part of the input.
-    pub fn add(&mut self, part: &Self) {
-        self.messages += part.messages;
-        self.retransmissions += part.retransmissions;
-        self.malformed += part.malformed;
-        for (method, count) in &part.requests {
-            *self.requests.entry(method).or_default() += count;
-        }
-        for (code, count) in &part.responses {
-            *self.responses.entry(*code).or_default() += count;
-        }
-    }
-}
-
 /// Writes pairs as a JSON object, in their order.
 pub(super) fn as_map<S: Serializer>(
     pairs: &&[(&'static str, u64)],
     to: S,
 ) -> Result<S::Ok, S::Error> {
     to.collect_map(pairs.iter().copied())
-}
-
-/// A method that has no name here.
-const OTHER: &str = "other";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn messages_count_by_what_they_are() {
-        let mut sip = SipSummary::default();
-        for text in ["INVITE sip:a@b SIP/2.0\r\n\r\n", "FOO sip:a@b SIP/2.0\r\n\r\n"] {
-            sip.count(&SipMessage::parse(text.as_bytes()).unwrap());
-        }
-        sip.count(&SipMessage::parse(b"SIP/2.0 486 Busy\r\n\r\n").unwrap());
-        let mut both = sip.clone();
-        both.add(&sip);
-        assert_eq!(both.messages, 6);
-        assert_eq!(both.requests, BTreeMap::from([("INVITE", 2), ("other", 2)]));
-        assert_eq!(both.responses, BTreeMap::from([(486, 2)]));
-    }
 }

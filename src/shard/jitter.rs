@@ -89,6 +89,11 @@ impl Jitter {
     pub(crate) fn reanchor(&mut self, arrival: Timestamp, rtp_time: u32, clock_rate: u32) {
         (self.last_arrival, self.last_rtp_time) = (arrival, rtp_time);
         self.tick_nanos_q32 = tick_nanos_q32(clock_rate);
+        self.restart_buffer(arrival);
+    }
+
+    /// Plays this packet at once, as a listener's buffer does after a silence.
+    pub(crate) fn restart_buffer(&mut self, arrival: Timestamp) {
         self.transit = 0;
         self.fastest = Fastest::new(arrival);
     }

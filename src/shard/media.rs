@@ -28,12 +28,12 @@ use crate::{
 pub(super) const BATCH: usize = 64;
 
 /// One RTP packet of a batch, ready for its stream.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Parsed<'a> {
-    datagram: &'a Datagram<'a>,
-    packet: RtpPacket<'a>,
     key: StreamKey,
     hash: u64,
+    at: Timestamp,
+    packet: RtpPacket<'a>,
 }
 
 impl Shard {
@@ -51,18 +51,22 @@ impl Shard {
                     Err(_) => self.health.media_other += 1,
                 },
                 Kind::Rtcp => {
-                    self.measure(&batch, out);
-                    batch.clear();
+                    self.measure(&mut batch, out);
                     self.handle_rtcp(datagram, out);
                 }
                 kind => self.count_other(kind),
             }
         }
-        self.measure(&batch, out);
+        self.measure(&mut batch, out);
     }
 
-    /// Takes in up to [`BATCH`] datagrams that pass between others, signalling and media mixed.
-    pub(super) fn observe(&mut self, datagrams: &[Datagram<'_>], out: &mut Outbox) {
+    /// Takes in datagrams that pass between others, signalling and media mixed, in the order in
+    /// which they pass.
+    pub fn observe<'a>(
+        &mut self,
+        datagrams: impl IntoIterator<Item = Datagram<'a>>,
+        out: &mut Outbox,
+    ) {
         let mut batch = Batch::new();
         for datagram in datagrams {
             match classify(datagram.payload) {
@@ -70,30 +74,38 @@ impl Shard {
                 Kind::Rtp => match RtpPacket::parse(datagram.payload)
                     .or_else(|_| RtpPacket::parse_header(datagram.payload))
                 {
-                    Ok(packet) => batch.push(self.parsed(datagram, packet)),
+                    Ok(packet) => {
+                        batch.push(self.parsed(&datagram, packet));
+                        if batch.is_full() {
+                            self.measure(&mut batch, out);
+                        }
+                    }
                     Err(_) => self.health.media_other += 1,
                 },
-                kind @ (Kind::Rtcp | Kind::Sip) => {
-                    self.measure(&batch, out);
-                    batch.clear();
-                    if kind == Kind::Sip {
-                        self.observe_sip(datagram, out);
-                    } else {
-                        self.observe_rtcp(datagram, out);
-                    }
+                kind => {
+                    self.measure(&mut batch, out);
+                    self.observe_other(kind, &datagram, out);
                 }
-                _ if datagram.transport == Transport::Tcp => self.observe_sip(datagram, out),
-                kind => self.count_other(kind),
             }
         }
-        self.measure(&batch, out);
+        self.measure(&mut batch, out);
+    }
+
+    #[cold]
+    fn observe_other(&mut self, kind: Kind, datagram: &Datagram<'_>, out: &mut Outbox) {
+        match kind {
+            Kind::Rtcp => self.observe_rtcp(datagram, out),
+            Kind::Sip => self.observe_sip(datagram, out),
+            // What stands in a stream of SIP is SIP, however it begins.
+            _ if datagram.transport == Transport::Tcp => self.observe_sip(datagram, out),
+            kind => self.count_other(kind),
+        }
     }
 
     #[inline]
-    fn parsed<'a>(&self, datagram: &'a Datagram<'a>, packet: RtpPacket<'a>) -> Parsed<'a> {
+    fn parsed<'a>(&self, datagram: &Datagram<'a>, packet: RtpPacket<'a>) -> Parsed<'a> {
         let key = StreamKey::new(datagram.src, datagram.dst, packet.ssrc());
-        let hash = self.streams.hash(&key);
-        Parsed { datagram, packet, key, hash }
+        Parsed { key, hash: self.streams.hash(&key), at: datagram.received_at, packet }
     }
 
     #[cold]
@@ -107,15 +119,16 @@ impl Shard {
         }
     }
 
-    #[inline]
-    fn measure(&mut self, batch: &Batch<'_>, out: &mut Outbox) {
+    /// Measures a batch and empties it.
+    fn measure(&mut self, batch: &mut Batch<'_>, out: &mut Outbox) {
         let likely: ArrayVec<_, BATCH> =
             batch.iter().filter_map(|parsed| self.streams.likely(parsed.hash)).collect();
         likely.iter().for_each(|&slot| self.streams.touch(slot));
         self.health.rtp_packets += batch.len() as u64;
-        for parsed in batch {
+        for parsed in &*batch {
             self.handle_rtp(parsed, out);
         }
+        batch.clear();
     }
 
     #[inline]
@@ -125,14 +138,16 @@ impl Shard {
             return;
         };
         let Some(stream) = self.streams.at_mut(slot) else { return };
-        let (at, packet) = (parsed.datagram.received_at, &parsed.packet);
+        let (at, packet) = (parsed.at, &parsed.packet);
         if stream.state != State::Live && !self.admit(slot, parsed) {
             return;
         }
         let Some(stream) = self.streams.at_mut(slot) else { return };
         if stream.is_media(packet.payload_type()) {
-            if let Some(sample) = stream.arrive(at, packet) {
-                self.distributions.jitter_us.saturating_record(sample.jitter_us.into());
+            if let Some(sample) = stream.arrive(at, packet)
+                && let Some(distributions) = &mut self.distributions
+            {
+                distributions.jitter_us.saturating_record(sample.jitter_us.into());
             }
         } else {
             self.change_format(slot, at, packet);
@@ -150,18 +165,27 @@ impl Shard {
         match stream.state {
             State::Live => true,
             State::Vacant => false,
-            State::Probation { next } if parsed.packet.sequence() == next => {
-                stream.state = State::Live;
-                true
-            }
-            State::Probation { .. } => {
-                self.health.unconfirmed += 1;
-                stream.begin_again(parsed.datagram.received_at, &parsed.packet, own_drops);
-                false
-            }
+            State::Probation { next } => match parsed.packet.sequence().wrapping_sub(next) {
+                0 => {
+                    stream.state = State::Live;
+                    true
+                }
+                // Between the two that make a stream others may be lost or come again.
+                REPEATED => true,
+                missing if missing < MAX_DROPOUT => {
+                    let next = next.wrapping_add(missing).wrapping_add(1);
+                    stream.state = State::Probation { next };
+                    true
+                }
+                _ => {
+                    self.health.unconfirmed += 1;
+                    stream.begin_again(parsed.at, &parsed.packet, own_drops);
+                    false
+                }
+            },
             // Its call is over. Unless another one expects this source, these are stragglers.
             State::Closed => {
-                if self.known_owner(parsed.datagram.src, parsed.datagram.dst).is_some() {
+                if self.known_owner(parsed.key.src(), parsed.key.dst()).is_some() {
                     self.streams.remove(slot);
                     self.insert_stream(parsed);
                 }
@@ -180,17 +204,16 @@ impl Shard {
     }
 
     fn insert_stream(&mut self, parsed: &Parsed<'_>) -> Option<u32> {
-        let Parsed { datagram, packet, key, .. } = parsed;
+        let Parsed { key, at, packet, .. } = parsed;
         self.stream_serial += 1;
         let serial = self.stream_serial;
-        let at = datagram.received_at;
-        let owner = self.owner_of_media(datagram);
+        let owner = self.owner_of_media(key.src(), key.dst());
         let dialog = owner.and_then(|slot| self.dialogs.get(slot));
         let format = dialog.map_or_else(
             || super::stream::Format::assumed(packet.payload_type()),
-            |dialog| dialog.format(datagram.dst, packet.payload_type()),
+            |dialog| dialog.format(key.dst(), packet.payload_type()),
         );
-        let stream = Stream::new(*key, serial, at, packet, format, self.health.own_drops());
+        let stream = Stream::new(*key, serial, *at, packet, format, self.health.own_drops());
         let Some(slot) = self.streams.insert(parsed.hash, stream) else {
             self.health.streams_refused += 1;
             return None;
@@ -201,7 +224,7 @@ impl Shard {
             None => {}
         }
         let first_look = if owner.is_some() { FIRST_REPORT } else { PROBATION };
-        self.timers.wake(at + first_look, Timer::Stream { slot, serial });
+        self.timers.wake(*at + first_look, Timer::Stream { slot, serial });
         Some(slot)
     }
 
@@ -221,9 +244,8 @@ impl Shard {
         }
     }
 
-    /// The call that a datagram's media belongs to.
-    fn owner_of_media(&mut self, datagram: &Datagram<'_>) -> Option<u32> {
-        let (src, dst) = (datagram.src, datagram.dst);
+    /// The call that media from `src` to `dst` belong to.
+    fn owner_of_media(&mut self, src: SocketAddr, dst: SocketAddr) -> Option<u32> {
         let known = self.known_owner(src, dst);
         if known.is_some() || self.config.role == Role::Observe {
             return known;
@@ -271,7 +293,7 @@ impl Shard {
     fn echo(&mut self, slot: u32, parsed: &Parsed<'_>, out: &mut Outbox) {
         let Some(id) = self.streams.at(slot).and_then(|stream| stream.dialog) else { return };
         let Some(dialog) = self.dialogs.by_id(id) else { return };
-        let (src, packet) = (parsed.datagram.src, &parsed.packet);
+        let (src, packet) = (parsed.key.src(), &parsed.packet);
         // Never a reflector: only to an address that signalling gave or that has latched, and not
         // to one that holds the call.
         if dialog.phase != Phase::Answered || !dialog.media.sends_to(src) {
@@ -279,13 +301,13 @@ impl Shard {
         }
         let media = &mut dialog.media;
         let ssrc = media.ssrc;
-        let bytes = out.send(parsed.datagram.dst, src, |bytes| {
-            bytes.extend_from_slice(parsed.datagram.payload);
+        let bytes = out.send(parsed.key.dst(), src, |bytes| {
+            bytes.extend_from_slice(packet.bytes());
         });
         bytes[SSRC_OFFSET..SSRC_OFFSET + 4].copy_from_slice(&ssrc.0.to_be_bytes());
         let sent = &mut media.sent;
         if sent.packets == 0 {
-            sent.first_at = parsed.datagram.received_at;
+            sent.first_at = parsed.at;
         }
         let step = packet.sequence().wrapping_sub(sent.last_sequence).cast_signed();
         if sent.packets == 0 || step.unsigned_abs() > MAX_DROPOUT {
@@ -295,7 +317,7 @@ impl Shard {
         sent.packets += 1;
         sent.octets += packet.payload().len() as u64;
         sent.last_rtp_time = packet.timestamp();
-        sent.last_at = parsed.datagram.received_at;
+        sent.last_at = parsed.at;
     }
 
     /// Whether a stream has nothing more to do.
@@ -354,6 +376,9 @@ impl Shard {
 
 /// How long a source that signalling does not know may take for its second packet.
 const PROBATION: Duration = Duration::from_secs(2);
+
+/// The sequence number of the last packet, counted from the next.
+const REPEATED: u16 = u16::MAX;
 
 /// Where the SSRC stands in an RTP header (RFC 3550 section 5.1).
 const SSRC_OFFSET: usize = 8;

@@ -119,7 +119,8 @@ pub struct Shard {
     timers: Timers,
     health: ShardHealth,
     sip_statistics: SipStatistics,
-    distributions: Box<Distributions>,
+    /// `None` where calls are only observed: nobody asks for those of a capture.
+    distributions: Option<Box<Distributions>>,
     /// Streams whose call may yet be announced, where calls are only observed.
     orphans: VecDeque<(u32, u64)>,
     rng: fastrand::Rng,
@@ -143,7 +144,7 @@ impl Shard {
             timers: Timers::default(),
             health: ShardHealth { shard: config.id.0, ..ShardHealth::default() },
             sip_statistics: SipStatistics::default(),
-            distributions: Box::default(),
+            distributions: (config.role == Role::Answer).then(Box::default),
             orphans: VecDeque::new(),
             rng,
             scratch: Vec::new(),
@@ -156,7 +157,7 @@ impl Shard {
     /// Takes in a batch of datagrams, in order of arrival.
     pub fn handle(&mut self, batch: &[Datagram<'_>], out: &mut Outbox) {
         if self.config.role == Role::Observe {
-            batch.chunks(media::BATCH).for_each(|part| self.observe(part, out));
+            self.observe(batch.iter().copied(), out);
             return;
         }
         let sip_port = self.config.sip_port;
@@ -240,7 +241,7 @@ impl Shard {
 
     /// Exchanges the distributions filled so far for an empty set.
     pub fn swap_distributions(&mut self, empty: Box<Distributions>) -> Box<Distributions> {
-        core::mem::replace(&mut self.distributions, empty)
+        self.distributions.replace(empty).unwrap_or_default()
     }
 
     /// The memory of its streams, looked at in the order in which packets come; for a runtime that

@@ -97,12 +97,11 @@ impl Shard {
         let Some(seen) = dialog.seen.as_deref_mut() else { return };
         let known = seen.rtt.count;
         let Some(sender) = seen.sender(src, datagram.dst) else { return };
-        let mut on_blocks = |seen: &mut Seen, blocks: &[ReportBlock]| {
+        let on_blocks = |seen: &mut Seen, blocks: &[ReportBlock]| {
             for block in blocks {
                 let answer = Answer { ssrc: block.ssrc(), lsr: block.lsr(), dlsr: block.dlsr() };
                 if let Some(rtt_us) = seen.on_answer(sender, answer, at) {
                     seen.rtt.record(rtt_us);
-                    self.distributions.rtt_us.saturating_record(rtt_us.into());
                 }
             }
         };
@@ -338,17 +337,23 @@ impl Shard {
         self.join_orphans(place.slot);
     }
 
-    /// Ends what a call has measured at addresses that a newer call has taken over.
+    /// Ends what a call has measured between addresses that are a newer call's now. Where many
+    /// calls share an address, media that are told apart by their other end stay where they are.
     fn yield_media(&mut self, loser: u32, taken: &[SocketAddr], now: Timestamp, out: &mut Outbox) {
         let Some(dialog) = self.dialogs.get(loser) else { return };
-        if let Phase::Ended { .. } = dialog.phase {
-            self.forget(loser, now, out);
-            return;
-        }
         let is_taken = |&(slot, _): &(u32, u64)| {
-            self.streams.at(slot).is_some_and(|stream| taken.contains(&stream.key.dst()))
+            self.streams.at(slot).is_some_and(|stream| {
+                let (src, dst) = (stream.key.src(), stream.key.dst());
+                taken.contains(&dst) && self.dialogs.find_between(src, dst) != Some(loser)
+            })
         };
         let gone: Vec<_> = dialog.streams.iter().copied().filter(is_taken).collect();
+        if let Phase::Ended { .. } = dialog.phase {
+            if !gone.is_empty() || dialog.streams.is_empty() {
+                self.forget(loser, now, out);
+            }
+            return;
+        }
         for &(stream, serial) in &gone {
             if self.streams.get_mut(stream, serial).is_some() {
                 self.finish_stream(stream, now, out);

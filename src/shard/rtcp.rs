@@ -121,7 +121,9 @@ impl Shard {
         for block in blocks.iter().filter(|block| block.ssrc() == ours) {
             if let Some(rtt_us) = round_trip_us(at, block) {
                 media.rtt.record(rtt_us);
-                self.distributions.rtt_us.saturating_record(rtt_us.into());
+                if let Some(distributions) = &mut self.distributions {
+                    distributions.rtt_us.saturating_record(rtt_us.into());
+                }
             }
             media.on_block(block);
         }

@@ -88,6 +88,14 @@ impl Sequence {
     #[inline]
     pub(crate) fn arrive(&mut self, sequence: u16, ledger: &mut Ledger) -> Arrival {
         let steps = sequence.wrapping_sub(self.highest_sequence());
+        // One that was played leaves a full window, and all that is left to do is to shift it.
+        if steps == 1 && self.depth == WINDOW && self.played() >> (WINDOW - 1) == 1 {
+            self.restart_at = None;
+            self.received = self.received << 1 | 1;
+            self.discarded <<= 1;
+            self.highest += 1;
+            return Arrival::Newer { steps };
+        }
         if steps == 1 {
             self.advance(1, ledger);
             return Arrival::Newer { steps };
@@ -154,13 +162,12 @@ impl Sequence {
         }
     }
 
-    #[inline]
+    #[cold]
     fn advance(&mut self, steps: u16, ledger: &mut Ledger) {
         self.restart_at = None;
         let steps = u32::from(steps);
         let leaving = (self.depth + steps).saturating_sub(WINDOW);
-        // One that was played and leaves a full window: the common case.
-        if leaving > 1 || leaving == 1 && self.played() >> (WINDOW - 1) == 0 {
+        if leaving > 0 {
             self.settle(leaving, ledger);
         }
         self.depth = (self.depth + steps).min(WINDOW);

@@ -2,7 +2,7 @@
 //!
 //! No socket, no clock, no allocation: a packet comes with its time of arrival.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use super::{
     dialog::DialogId,
@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     id::{CallRef, PayloadType, ShardId, Ssrc, StreamRef},
+    limits::JITTER_BUFFER,
     time::Timestamp,
     wire::{
         codec::Codec,
@@ -60,6 +61,8 @@ pub(crate) struct StreamKey {
     dst: u128,
     ports: u32,
     ssrc: u32,
+    /// Of source and destination.
+    scopes: [u32; 2],
 }
 
 /// How far a stream is trusted and followed.
@@ -104,7 +107,8 @@ struct ReportedBefore {
 impl StreamKey {
     pub(crate) fn new(src: SocketAddr, dst: SocketAddr, ssrc: Ssrc) -> Self {
         let ports = u32::from(src.port()) << 16 | u32::from(dst.port());
-        Self { src: ip_bits(src.ip()), dst: ip_bits(dst.ip()), ports, ssrc: ssrc.0 }
+        let scopes = [scope(src), scope(dst)];
+        Self { src: ip_bits(src.ip()), dst: ip_bits(dst.ip()), ports, ssrc: ssrc.0, scopes }
     }
 
     pub(crate) const fn ssrc(&self) -> Ssrc {
@@ -112,11 +116,11 @@ impl StreamKey {
     }
 
     pub(crate) fn src(&self) -> SocketAddr {
-        SocketAddr::new(ip_from_bits(self.src), (self.ports >> 16) as u16)
+        address(self.src, (self.ports >> 16) as u16, self.scopes[0])
     }
 
     pub(crate) fn dst(&self) -> SocketAddr {
-        SocketAddr::new(ip_from_bits(self.dst), (self.ports & 0xFFFF) as u16)
+        address(self.dst, (self.ports & 0xFFFF) as u16, self.scopes[1])
     }
 
     /// Feeds the key to a hasher in whole words.
@@ -179,17 +183,21 @@ impl Stream {
     /// Goes on with what a session description says about the payload type.
     #[cold]
     pub(crate) fn set_format(&mut self, format: Format) {
-        if self.format.clock_rate == 0 {
-            // What was measured with a clock that nobody knew is not worth keeping.
-            self.ptime_ticks = 0;
-            let rtp_time = self.jitter.last_rtp_time();
-            self.jitter = Jitter::new(self.last_at, rtp_time, format.clock_rate);
-            self.buckets = LogBuckets::new();
-        } else if format.clock_rate != self.format.clock_rate {
-            self.ptime_ticks = 0;
-            self.jitter.reanchor(self.last_at, self.jitter.last_rtp_time(), format.clock_rate);
+        if format.clock_rate != self.format.clock_rate {
+            self.change_clock(self.last_at, self.jitter.last_rtp_time(), format.clock_rate);
         }
         self.format = format;
+    }
+
+    fn change_clock(&mut self, at: Timestamp, rtp_time: u32, clock_rate: u32) {
+        self.ptime_ticks = 0;
+        if self.format.clock_rate == 0 {
+            // What was measured with a clock that nobody knew is not worth keeping.
+            self.jitter = Jitter::new(at, rtp_time, clock_rate);
+            self.buckets = LogBuckets::new();
+        } else {
+            self.jitter.reanchor(at, rtp_time, clock_rate);
+        }
     }
 
     /// Stops measuring: the call is over.
@@ -216,6 +224,7 @@ impl Stream {
     /// Takes in a packet of the stream's own format.
     #[inline]
     pub(crate) fn arrive(&mut self, at: Timestamp, packet: &RtpPacket<'_>) -> Option<Sample> {
+        let last_at = self.last_at;
         let arrival = self.count(at, packet)?;
         let rtp_time = packet.timestamp();
         // In video the marker ends a frame (RFC 3550 section 5.1 leaves it to the profile).
@@ -226,19 +235,27 @@ impl Stream {
         self.last_marker = packet.marker();
         let is_consecutive = arrival == Arrival::Newer { steps: 1 };
         let deviation = self.jitter.deviation_nanos(at, rtp_time);
-        let is_jump = is_consecutive && deviation.unsigned_abs() > TIMESTAMP_JUMP_NANOS;
-        if begins_talkspurt || is_jump || arrival == Arrival::Restarted {
+        let jump = if begins_talkspurt { TALKSPURT_JUMP_NANOS } else { TIMESTAMP_JUMP_NANOS };
+        let is_jump = (is_consecutive || begins_talkspurt)
+            && deviation.unsigned_abs() > jump
+            && self.format.clock_rate != 0;
+        if is_jump || arrival == Arrival::Restarted {
             self.jitter.reanchor(at, rtp_time, self.format.clock_rate);
             return None;
         }
-        if is_consecutive {
+        if is_consecutive && !begins_talkspurt {
             self.infer_ptime(rtp_time);
         }
         let sample = self.jitter.arrive(at, rtp_time);
+        self.buckets.record(sample.jitter_us);
+        if begins_talkspurt {
+            self.jitter.restart_buffer(at);
+            return Some(sample);
+        }
+        self.note_delta(last_at, at);
         if sample.is_late && self.format.clock_rate != 0 {
             self.sequence.discard(packet.sequence(), &mut self.ledger);
         }
-        self.buckets.record(sample.jitter_us);
         Some(sample)
     }
 
@@ -246,18 +263,25 @@ impl Stream {
     /// says nothing about delay, or speech in a new codec.
     #[cold]
     pub(crate) fn arrive_as(&mut self, at: Timestamp, packet: &RtpPacket<'_>, format: Format) {
-        if self.count(at, packet).is_none() || !format.codec.is_paced() {
+        let last_at = self.last_at;
+        if self.count(at, packet).is_none() {
+            return;
+        }
+        if format.codec != Codec::ComfortNoise {
+            self.note_delta(last_at, at);
+        }
+        // Amid speech, a payload type that nobody has explained is most often an event.
+        let is_unexplained = format.clock_rate == 0 && self.format.clock_rate != 0;
+        if is_unexplained || !format.codec.is_paced() {
             return;
         }
         let is_first = !self.format.codec.is_paced();
-        let is_new_clock = format.clock_rate != self.format.clock_rate;
-        self.format = format;
-        if is_new_clock || is_first {
-            self.ptime_ticks = 0;
-            self.jitter.reanchor(at, packet.timestamp(), format.clock_rate);
+        if is_first || format.clock_rate != self.format.clock_rate {
+            self.change_clock(at, packet.timestamp(), format.clock_rate);
         } else {
             self.jitter.arrive(at, packet.timestamp());
         }
+        self.format = format;
     }
 
     /// Starts anew from this packet: the one before it led nowhere.
@@ -367,10 +391,15 @@ impl Stream {
         if matches!(arrival, Arrival::Duplicate | Arrival::Stray) {
             return None;
         }
-        let delta_us = at.since(self.last_at).as_nanos() / 1000;
-        self.delta_max_us = self.delta_max_us.max(u32::try_from(delta_us).unwrap_or(u32::MAX));
         self.last_at = self.last_at.max(at);
         Some(arrival)
+    }
+
+    /// Takes in the time since the packet before.
+    #[inline]
+    fn note_delta(&mut self, last_at: Timestamp, at: Timestamp) {
+        let delta_us = at.since(last_at).as_nanos() / 1000;
+        self.delta_max_us = self.delta_max_us.max(u32::try_from(delta_us).unwrap_or(u32::MAX));
     }
 
     /// The shortest step between two packets in sequence is the packet interval; longer ones are
@@ -390,13 +419,29 @@ fn ip_bits(ip: IpAddr) -> u128 {
     }
 }
 
-fn ip_from_bits(bits: u128) -> IpAddr {
-    IpAddr::V6(Ipv6Addr::from_bits(bits)).to_canonical()
+/// The interface of a link-local address (RFC 4007 section 11), or 0.
+const fn scope(address: SocketAddr) -> u32 {
+    match address {
+        SocketAddr::V4(_) => 0,
+        SocketAddr::V6(address) => address.scope_id(),
+    }
+}
+
+fn address(bits: u128, port: u16, scope: u32) -> SocketAddr {
+    match Ipv6Addr::from_bits(bits).to_canonical() {
+        IpAddr::V4(ip) => SocketAddr::from((ip, port)),
+        IpAddr::V6(ip) => SocketAddr::V6(SocketAddrV6::new(ip, port, 0, scope)),
+    }
 }
 
 /// A time stamp that is off by more than this in the very next packet was set by the sender, not
-/// delayed by the network.
-const TIMESTAMP_JUMP_NANOS: u64 = 1_000_000_000;
+/// delayed by the network, which may well stall for a second.
+const TIMESTAMP_JUMP_NANOS: u64 = 2_000_000_000;
+
+/// At the beginning of a talkspurt that much tells that the sender's clock did not run on through
+/// the silence.
+#[expect(clippy::cast_possible_truncation, reason = "milliseconds")]
+const TALKSPURT_JUMP_NANOS: u64 = JITTER_BUFFER.as_nanos() as u64;
 
 // The memory that `limits` states for a stream counts on this.
 const _: () = assert!(size_of::<Stream>() <= 704);

@@ -19,13 +19,15 @@ use crate::id::{PayloadType, Ssrc};
 /// |                             SSRC                              |
 /// |                     CSRC, CC times 32 bits                    |
 /// ```
+///
+/// It is small, since shards hold batches of them: where the parts lie that few packets have is
+/// worked out by whoever asks.
 #[derive(Clone, Copy, Debug)]
 pub struct RtpPacket<'a> {
     header: &'a RtpHeader,
-    csrcs: &'a [U32],
-    extension: Option<Extension<'a>>,
-    payload: &'a [u8],
-    padding_len: u8,
+    bytes: &'a [u8],
+    payload_start: u32,
+    payload_end: u32,
 }
 
 impl<'a> RtpPacket<'a> {
@@ -39,16 +41,8 @@ impl<'a> RtpPacket<'a> {
     /// If the version is not 2 or a length that the header states goes beyond `bytes`.
     #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, RtpError> {
-        let Ok((header, rest)) = RtpHeader::ref_from_prefix(bytes) else {
-            return Err(RtpError::Truncated { expected: RtpHeader::LEN, actual: bytes.len() });
-        };
-        if header.first >> 6 != VERSION {
-            return Err(RtpError::Version(header.first >> 6));
-        }
-        if header.first & !VERSION_BITS == 0 {
-            return Ok(Self { header, csrcs: &[], extension: None, payload: rest, padding_len: 0 });
-        }
-        Self::parse_optional(bytes, header, rest)
+        let packet = Self::parse_header(bytes)?;
+        if packet.header.first & !VERSION_BITS == 0 { Ok(packet) } else { packet.parse_optional() }
     }
 
     /// Reads the fixed header alone, of a packet whose end is cut off or, under SRTP, encrypted
@@ -57,44 +51,46 @@ impl<'a> RtpPacket<'a> {
     /// # Errors
     ///
     /// If the version is not 2 or there is no whole header.
+    #[inline]
     pub fn parse_header(bytes: &'a [u8]) -> Result<Self, RtpError> {
-        let Ok((header, rest)) = RtpHeader::ref_from_prefix(bytes) else {
+        let Ok((header, _)) = RtpHeader::ref_from_prefix(bytes) else {
             return Err(RtpError::Truncated { expected: RtpHeader::LEN, actual: bytes.len() });
         };
         if header.first >> 6 != VERSION {
             return Err(RtpError::Version(header.first >> 6));
         }
-        Ok(Self { header, csrcs: &[], extension: None, payload: rest, padding_len: 0 })
+        let payload_end = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        Ok(Self { header, bytes, payload_start: LEN, payload_end })
     }
 
-    fn parse_optional(
-        bytes: &'a [u8],
-        header: &'a RtpHeader,
-        rest: &'a [u8],
-    ) -> Result<Self, RtpError> {
-        let csrc_count = usize::from(header.first & CSRC_COUNT);
-        let Ok((csrcs, mut rest)) = <[U32]>::ref_from_prefix_with_elems(rest, csrc_count) else {
-            let expected = RtpHeader::LEN + csrc_count * 4;
-            return Err(RtpError::Truncated { expected, actual: bytes.len() });
-        };
-        let mut extension = None;
-        if header.first & EXTENSION != 0 {
-            let (found, after) = Extension::split(rest).map_err(|missing| RtpError::Truncated {
-                expected: bytes.len() + missing,
-                actual: bytes.len(),
-            })?;
-            extension = Some(found);
+    /// Finds the payload among contributing sources, extension and padding.
+    fn parse_optional(self) -> Result<Self, RtpError> {
+        let bytes = self.bytes;
+        let truncated = |expected| RtpError::Truncated { expected, actual: bytes.len() };
+        let mut start = self.csrcs_end();
+        let mut rest = bytes.get(start..).ok_or_else(|| truncated(start))?;
+        if self.header.first & EXTENSION != 0 {
+            let (found, after) =
+                Extension::split(rest).map_err(|missing| truncated(bytes.len() + missing))?;
+            start += EXTENSION_HEADER_LEN + found.data.len();
             rest = after;
         }
-        let mut padding_len = 0;
-        if header.first & PADDING != 0 {
-            padding_len = rest.last().copied().unwrap_or(0);
-            if rest.is_empty() || usize::from(padding_len) > rest.len() {
-                return Err(RtpError::Padding { padding: padding_len, available: rest.len() });
+        let mut end = bytes.len();
+        if self.header.first & PADDING != 0 {
+            let padding = rest.last().copied().unwrap_or(0);
+            if rest.is_empty() || usize::from(padding) > rest.len() {
+                return Err(RtpError::Padding { padding, available: rest.len() });
             }
-            rest = &rest[..rest.len() - usize::from(padding_len)];
+            end -= usize::from(padding);
         }
-        Ok(Self { header, csrcs, extension, payload: rest, padding_len })
+        let offset = |at: usize| u32::try_from(at).map_err(|_| truncated(at));
+        Ok(Self { payload_start: offset(start)?, payload_end: offset(end)?, ..self })
+    }
+
+    /// All of it, as it came.
+    #[must_use]
+    pub const fn bytes(&self) -> &'a [u8] {
+        self.bytes
     }
 
     /// The fixed header.
@@ -141,28 +137,34 @@ impl<'a> RtpPacket<'a> {
 
     /// The contributing sources, 0 to 15.
     pub fn csrcs(&self) -> impl ExactSizeIterator<Item = Ssrc> + 'a {
-        self.csrcs.iter().map(|csrc| Ssrc(csrc.get()))
+        let bytes = self.bytes.get(RtpHeader::LEN..self.csrcs_end()).unwrap_or_default();
+        let csrcs = <[U32]>::ref_from_bytes(bytes).unwrap_or_default();
+        csrcs.iter().map(|csrc| Ssrc(csrc.get()))
     }
 
     /// The header extension, if there is one.
-    #[inline]
     #[must_use]
-    pub const fn extension(&self) -> Option<Extension<'a>> {
-        self.extension
+    pub fn extension(&self) -> Option<Extension<'a>> {
+        let has_extension = self.header.first & EXTENSION != 0;
+        let rest = self.bytes.get(self.csrcs_end()..).filter(|_| has_extension)?;
+        Extension::split(rest).ok().map(|(extension, _)| extension)
     }
 
     /// Octets of padding behind the payload, its count octet included.
-    #[inline]
     #[must_use]
     pub const fn padding_len(&self) -> usize {
-        self.padding_len as usize
+        self.bytes.len() - self.payload_end as usize
     }
 
     /// The payload without padding.
     #[inline]
     #[must_use]
-    pub const fn payload(&self) -> &'a [u8] {
-        self.payload
+    pub fn payload(&self) -> &'a [u8] {
+        &self.bytes[self.payload_start as usize..self.payload_end as usize]
+    }
+
+    fn csrcs_end(&self) -> usize {
+        RtpHeader::LEN + usize::from(self.header.first & CSRC_COUNT) * 4
     }
 }
 
@@ -250,6 +252,9 @@ pub enum RtpError {
     Version(u8),
 }
 
+/// [`RtpHeader::LEN`] as an offset.
+const LEN: u32 = 12;
+
 /// RFC 3550 section 5.1: the version this specification defines.
 const VERSION: u8 = 2;
 const VERSION_BITS: u8 = VERSION << 6;
@@ -261,6 +266,7 @@ const MARKER: u8 = 0x80;
 const EXTENSION_HEADER_LEN: usize = 4;
 
 const _: () = assert!(size_of::<RtpHeader>() == RtpHeader::LEN);
+const _: () = assert!(LEN as usize == RtpHeader::LEN);
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,7 @@
 //! A capture of calls between others, of any size, with a known loss: INVITE to BYE, G.711 both
 //! ways. It knows nothing of who reads it.
 #![allow(dead_code, reason = "each test uses a part of this")]
+#![allow(clippy::cast_possible_truncation, reason = "seconds, microseconds and small constants")]
 #![allow(unreachable_pub, reason = "a module shared by tests and benches")]
 
 use std::{
@@ -53,7 +54,7 @@ impl Generator {
         let frames = self.seconds * (1_000_000 / FRAME_US as u32);
         let mut truth =
             Truth { packets: 0, lost: vec![0; self.calls as usize * 2], sent: frames.into() };
-        let mut calls: Vec<Call> = (0..self.calls).map(Call::new).collect();
+        let calls: Vec<Call> = (0..self.calls).map(Call::new).collect();
         for field in [MAGIC, VERSION, 0, 0, SNAPLEN, ETHERNET] {
             to.write_all(&field.to_le_bytes())?;
         }
@@ -124,7 +125,7 @@ impl Call {
     }
 
     /// Writes the frame of one event.
-    fn write(&mut self, event: Event, frame: &mut Vec<u8>) {
+    fn write(&self, event: Event, frame: &mut Vec<u8>) {
         frame.clear();
         frame.extend_from_slice(&[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0]);
         let ip = frame.len();

@@ -18,7 +18,7 @@ use voxplane::{
     time::Timestamp,
 };
 
-use crate::common::{Flight, START, addr, datagram, ms, offer, rtp, secs};
+use crate::common::{Flight, START, addr, datagram, ms, offer, rtp};
 
 /// What passes the tap.
 #[derive(Clone, Debug, Default)]
@@ -177,7 +177,6 @@ impl Observer {
         while TICK * self.ticks < until {
             let now = TICK * self.ticks;
             self.poll(START + now);
-            if self.ticks.is_multiple_of(TICKS_A_SECOND) {}
             self.ticks += 1;
         }
     }
@@ -679,7 +678,6 @@ pub const BOB: &str = "sip:bob@b.example";
 
 /// How often the driver of a capture polls.
 const TICK: Duration = ms(50);
-const TICKS_A_SECOND: u32 = 20;
 
 /// More than any turn here needs.
 const POLLS_MAX: u32 = 1000;

@@ -52,14 +52,7 @@ impl Chunk {
     #[inline]
     #[must_use]
     pub fn datagram(&self, frame: &Frame) -> Datagram<'_> {
-        let start = frame.start as usize;
-        Datagram {
-            received_at: frame.received_at,
-            src: frame.src,
-            dst: frame.dst,
-            transport: frame.transport,
-            payload: &self.bytes[start..start + frame.len as usize],
-        }
+        frame.datagram(&self.bytes)
     }
 
     /// Forgets the frames. Their bytes are left for whoever fills the chunk to write over.
@@ -102,6 +95,18 @@ impl Frame {
         #[expect(clippy::cast_possible_truncation, reason = "a chunk has some megabytes at most")]
         let (start, len) = (start as u32, len as u32);
         Self { received_at, src, dst, start, len, transport }
+    }
+
+    #[inline]
+    fn datagram<'a>(&self, bytes: &'a [u8]) -> Datagram<'a> {
+        let start = self.start as usize;
+        Datagram {
+            received_at: self.received_at,
+            src: self.src,
+            dst: self.dst,
+            transport: self.transport,
+            payload: &bytes[start..start + self.len as usize],
+        }
     }
 }
 

@@ -8,14 +8,13 @@ use super::{
     drawing,
     figures::{clock, count, counted, date_and_clock, decimal, seconds, unknown, whole},
     ink::{BOLD, DIM, Ink},
-    ladder::Ladder,
     printable::{cut_end, cut_middle, printable},
-    summary::Summary,
     table::{Cell, Kind, PAGE, Table},
     tables::{STREAM_UNITS, StreamRow, columns, mos_style, streams},
     text::{write_head, write_warnings},
 };
 use crate::{
+    analyze::{ladder::Ladder, summary::Summary},
     control::record::{
         CallRecord, CallState, Direction, EndedBy, Integrity, StreamRecord, TimelinePoint,
     },

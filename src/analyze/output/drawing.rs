@@ -12,10 +12,10 @@ use anstyle::Style;
 use super::{
     figures::{clock, seconds},
     ink::{BAD, BOLD, DIM, GOOD, Ink, PLAIN},
-    ladder::LadderRow,
     printable::{cut_end, cut_middle, printable, width},
     table::PAGE,
 };
+use crate::analyze::ladder::LadderRow;
 
 /// Draws the rows: as a ladder if its rails have room, else as a list.
 pub(super) fn draw(to: &mut dyn Write, ink: Ink, rows: &[LadderRow]) -> io::Result<()> {

@@ -10,12 +10,14 @@ use super::{
     lines::write_words,
     printable::{cut_middle, printable, width},
     rank::{CallRank, StreamRank},
-    summary::{SipSummary, Summary},
     table::{PAGE, Table},
     tables::{self, CALL_UNITS, CallRow, STREAM_UNITS, SUSPECT_MEANS, StreamRow},
     worst::Worst,
 };
-use crate::control::record::{CallRecord, StreamRecord};
+use crate::{
+    analyze::summary::{SipSummary, Summary},
+    control::record::{CallRecord, StreamRecord},
+};
 
 /// The rows to show, and the counts of all.
 #[derive(Debug)]

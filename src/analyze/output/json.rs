@@ -6,12 +6,12 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::{
-    ladder::{Ladder, LadderRow},
-    spill::Spill,
-    summary::{FileSummary, SipSummary, Summary, as_map},
-};
+use super::spill::Spill;
 use crate::{
+    analyze::{
+        ladder::{Ladder, LadderRow},
+        summary::{FileSummary, SipSummary, Summary, as_map},
+    },
     control::record::{CallRecord, StreamRecord, TimelinePoint},
     json,
     time::Timestamp,

@@ -3,16 +3,27 @@
 //! Never holds more of them than it shows: its memory does not grow with the input, unless all
 //! rows of the tables are asked for.
 
+mod call_text;
+mod drawing;
+mod figures;
+mod ink;
+mod json;
+mod lines;
+mod printable;
+mod rank;
+mod spill;
+mod table;
+mod tables;
+mod text;
+mod worst;
+
 use std::io::{self, Write};
 
-use super::{
-    Format, Options, call_text,
-    ink::Ink,
-    json::{self, Document},
-    summary::Summary,
-    text::Text,
+use self::{ink::Ink, json::Document, text::Text};
+use crate::{
+    analyze::{Format, Options, summary::Summary},
+    control::record::{CallRecord, StreamRecord},
 };
-use crate::control::record::{CallRecord, StreamRecord};
 
 /// What will be shown, in its form.
 #[derive(Debug)]
@@ -159,9 +170,9 @@ mod tests {
     use crate::{
         analyze::{
             FileSummary, Ladder, SipSummary,
-            printable::width,
+            output::printable::width,
+            output::table::PAGE,
             samples::{address, at_ms, call, failed, stream},
-            table::PAGE,
         },
         control::record::Integrity,
         wire::{Datagram, Transport},
@@ -264,7 +275,7 @@ mod tests {
     #[test]
     fn the_text_is_as_it_was_read_over() {
         let shown = text(small(&options(Format::Text, None, 50)), &summary());
-        assert_eq!(shown, include_str!("../../tests/fixtures/analyze/tables.txt"), "{shown}");
+        assert_eq!(shown, include_str!("../../../tests/fixtures/analyze/tables.txt"), "{shown}");
     }
 
     #[test]
@@ -273,7 +284,7 @@ mod tests {
         output.call(&call("another", 0, Some(4.0))).unwrap();
         output.call(&call("3f2a@192.0.2.1", 0, Some(2.1))).unwrap();
         let shown = text(output, &Summary { ladder: Some(ladder()), ..summary() });
-        assert_eq!(shown, include_str!("../../tests/fixtures/analyze/call.txt"), "{shown}");
+        assert_eq!(shown, include_str!("../../../tests/fixtures/analyze/call.txt"), "{shown}");
     }
 
     #[test]

@@ -1,0 +1,136 @@
+//! The same engine: what the running appliance said of calls, `voxplane analyze` says of their
+//! recording.
+//!
+//! Where dumpcap is not installed, or may not record, this test says so and passes.
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+mod analyze;
+#[path = "live/caller.rs"]
+mod caller;
+mod live;
+#[path = "live/recorder.rs"]
+mod recorder;
+
+use std::{collections::BTreeMap, sync::atomic::AtomicBool, thread};
+
+use analyze::{Answer, integer};
+use caller::Caller;
+use clap::Parser as _;
+use jiff::Timestamp;
+use live::Appliance;
+use loadgen::{
+    engine::{self, Route},
+    options::Options,
+    uac::Outcome,
+};
+use recorder::Recorder;
+use serde_json::Value;
+
+#[test]
+fn a_recording_tells_what_the_appliance_told() {
+    if !Recorder::is_possible() {
+        return;
+    }
+    let appliance = Appliance::start();
+    let file = appliance.dir().path().join("lo.pcapng");
+    let caller = Caller::new(appliance.sip);
+    let recorder = Recorder::start(&appliance, &caller, &file);
+    let harm = "--loss 3 --jitter 4 --reorder 2 --duplicate 2";
+    // With an echo both sides send reports, the second ones within 12 s.
+    let lines = [
+        format!("--calls 12 --seed 1 --user sink --duration 8s {harm}"),
+        format!("--calls 8 --seed 2 --user echo --duration 12s {harm}"),
+    ];
+    let ids: Vec<String> = thread::scope(|scope| {
+        let runs = lines.each_ref().map(|line| scope.spawn(|| call(&appliance, line)));
+        runs.into_iter().flat_map(|run| run.join().unwrap()).collect()
+    });
+    assert_eq!(ids.len(), 20);
+    appliance.history(20);
+    recorder.stop(&caller);
+
+    let found = Answer::json(&file);
+    assert_eq!(found["warnings"].as_array().unwrap().len(), 0, "{}", found["warnings"]);
+    let calls = found["calls"].as_array().unwrap().iter();
+    let calls: BTreeMap<&str, &Value> =
+        calls.map(|call| (call["call_id"].as_str().unwrap(), call)).collect();
+    assert_eq!(calls.len(), 20);
+    let mut sums = BTreeMap::new();
+    for id in &ids {
+        let live = appliance.json(&format!("/api/qos/call/{}", id.replace('@', "%40")));
+        compare(&live, calls[&**id], &mut sums);
+    }
+    // It was not about nothing.
+    let least =
+        ["packets_lost", "packets_duplicate", "packets_out_of_order"].map(|name| sums[name]);
+    assert!(least.into_iter().all(|sum| sum > 20) && sums.contains_key("rtt_ms"), "{sums:?}");
+}
+
+/// Places calls with impaired media; gives back their Call-IDs.
+fn call(appliance: &Appliance, line: &str) -> Vec<String> {
+    let target = appliance.sip.to_string();
+    let line = format!("loadgen {target} --rate 10 {line}");
+    let options = Options::try_parse_from(line.split_whitespace()).unwrap();
+    let route = Route::find(&options.target, &options.user, options.bind).unwrap();
+    let scenario = options.scenario().unwrap();
+    let result = engine::run(&scenario, &route, 1, &AtomicBool::new(false)).unwrap();
+    let outcomes: Vec<_> = result.calls.iter().map(|call| call.outcome).collect();
+    assert!(outcomes.iter().all(|&outcome| outcome == Outcome::Completed), "{outcomes:?}");
+    result.calls.into_iter().map(|call| call.call_id).collect()
+}
+
+/// Holds what analyze says of a call against what the API said.
+fn compare(live: &Value, seen: &Value, sums: &mut BTreeMap<&str, i64>) {
+    let both = format!("{live:#}\n{seen:#}");
+    for name in ["state", "ended_by", "status_code", "codec", "from", "to"] {
+        assert_eq!(live[name], seen[name], "{name}: {both}");
+    }
+    for name in ["start_time", "answer_time", "end_time"] {
+        let [live, seen] = [live, seen].map(|call| {
+            let time: Timestamp = call[name].as_str().unwrap().parse().unwrap();
+            time.as_millisecond()
+        });
+        assert!(live.abs_diff(seen) <= 10, "{name}: {both}");
+    }
+    near(live, seen, "duration_seconds", |_| 0.010);
+    let [live, seen] = [live, seen].map(received);
+    for name in ["src", "dst", "ssrc", "payload_type", "codec", "clock_rate", "ptime_ms"] {
+        assert_eq!(live[name], seen[name], "{name}: {both}");
+    }
+    for name in COUNTS {
+        assert_eq!(integer(live, name), integer(seen, name), "{name}: {both}");
+        *sums.entry(name).or_default() += integer(seen, name);
+    }
+    for name in ["jitter_mean_ms", "jitter_max_ms", "max_delta_ms"] {
+        near(live, seen, name, |value| value * 0.01);
+    }
+    near(live, seen, "mos_lq", |_| 0.01);
+    // From the tap both halves of the way have to be known, from the appliance one.
+    if !live["rtt_ms"].is_null() && !seen["rtt_ms"].is_null() {
+        near(live, seen, "rtt_ms", |_| 1.0);
+        *sums.entry("rtt_ms").or_default() += 1;
+    }
+}
+
+/// The one stream that the callee received.
+fn received(call: &Value) -> &Value {
+    let mut streams = call["streams"].as_array().unwrap().iter();
+    let stream = streams.find(|stream| stream["direction"] == "rx").unwrap();
+    assert!(streams.all(|stream| stream["direction"] != "rx"), "{call:#}");
+    stream
+}
+
+#[track_caller]
+fn near(live: &Value, seen: &Value, name: &str, tolerance: impl Fn(f64) -> f64) {
+    let (live, seen) = (live[name].as_f64().unwrap(), seen[name].as_f64().unwrap());
+    assert!((live - seen).abs() <= tolerance(live), "{name}: {live} {seen}");
+}
+
+const COUNTS: [&str; 6] = [
+    "packets_received",
+    "packets_expected",
+    "packets_lost",
+    "packets_duplicate",
+    "packets_out_of_order",
+    "packets_discarded",
+];
