@@ -149,7 +149,8 @@ fn statistics_counts_and_averages() {
     let server = serve(snapshot());
     let expected = json!({
         "total_calls": 8, "answered_calls": 6, "failed_calls": 2, "active_calls": 2,
-        "scored_calls": 4, "average_mos": 3.225, "calls_with_issues": 2, "issue_percentage": 25.0,
+        "scored_calls": 5, "average_mos": 3.225, "average_mos_scale": "nb",
+        "average_mos_by_scale": {"nb": 3.225, "wb": 4.3, "fb": null}, "calls_with_issues": 2, "issue_percentage": 25.0,
         "suspect_calls": 1, "total_alerts": 0, "orphan_streams": 1, "own_drops": 2,
         "jitter_ms": {
             "count": 1000, "mean": 1.5, "p50": 1.0, "p95": 4.0, "p99": 8.0, "max": 9.0
@@ -207,7 +208,8 @@ fn prometheus_text_is_well_formed() {
         "voxplane_rtp_interarrival_deviation_seconds_sum 1.5",
         "voxplane_rtp_interarrival_deviation_seconds_count 1000",
         "voxplane_rtcp_round_trip_seconds{quantile=\"0.5\"} NaN",
-        "voxplane_call_mos_count 4",
+        "voxplane_call_mos_count{scale=\"nb\"} 4",
+        "voxplane_call_mos_sum{scale=\"wb\"} 4.3",
         "voxplane_http_requests_total 1",
     ] {
         assert!(answer.body.lines().any(|found| found == line), "{line} in\n{}", answer.body);

@@ -439,9 +439,9 @@ impl Totals {
         self.failed += u64::from(!is_answered);
         let is_suspect = record.integrity == Integrity::Suspect;
         self.suspect += u64::from(is_suspect);
-        if let Some(mos) = record.score.mos_score.filter(|_| !is_suspect) {
-            self.scored += 1;
-            self.mos_sum += mos;
+        let scored = record.score.mos_score.zip(record.score.mos_basis);
+        if let Some((mos, basis)) = scored.filter(|_| !is_suspect) {
+            self.mos.add(basis.scale, mos);
         }
         let has_issue = THRESHOLDS.exceeded(
             record.score.mos_score,

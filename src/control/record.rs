@@ -17,7 +17,7 @@ pub use crate::shard::{
 };
 use crate::{
     id::Ssrc,
-    quality::{Impairments, MosBasis, Rating, score::Scoring},
+    quality::{Impairments, MosBasis, Rating, Scale, score::Scoring},
     shard::report::{RoundTrip, StreamReport},
     time::Timestamp,
 };
@@ -370,13 +370,68 @@ pub struct Totals {
     /// Of these, failed.
     pub failed: u64,
     /// Calls with a score that is not suspect.
-    pub scored: u64,
-    /// Sum of their `mos_score`.
-    pub mos_sum: f64,
+    pub mos: MosTotals,
     /// Answered calls outside a threshold of `quality::THRESHOLDS`.
     pub with_issues: u64,
     /// Calls marked suspect.
     pub suspect: u64,
+}
+
+/// Scored calls, by the scale of their score: what is on different scales is never added up.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct MosTotals {
+    /// Narrowband.
+    pub nb: MosSum,
+    /// Wideband.
+    pub wb: MosSum,
+    /// Fullband.
+    pub fb: MosSum,
+}
+
+impl MosTotals {
+    /// Each scale with its sum.
+    #[must_use]
+    pub const fn by_scale(&self) -> [(Scale, MosSum); 3] {
+        [(Scale::Nb, self.nb), (Scale::Wb, self.wb), (Scale::Fb, self.fb)]
+    }
+
+    /// The scale that most calls are scored on, with its sum; of two with as many, the narrower.
+    #[must_use]
+    pub fn main(&self) -> (Scale, MosSum) {
+        let [nb, wb, fb] = self.by_scale();
+        [wb, fb].into_iter().fold(
+            nb,
+            |main, other| {
+                if other.1.calls > main.1.calls { other } else { main }
+            },
+        )
+    }
+
+    /// Calls scored on any scale.
+    #[must_use]
+    pub const fn calls(&self) -> u64 {
+        self.nb.calls + self.wb.calls + self.fb.calls
+    }
+
+    /// Counts a call.
+    pub(super) fn add(&mut self, scale: Scale, mos: f64) {
+        let sum = match scale {
+            Scale::Nb => &mut self.nb,
+            Scale::Wb => &mut self.wb,
+            Scale::Fb => &mut self.fb,
+        };
+        sum.calls += 1;
+        sum.sum += mos;
+    }
+}
+
+/// Scored calls of one scale.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct MosSum {
+    /// How many.
+    pub calls: u64,
+    /// Sum of their `mos_score`.
+    pub sum: f64,
 }
 
 /// Count and quantiles of a distribution; microseconds.

@@ -90,9 +90,16 @@ fn calls(page: &mut Page, snapshot: &Snapshot) {
     let help = "Finished calls whose figures our own losses may have touched.";
     page.single("voxplane_calls_suspect_total", "counter", help, totals.suspect);
     let name = "voxplane_call_mos";
-    page.family(name, "summary", "MOS of finished calls that are scored and not suspect.");
-    page.sample("voxplane_call_mos_sum", "", totals.mos_sum);
-    page.sample("voxplane_call_mos_count", "", totals.scored);
+    page.family(
+        name,
+        "summary",
+        "MOS of finished calls that are scored and not suspect, by scale.",
+    );
+    for (scale, mos) in totals.mos.by_scale() {
+        let labels = format!("{{scale=\"{}\"}}", scale.name());
+        page.sample("voxplane_call_mos_sum", &labels, mos.sum);
+        page.sample("voxplane_call_mos_count", &labels, mos.calls);
+    }
     let help = "Deviation of packet spacing from the sender's, all packets.";
     page.summary_us("voxplane_rtp_interarrival_deviation_seconds", help, &snapshot.jitter_us);
     let help = "Round-trip times that RTCP reports gave.";

@@ -16,9 +16,12 @@ use super::{
 };
 use crate::{
     control::{
-        record::{CallRecord, Distribution, Snapshot, StreamRecord, TimelinePoint},
+        record::{
+            CallRecord, Distribution, MosSum, MosTotals, Snapshot, StreamRecord, TimelinePoint,
+        },
         snapshot::SnapshotCell,
     },
+    quality::Scale,
     time::Timestamp,
 };
 
@@ -254,9 +257,12 @@ struct Statistics {
     answered_calls: u64,
     failed_calls: u64,
     active_calls: usize,
-    /// Finished calls whose score counts in `average_mos`: all that have one and are not suspect.
+    /// Finished calls whose score counts in an average: all that have one and are not suspect.
     scored_calls: u64,
+    /// Of the scale that most of them are on: scores of different scales have no common mean.
     average_mos: Option<f64>,
+    average_mos_scale: Option<Scale>,
+    average_mos_by_scale: Averages,
     calls_with_issues: u64,
     /// Of `total_calls`.
     issue_percentage: f64,
@@ -269,6 +275,14 @@ struct Statistics {
     jitter_ms: Quantiles,
     /// Round-trip times from RTCP.
     rtt_ms: Quantiles,
+}
+
+/// Mean MOS by scale; `None` where no call is on it.
+#[derive(Serialize)]
+struct Averages {
+    nb: Option<f64>,
+    wb: Option<f64>,
+    fb: Option<f64>,
 }
 
 /// A distribution in milliseconds; `None` where there is no sample.
@@ -285,13 +299,18 @@ struct Quantiles {
 impl Statistics {
     fn of(snapshot: &Snapshot) -> Self {
         let totals = &snapshot.totals;
+        let average = |mos: MosSum| ratio(mos.sum, mos.calls);
+        let MosTotals { nb, wb, fb } = totals.mos;
+        let (scale, most) = totals.mos.main();
         Self {
             total_calls: totals.calls,
             answered_calls: totals.answered,
             failed_calls: totals.failed,
             active_calls: snapshot.active.len(),
-            scored_calls: totals.scored,
-            average_mos: ratio(totals.mos_sum, totals.scored),
+            scored_calls: totals.mos.calls(),
+            average_mos: average(most),
+            average_mos_scale: (most.calls > 0).then_some(scale),
+            average_mos_by_scale: Averages { nb: average(nb), wb: average(wb), fb: average(fb) },
             calls_with_issues: totals.with_issues,
             issue_percentage: ratio(count(totals.with_issues) * 100.0, totals.calls).unwrap_or(0.0),
             suspect_calls: totals.suspect,

@@ -174,7 +174,8 @@ pub struct Score {
     pub basis: Option<MosBasis>,
     /// Why a score is missing.
     pub reason: Option<&'static str>,
-    /// What each cause took from [`MosBasis::r_ideal`]: `r_factor` is what is left, or 0 if nothing is.
+    /// What each cause took from [`MosBasis::r_ideal`]: `r_factor` is what is left, or 0 if nothing
+    /// is.
     pub impairments: Option<Impairments>,
 }
 

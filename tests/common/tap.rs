@@ -96,6 +96,11 @@ impl Tap {
         self.speech(at + ms(7), &talk.speech_back(count));
     }
 
+    /// What passes, in no order.
+    pub fn passing(&self) -> &[(Duration, Flight)] {
+        &self.passing
+    }
+
     /// What is known at the end.
     pub fn run(&self) -> Seen {
         self.run_in(64)

@@ -15,7 +15,8 @@ use voxplane::{
     control::{
         record::{
             CallRecord, CallScore, CallState, Direction, Distribution, EndedBy, Figures, Integrity,
-            ShardHealth, Snapshot, StreamRecord, TimelinePoint, Totals, WorstInterval,
+            MosSum, MosTotals, ShardHealth, Snapshot, StreamRecord, TimelinePoint, Totals,
+            WorstInterval,
         },
         snapshot::SnapshotCell,
         streams::CallStreams,
@@ -292,8 +293,11 @@ pub(crate) fn snapshot() -> Snapshot {
             calls: 8,
             answered: 6,
             failed: 2,
-            scored: 4,
-            mos_sum: 12.9,
+            mos: MosTotals {
+                nb: MosSum { calls: 4, sum: 12.9 },
+                wb: MosSum { calls: 1, sum: 4.3 },
+                fb: MosSum::default(),
+            },
             with_issues: 2,
             suspect: 1,
         },
