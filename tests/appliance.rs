@@ -165,6 +165,8 @@ fn a_configuration_that_is_not_ours_is_named() {
         ("shards", ["voxplane.toml, line 1", ""]),
         ("answer_delay_ms = 999999999", ["answer_delay_ms: 999999999", "0 to 180000"]),
         ("idle_timeout_s = 0", ["idle_timeout_s: 0", "1 to 86400"]),
+        ("[scoring]\nmos_modell = 'e'", ["line 2, mos_modell: ", "unknown field"]),
+        ("[scoring.codec.opuss]\nie = 1", ["scoring.codec.opuss", "no codec has this name"]),
     ] {
         Refusal::of_run(config, &[]).assert(2, &words);
     }
@@ -282,11 +284,16 @@ fn every_key_of_the_example_configuration_has_its_default() {
         .collect();
     let raw: voxplane::config::RawConfig = toml::from_str(&settings).unwrap();
     let default = voxplane::config::RawConfig::default().complete().unwrap();
-    // These two have no default: what stands there is an example.
+    // These have no default: what stands there is an example.
+    let assumed_one_way_delay_ms = raw.scoring.as_ref().unwrap().assumed_one_way_delay_ms;
     let example = voxplane::config::Config {
         shards: raw.shards,
         advertise: raw.advertise,
         api_token_file: raw.api_token_file.clone(),
+        scoring: voxplane::quality::score::Scoring {
+            assumed_one_way_delay_ms,
+            ..default.scoring.clone()
+        },
         ..default
     };
     assert!(format!("{raw:?}").matches("None").count() == 0, "a key is missing: {raw:?}");

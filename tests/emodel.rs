@@ -167,15 +167,35 @@ fn sidetone_out_of_range_changes_how_echo_counts() {
     assert!(high.idte > usual.idte, "a faint one does not");
 }
 
-/// Idd of the three classes of delay sensitivity at 300 ms.
+/// Idd of the three classes of delay sensitivity, and Id with the echo path of the same delay.
 #[test]
-fn delay_sensitivity_classes() {
-    for (delay_sensitivity, min_perceivable_delay_ms, idd) in
-        [(1.0, 100.0, 14.761), (0.55, 120.0, 10.094), (0.4, 150.0, 6.179)]
-    {
-        let delay = Delay { ta_ms: 300.0, ..Delay::default() };
-        let inputs =
-            Inputs { delay_sensitivity, min_perceivable_delay_ms, delay, ..Inputs::default() };
-        close(inputs.rate().idd, idd, 0.0005, &format!("sT {delay_sensitivity}"));
+fn delay_impairment_by_curve() {
+    let delays_ms = [50.0, 100.0, 150.0, 177.3, 200.0, 250.0, 300.0, 350.0, 400.0, 450.0, 500.0];
+    let idd = [
+        (
+            1.0,
+            100.0,
+            [0.0, 0.0, 0.164, 1.172, 3.044, 8.917, 14.761, 19.811, 24.070, 27.643, 30.636],
+        ),
+        (
+            0.55,
+            120.0,
+            [0.0, 0.0, 0.164, 0.993, 2.253, 6.058, 10.094, 13.744, 16.895, 19.582, 21.875],
+        ),
+        (0.4, 150.0, [0.0, 0.0, 0.0, 0.266, 0.950, 3.377, 6.179, 8.833, 11.197, 13.265, 15.067]),
+    ];
+    for (delay_sensitivity, min_perceivable_delay_ms, row) in idd {
+        for (ta_ms, want) in delays_ms.into_iter().zip(row) {
+            let delay = Delay { ta_ms, ..Delay::default() };
+            let inputs =
+                Inputs { delay_sensitivity, min_perceivable_delay_ms, delay, ..Inputs::default() };
+            let what = format!("Idd at {ta_ms} ms, sT {delay_sensitivity}");
+            close(inputs.rate().idd, want, 0.00051, &what);
+        }
+    }
+    let id = [1.599, 2.692, 3.816, 5.303, 7.551, 14.178, 20.689, 26.328, 31.108, 35.145, 38.552];
+    for (ta_ms, want) in delays_ms.into_iter().zip(id) {
+        let rated = at(Delay::symmetric(ta_ms), NO_PLC, 0.0);
+        close(rated.id(), want, 0.00051, &format!("Id at {ta_ms} ms"));
     }
 }

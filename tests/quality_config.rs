@@ -5,7 +5,7 @@ use voxplane::{
     config::{Config, RawConfig},
     quality::{
         Scale,
-        codec::Origin,
+        codec::{Constants, Origin},
         score::{Model, ScoreInput, Scoring},
     },
     wire::codec::Codec,
@@ -122,21 +122,20 @@ fn an_override_reaches_the_score() {
 }
 
 #[test]
-fn the_shipped_file_holds_the_defaults() {
+fn the_codecs_of_the_shipped_file_can_be_used() {
     let shipped = include_str!("../deploy/voxplane.toml");
-    let defaults = read("").unwrap();
-    assert_eq!(read(shipped).unwrap(), defaults);
-    // Every key is commented out with its default, or with an example, in a table of its own.
-    let uncommented: Vec<_> = shipped
+    let tables: String = shipped
         .lines()
-        .skip_while(|line| !line.contains("[scoring]"))
-        .map(|line| match line.strip_prefix('#') {
-            Some(rest) if !rest.starts_with(' ') => rest,
-            _ => line,
-        })
+        .filter_map(|line| line.strip_prefix("#     "))
+        .map(|line| format!("{line}\n"))
         .collect();
-    let scoring = scoring(&uncommented.join("\n"));
-    assert_eq!(scoring.model, Model::EModel);
-    assert!(scoring.g711_plc);
-    assert_eq!(scoring.overrides.len(), 2);
+    let overrides = scoring(&tables).overrides;
+    let own = Constants::of(Codec::Opus, 48_000, true).unwrap();
+    let (_, opus) = overrides.iter().find(|(codec, _)| *codec == Codec::Opus).unwrap();
+    assert_eq!(
+        (opus.scale, opus.ie.value, opus.bpl.value),
+        (own.scale, own.ie.value, own.bpl.value)
+    );
+    let (_, amr_wb) = overrides.iter().find(|(codec, _)| *codec == Codec::AmrWb).unwrap();
+    assert_eq!((amr_wb.scale, amr_wb.ie.value, amr_wb.bpl.value), (Scale::Wb, 20.0, 4.3));
 }

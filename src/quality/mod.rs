@@ -38,8 +38,8 @@
 //! # What goes in
 //!
 //! - Ppl: lost and discarded of expected packets, percent (RFC 3611 section 4.7.1; S).
-//! - BurstR: mean run of losses × (1 - share lost) (eq. 7-30), 1 to 8; only where Bpl is at least 16
-//!   (G.113 Appendix I, S1).
+//! - BurstR: mean run of losses × (1 - share lost) (eq. 7-30), 1 to 8; only where Bpl is at least
+//!   16 (G.113 Appendix I, S1).
 //! - T = Ta: network + jitter buffer + packet interval + look-ahead ([`delay`]), at most 60 s;
 //!   Tr = 2 Ta, a symmetric packet call (O).
 //! - The network's delay: half the mean RTCP round trip, wrong by the asymmetry of the path; else
@@ -67,7 +67,7 @@
 //! | AMR | nb | 5 | 10 | none: its 12.2 kbit/s mode is GSM-EFR |
 //! | iLBC | nb | 11 | 32 | none: O, see [`codec`] |
 //! | Speex at 8 kHz | nb | 11 | 10 | none: O |
-//! | L16 at 8, 16 and 44.1 or 48 kHz | nb, wb, fb | 0 | 4.3 | none: O, no coding and no concealment |
+//! | L16 at 8, 16, 44.1 or 48 kHz | nb, wb, fb | 0 | 4.3 | none: O, no coding, no concealment |
 //! | G.722 at 64 kbit/s | wb | 13 | 4.3 | none: Ie U, Bpl O |
 //! | Opus | fb | 10.2 | 4.3 | none: U, in use by three implementations |
 //! | AMR-WB, EVS | wb, fb | | | by bit rate ([`codec::modes`], S1), once `kbps` tells it |
