@@ -261,6 +261,20 @@ fn a_stall_of_a_second_is_jitter() {
     close(streams[0].max_delta_ms, 1220.0, 0.01);
 }
 
+/// A sender pauses for 1.5 s without a marker and its clock stands still meanwhile: from there on
+/// every packet seems 1.5 s late. A listener loses half a second of it and then has moved its
+/// buffer.
+#[test]
+fn a_pause_that_the_senders_clock_does_not_count_discards_half_a_second() {
+    let mut packets = speech(1, 100, 1500);
+    for packet in &mut packets[300..] {
+        packet.after += ms(1500);
+    }
+    let (call, _) = measured(packets);
+    assert_eq!(call.figures.packets_lost, Some(0));
+    assert_eq!(call.figures.packets_discarded, Some(25));
+}
+
 /// Speech with 4 s of silence in it, in which the sender's clock runs on or stands still, and
 /// what comes after it is later than it should be.
 fn talkspurts(runs_on: bool, late: Duration) -> Vec<Planned> {

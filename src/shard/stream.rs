@@ -34,6 +34,8 @@ pub(crate) struct Stream {
     /// Whether its packets are sent back.
     pub(crate) is_echoed: bool,
     last_marker: bool,
+    /// Packets in a row that came too late to be played.
+    late_run: u8,
     delta_max_us: u32,
     sequence: Sequence,
     jitter: Jitter,
@@ -152,6 +154,7 @@ impl Stream {
             dialog: None,
             direction: Direction::Rx,
             last_marker: packet.marker(),
+            late_run: 0,
             format,
             last_at: at,
             delta_max_us: 0,
@@ -253,10 +256,28 @@ impl Stream {
             return Some(sample);
         }
         self.note_delta(last_at, at);
-        if sample.is_late && self.format.clock_rate != 0 {
-            self.sequence.discard(packet.sequence(), &mut self.ledger);
+        if sample.is_late {
+            self.miss(at, packet.sequence());
+        } else if self.late_run > 0 {
+            self.late_run = 0;
         }
         Some(sample)
+    }
+
+    /// Takes in a packet that is too late to be played. A listener who has missed so many in a row
+    /// has moved its buffer: what came before was a pause that the sender's clock did not count,
+    /// or a way that has become longer for good.
+    #[cold]
+    fn miss(&mut self, at: Timestamp, sequence: u16) {
+        if self.format.clock_rate == 0 {
+            return;
+        }
+        self.sequence.discard(sequence, &mut self.ledger);
+        self.late_run += 1;
+        if self.late_run == LATE_RUN_MAX {
+            self.late_run = 0;
+            self.jitter.restart_buffer(at);
+        }
     }
 
     /// Takes in a packet of another format than the last one's: an event or comfort noise, which
@@ -437,6 +458,9 @@ fn address(bits: u128, port: u16, scope: u32) -> SocketAddr {
 /// A time stamp that is off by more than this in the very next packet was set by the sender, not
 /// delayed by the network, which may well stall for a second.
 const TIMESTAMP_JUMP_NANOS: u64 = 2_000_000_000;
+
+/// Half a second of speech in packets of 20 ms: so long a listener waits before its buffer moves.
+const LATE_RUN_MAX: u8 = 25;
 
 /// At the beginning of a talkspurt that much tells that the sender's clock did not run on through
 /// the silence.
