@@ -34,9 +34,11 @@ impl Observer {
         self.out.clear();
         for step in work.steps(self.index.into()) {
             match step {
-                Step::Observe(places) => {
-                    self.shard.observe(work.datagrams(places), &mut self.out);
+                Step::Observe(range) if work.is_shared() => {
+                    let datagrams = work.shared(self.index.into(), range);
+                    self.shard.observe(datagrams, &mut self.out);
                 }
+                Step::Observe(range) => self.shard.observe(work.all(range), &mut self.out),
                 Step::Tick(at) => self.tick(at),
             }
         }

@@ -116,33 +116,37 @@ impl Reading {
         thread::scope(|scope| {
             let (mut workers, mut handles) = (Vec::new(), Vec::new());
             for index in 0..threads {
-                let (to, orders) = sync_channel(CHUNKS_UNDER_WAY + 1);
-                let (said, from) = sync_channel(CHUNKS_UNDER_WAY + 1);
+                let (to, orders) = sync_channel(ORDERS_UNDER_WAY + 1);
+                let (said, from) = sync_channel(ORDERS_UNDER_WAY + 1);
                 let observer = Observer::new(index);
                 handles.push(scope.spawn(move || work_on(observer, &orders, &said)));
                 workers.push(Worker { to, from });
             }
-            let mut under_way = VecDeque::new();
+            let mut under_way: VecDeque<Arc<Vec<Work>>> = VecDeque::new();
             let mut free = Vec::new();
             loop {
-                let mut work = free.pop().unwrap_or_default();
-                let is_last = !self.read(&mut work);
-                if under_way.len() == CHUNKS_UNDER_WAY || is_last {
-                    let wanted = if is_last { under_way.len() } else { 1 };
-                    for done in under_way.drain(..wanted) {
-                        self.gather(&workers)?;
-                        // The others let go of it before they said what they saw in it.
-                        free.extend(Arc::into_inner(done));
-                    }
+                let mut works: Vec<Work> = free.pop().unwrap_or_default();
+                works.resize_with(CHUNKS_AN_ORDER, Work::default);
+                let mut read = 0;
+                while read < CHUNKS_AN_ORDER && self.read(&mut works[read]) {
+                    read += 1;
+                }
+                works.truncate(read);
+                let is_last = read < CHUNKS_AN_ORDER;
+                send(&workers, Order::Observe(Arc::new(works)), &mut under_way);
+                let wanted = if is_last { 0 } else { ORDERS_UNDER_WAY };
+                while under_way.len() > wanted
+                    && let Some(done) = under_way.pop_front()
+                {
+                    self.gather(&workers)?;
+                    // The others let go of it before they said what they saw in it.
+                    free.extend(Arc::into_inner(done));
                 }
                 if is_last {
                     break;
                 }
-                let work = Arc::new(work);
-                send(&workers, || Order::Observe(Arc::clone(&work)));
-                under_way.push_back(work);
             }
-            send(&workers, || Order::Finish(self.sharing.clock()));
+            send(&workers, Order::Finish(self.sharing.clock()), &mut under_way);
             self.gather(&workers)?;
             // They end when no more orders can come.
             drop(workers);
@@ -176,12 +180,18 @@ impl Reading {
         is_more
     }
 
-    /// Takes what all workers say about the chunk that is next in order.
+    /// Takes what all workers say about the order that is next in turn, chunk by chunk.
     fn gather(&mut self, workers: &[Worker]) -> io::Result<()> {
-        for worker in workers {
-            self.gatherer.take(&worker.from.recv().unwrap_or_default());
+        let said: Vec<_> =
+            workers.iter().map(|worker| worker.from.recv().unwrap_or_default()).collect();
+        let chunks = said.iter().map(Vec::len).max().unwrap_or(0);
+        for chunk in 0..chunks {
+            said.iter()
+                .filter_map(|said| said.get(chunk))
+                .for_each(|said| self.gatherer.take(said));
+            self.gatherer.settle(&mut self.output)?;
         }
-        self.gatherer.settle(&mut self.output)
+        Ok(())
     }
 
     /// Puts everything together.
@@ -215,37 +225,41 @@ impl Reading {
 }
 
 /// What an observer on another thread is to do.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Order {
-    Observe(Arc<Work>),
+    Observe(Arc<Vec<Work>>),
     /// The capture has ended at this time.
     Finish(Timestamp),
 }
+
+/// What an observer has to say about an order, chunk by chunk.
+type Said = Vec<Vec<Report>>;
 
 /// The reading thread's ends of the way to one observer and back.
 #[derive(Debug)]
 struct Worker {
     to: SyncSender<Order>,
-    from: Receiver<Vec<Report>>,
+    from: Receiver<Said>,
 }
 
-fn send(workers: &[Worker], order: impl Fn() -> Order) {
+fn send(workers: &[Worker], order: Order, under_way: &mut VecDeque<Arc<Vec<Work>>>) {
     for worker in workers {
         // One that is gone has panicked, which joining it tells.
-        let _ = worker.to.send(order());
+        let _ = worker.to.send(order.clone());
+    }
+    if let Order::Observe(works) = order {
+        under_way.push_back(works);
     }
 }
 
 /// Does what is ordered until the end.
-fn work_on(
-    mut observer: Observer,
-    orders: &Receiver<Order>,
-    said: &SyncSender<Vec<Report>>,
-) -> Observer {
+fn work_on(mut observer: Observer, orders: &Receiver<Order>, said: &SyncSender<Said>) -> Observer {
     while let Ok(order) = orders.recv() {
-        let reports = match &order {
-            Order::Observe(work) => observer.observe(work).to_vec(),
-            Order::Finish(now) => observer.finish(*now).to_vec(),
+        let reports: Said = match &order {
+            Order::Observe(works) => {
+                works.iter().map(|work| observer.observe(work).to_vec()).collect()
+            }
+            Order::Finish(now) => vec![observer.finish(*now).to_vec()],
         };
         drop(order);
         // Nobody is left to hear it only if reading has failed.
@@ -286,6 +300,9 @@ fn sip_summary(seen: &SipStatistics) -> SipSummary {
     }
 }
 
-/// Chunks between the reading thread and the observers: enough that neither waits for the other's
+/// Chunks handed over together: so many that waking who waits for them costs little.
+const CHUNKS_AN_ORDER: usize = 4;
+
+/// Orders between the reading thread and the observers: enough that neither waits for the other's
 /// bad moment, few enough to stay in the cache.
-const CHUNKS_UNDER_WAY: usize = 8;
+const ORDERS_UNDER_WAY: usize = 3;

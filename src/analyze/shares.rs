@@ -1,14 +1,16 @@
 //! A chunk of a capture shared out among observers: who looks at which datagram, and when time
 //! goes on. It looks at no more of a datagram than that takes.
 
+use core::{num::NonZeroU32, ops::Range};
 use std::net::{IpAddr, SocketAddr};
 
 use crate::{
     source::capture::Chunk,
     time::Timestamp,
     wire::{
-        Datagram,
+        Datagram, Transport,
         classify::{Kind, classify},
+        rtp::RtpHeader,
     },
 };
 
@@ -25,23 +27,35 @@ pub(super) struct Sharing {
 #[derive(Debug, Default)]
 pub(super) struct Work {
     pub(super) chunk: Chunk,
+    /// One a part; a single part looks at the chunk itself.
     shares: Vec<Share>,
 }
 
 /// What one observer looks at.
 #[derive(Debug, Default)]
-pub(super) struct Share {
-    /// Places among the chunk's frames.
-    frames: Vec<u32>,
-    /// When time goes on to what, as a place among `frames`.
+struct Share {
+    items: Vec<Item>,
+    /// When time goes on to what, as a place among the items or, without any, the frames.
     ticks: Vec<(usize, Timestamp)>,
+}
+
+/// A datagram of a share. Of RTP it holds all that an observer reads: on another core, that comes
+/// in one piece after the other, where headers strewn over a chunk would be waited for.
+#[derive(Debug)]
+struct Item {
+    received_at: Timestamp,
+    src: SocketAddr,
+    dst: SocketAddr,
+    header: [u8; RtpHeader::LEN],
+    /// Its place among the chunk's frames if it is no RTP.
+    place: Option<NonZeroU32>,
 }
 
 /// What an observer does next.
 #[derive(Debug)]
-pub(super) enum Step<'a> {
-    /// Looks at datagrams, by their places among the chunk's frames.
-    Observe(&'a [u32]),
+pub(super) enum Step {
+    /// Looks at these datagrams of its share.
+    Observe(Range<usize>),
     /// Does what is due by then.
     Tick(Timestamp),
 }
@@ -59,26 +73,20 @@ impl Sharing {
         let Work { chunk, shares } = work;
         shares.resize_with(self.parts.into(), Share::default);
         for share in &mut *shares {
-            share.frames.clear();
+            share.items.clear();
             share.ticks.clear();
         }
-        for (place, frame) in (0..).zip(chunk.frames()) {
+        let is_shared = self.parts > 1;
+        for (place, frame) in chunk.frames().iter().enumerate() {
             if frame.received_at >= self.next_tick {
                 self.tick(frame.received_at);
                 for share in &mut *shares {
-                    share.ticks.push((share.frames.len(), self.clock));
+                    let at = if is_shared { share.items.len() } else { place };
+                    share.ticks.push((at, self.clock));
                 }
             }
-            match shares.as_mut_slice() {
-                [all] => all.frames.push(place),
-                shares => {
-                    let datagram = chunk.datagram(frame);
-                    if classify(datagram.payload) == Kind::Rtp {
-                        shares[owner(&datagram, shares.len())].frames.push(place);
-                    } else {
-                        shares.iter_mut().for_each(|share| share.frames.push(place));
-                    }
-                }
+            if is_shared {
+                give(shares, place, &chunk.datagram(frame));
             }
         }
     }
@@ -97,20 +105,61 @@ impl Sharing {
 
 impl Work {
     /// What an observer does, in order.
-    pub(super) fn steps(&self, observer: usize) -> impl Iterator<Item = Step<'_>> {
+    pub(super) fn steps(&self, observer: usize) -> impl Iterator<Item = Step> {
         let share = &self.shares[observer];
-        let starts = core::iter::once(0).chain(share.ticks.iter().map(|&(place, _)| place));
-        let ends = share.ticks.iter().map(|&(place, _)| place).chain([share.frames.len()]);
+        let len = if self.is_shared() { share.items.len() } else { self.chunk.frames().len() };
+        let places = share.ticks.iter().map(|&(place, _)| place);
+        let starts = core::iter::once(0).chain(places.clone());
+        let ends = places.chain([len]);
         let ticks = share.ticks.iter().map(|&(_, at)| Some(Step::Tick(at))).chain([None]);
         starts.zip(ends).zip(ticks).flat_map(|((start, end), tick)| {
-            core::iter::once(Step::Observe(&share.frames[start..end])).chain(tick)
+            core::iter::once(Step::Observe(start..end)).chain(tick)
         })
     }
 
-    /// Datagrams by their places.
-    pub(super) fn datagrams<'a>(&'a self, places: &'a [u32]) -> impl Iterator<Item = Datagram<'a>> {
-        let frames = self.chunk.frames();
-        places.iter().map(|&place| self.chunk.datagram(&frames[place as usize]))
+    /// Whether there is more than one observer.
+    pub(super) const fn is_shared(&self) -> bool {
+        self.shares.len() > 1
+    }
+
+    /// Datagrams of the only observer.
+    pub(super) fn all(&self, range: Range<usize>) -> impl Iterator<Item = Datagram<'_>> {
+        self.chunk.frames()[range].iter().map(|frame| self.chunk.datagram(frame))
+    }
+
+    /// Datagrams of one of several observers.
+    pub(super) fn shared(
+        &self,
+        observer: usize,
+        range: Range<usize>,
+    ) -> impl Iterator<Item = Datagram<'_>> {
+        self.shares[observer].items[range].iter().map(|item| match item.place {
+            Some(place) => self.chunk.datagram(&self.chunk.frames()[place.get() as usize - 1]),
+            None => Datagram {
+                received_at: item.received_at,
+                src: item.src,
+                dst: item.dst,
+                transport: Transport::Udp,
+                payload: &item.header,
+            },
+        })
+    }
+}
+
+/// Gives a datagram to whom it belongs.
+fn give(shares: &mut [Share], place: usize, datagram: &Datagram<'_>) {
+    let Datagram { received_at, src, dst, payload, .. } = *datagram;
+    let item = |header, place| Item { received_at, src, dst, header, place };
+    if classify(payload) == Kind::Rtp
+        && let Some(header) = payload.first_chunk()
+    {
+        let owner = owner(datagram, shares.len());
+        shares[owner].items.push(item(*header, None));
+        return;
+    }
+    let place = u32::try_from(place + 1).ok().and_then(NonZeroU32::new);
+    for share in shares {
+        share.items.push(item([0; RtpHeader::LEN], place));
     }
 }
 
