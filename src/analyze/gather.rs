@@ -77,7 +77,8 @@ impl Gatherer {
     }
 
     /// Hands on the calls whose end was not seen.
-    pub(super) fn finish(mut self, now: Timestamp, output: &mut Output) -> io::Result<()> {
+    pub(super) fn finish(mut self, now: Option<Timestamp>, output: &mut Output) -> io::Result<()> {
+        let now = now.unwrap_or_default();
         for record in self.calls.snapshot(now).active {
             output.call(&record.seen_at(now))?;
         }

@@ -13,6 +13,7 @@ mod run;
 mod samples;
 mod shares;
 mod summary;
+mod team;
 
 use std::path::PathBuf;
 

@@ -1,24 +1,17 @@
 //! Reads captures from end to end, on one thread or several.
 
-use std::{
-    collections::VecDeque,
-    io,
-    sync::{
-        Arc,
-        mpsc::{Receiver, SyncSender, sync_channel},
-    },
-    thread,
-};
+use std::io;
 
 use super::{
     CallMissing, Destination, DestinationError, FileSummary, Ladder, Options, Output, Progress,
     SipSummary, Summary,
     gather::Gatherer,
     observer::Observer,
-    shares::{Sharing, Work},
+    shares::{Clock, Work},
+    team::{self, Source},
 };
 use crate::{
-    shard::{health::ShardHealth, report::Report, sip_statistics::SipStatistics},
+    shard::{health::ShardHealth, sip_statistics::SipStatistics},
     source::capture::{Capture, CaptureError},
     time::Timestamp,
     wire::{
@@ -38,14 +31,13 @@ pub fn run(options: &Options) -> Result<(), AnalyzeError> {
     let capture = Capture::open(&options.files)?;
     // Before the work and not after it: where nothing can be written, nothing needs to be read.
     let destination = Destination::open(options.out.as_deref())?;
-    let output = Output::new(options, destination.has_colours());
-    let mut reading = Reading::new(capture, options, output);
-    let seen = match options.threads {
-        0 | 1 => reading.on_this_thread(),
-        threads => reading.on_threads(threads),
-    }
-    .map_err(AnalyzeError::Spill)?;
-    let (output, summary) = reading.finish(&seen).map_err(AnalyzeError::Spill)?;
+    let mut output = Output::new(options, destination.has_colours());
+    let mut gatherer = Gatherer::new(options.call.is_some());
+    let mut reading = Reading::new(capture, options);
+    let observers = team::observe(&mut reading, options.threads, &mut gatherer, &mut output)
+        .map_err(AnalyzeError::Spill)?;
+    let summary = reading.finish(&observers);
+    gatherer.finish(summary.last_time, &mut output).map_err(AnalyzeError::Spill)?;
     output.check(&summary)?;
     Ok(destination.finish(|to| output.finish(&summary, to))?)
 }
@@ -71,102 +63,52 @@ pub enum AnalyzeError {
 #[derive(Debug)]
 struct Reading {
     capture: Capture,
-    sharing: Sharing,
-    gatherer: Gatherer,
-    output: Output,
+    clock: Clock,
     ladder: Option<Ladder>,
     progress: Progress,
 }
 
-/// What the observers know at the end beside calls and streams.
-#[derive(Debug, Default)]
-struct Seen {
-    sip: SipStatistics,
-    /// One for each observer.
-    health: Vec<ShardHealth>,
-}
-
 impl Reading {
-    fn new(capture: Capture, options: &Options, output: Output) -> Self {
+    fn new(capture: Capture, options: &Options) -> Self {
         Self {
             progress: Progress::new(capture.progress().bytes_total),
             capture,
-            sharing: Sharing::new(options.threads),
-            gatherer: Gatherer::new(options.call.is_some()),
-            output,
+            clock: Clock::default(),
             ladder: options.call.as_deref().map(Ladder::new),
         }
     }
 
-    fn on_this_thread(&mut self) -> io::Result<Seen> {
-        let mut observer = Observer::new(0);
-        let mut work = Work::default();
-        while self.read(&mut work) {
-            self.gatherer.take(observer.observe(&work));
-            self.gatherer.settle(&mut self.output)?;
+    /// What is known beside calls and streams.
+    fn finish(self, observers: &[Observer]) -> Summary {
+        self.progress.finish();
+        let totals = self.capture.totals();
+        let mut ignored: Vec<_> = totals.ignored.iter().collect();
+        ignored.extend(not_measured(observers));
+        let files = totals.files.iter().map(|file| FileSummary {
+            path: file.path.display().to_string(),
+            format: file.format.to_owned(),
+            packets: file.packets,
+            first_time: file.first_time,
+            last_time: file.last_time,
+        });
+        Summary {
+            files: files.collect(),
+            packets: totals.packets,
+            bytes: totals.bytes,
+            first_time: totals.first_time,
+            last_time: totals.last_time,
+            sip: observers.first().map(sip_summary).unwrap_or_default(),
+            ignored,
+            warnings: totals.warnings.clone(),
+            ladder: self.ladder,
         }
-        self.gatherer.take(observer.finish(self.sharing.clock()));
-        self.gatherer.settle(&mut self.output)?;
-        Ok(Seen { sip: observer.sip_statistics().clone(), health: vec![observer.health()] })
     }
+}
 
-    /// This thread reads and gathers, as many others observe. Chunks are looked at by all of them
-    /// at once and gathered in order.
-    fn on_threads(&mut self, threads: u16) -> io::Result<Seen> {
-        thread::scope(|scope| {
-            let (mut workers, mut handles) = (Vec::new(), Vec::new());
-            for index in 0..threads {
-                let (to, orders) = sync_channel(ORDERS_UNDER_WAY + 1);
-                let (said, from) = sync_channel(ORDERS_UNDER_WAY + 1);
-                let observer = Observer::new(index);
-                handles.push(scope.spawn(move || work_on(observer, &orders, &said)));
-                workers.push(Worker { to, from });
-            }
-            let mut under_way: VecDeque<Arc<Vec<Work>>> = VecDeque::new();
-            let mut free = Vec::new();
-            loop {
-                let mut works: Vec<Work> = free.pop().unwrap_or_default();
-                works.resize_with(CHUNKS_AN_ORDER, Work::default);
-                let mut read = 0;
-                while read < CHUNKS_AN_ORDER && self.read(&mut works[read]) {
-                    read += 1;
-                }
-                works.truncate(read);
-                let is_last = read < CHUNKS_AN_ORDER;
-                send(&workers, Order::Observe(Arc::new(works)), &mut under_way);
-                let wanted = if is_last { 0 } else { ORDERS_UNDER_WAY };
-                while under_way.len() > wanted
-                    && let Some(done) = under_way.pop_front()
-                {
-                    self.gather(&workers)?;
-                    // The others let go of it before they said what they saw in it.
-                    free.extend(Arc::into_inner(done));
-                }
-                if is_last {
-                    break;
-                }
-            }
-            send(&workers, Order::Finish(self.sharing.clock()), &mut under_way);
-            self.gather(&workers)?;
-            // They end when no more orders can come.
-            drop(workers);
-            let mut seen = Seen::default();
-            for (index, handle) in handles.into_iter().enumerate() {
-                let observer =
-                    handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-                seen.health.push(observer.health());
-                if index == 0 {
-                    seen.sip = observer.sip_statistics().clone();
-                }
-            }
-            Ok(seen)
-        })
-    }
-
-    /// Reads the next chunk and shares it out; false at the end.
+impl Source for Reading {
     fn read(&mut self, work: &mut Work) -> bool {
         let is_more = self.capture.fill(&mut work.chunk);
-        self.sharing.share_out(work);
+        self.clock.run(work);
         self.progress.update(self.capture.progress().bytes_read, self.capture.totals().packets);
         if let Some(ladder) = &mut self.ladder {
             for frame in work.chunk.frames() {
@@ -180,117 +122,33 @@ impl Reading {
         is_more
     }
 
-    /// Takes what all workers say about the order that is next in turn, chunk by chunk.
-    fn gather(&mut self, workers: &[Worker]) -> io::Result<()> {
-        let said: Vec<_> =
-            workers.iter().map(|worker| worker.from.recv().unwrap_or_default()).collect();
-        let chunks = said.iter().map(Vec::len).max().unwrap_or(0);
-        for chunk in 0..chunks {
-            said.iter()
-                .filter_map(|said| said.get(chunk))
-                .for_each(|said| self.gatherer.take(said));
-            self.gatherer.settle(&mut self.output)?;
-        }
-        Ok(())
-    }
-
-    /// Puts everything together.
-    fn finish(mut self, seen: &Seen) -> io::Result<(Output, Summary)> {
-        self.progress.finish();
-        let totals = self.capture.totals();
-        let now = totals.last_time.unwrap_or(Timestamp::MIN);
-        self.gatherer.finish(now, &mut self.output)?;
-        let mut ignored: Vec<_> = totals.ignored.iter().collect();
-        ignored.extend(seen.ignored());
-        let files = totals.files.iter().map(|file| FileSummary {
-            path: file.path.display().to_string(),
-            format: file.format.to_owned(),
-            packets: file.packets,
-            first_time: file.first_time,
-            last_time: file.last_time,
-        });
-        let summary = Summary {
-            files: files.collect(),
-            packets: totals.packets,
-            bytes: totals.bytes,
-            first_time: totals.first_time,
-            last_time: totals.last_time,
-            sip: sip_summary(&seen.sip),
-            ignored,
-            warnings: totals.warnings.clone(),
-            ladder: self.ladder,
-        };
-        Ok((self.output, summary))
+    fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 }
 
-/// What an observer on another thread is to do.
-#[derive(Clone, Debug)]
-enum Order {
-    Observe(Arc<Vec<Work>>),
-    /// The capture has ended at this time.
-    Finish(Timestamp),
+/// Datagrams of which nothing was measured. All observers see what is not RTP, so that the first
+/// one counts for all there.
+fn not_measured(observers: &[Observer]) -> impl Iterator<Item = (&'static str, u64)> {
+    let first = observers.first().map(Observer::health).unwrap_or_default();
+    let sum = |count: fn(&ShardHealth) -> u64| {
+        observers.iter().map(|observer| count(&observer.health())).sum()
+    };
+    let all = [
+        ("stun", first.stun),
+        ("dtls", first.dtls),
+        ("zrtp", first.zrtp),
+        ("keep_alive", first.keep_alive),
+        ("unknown_protocol", first.media_other),
+        ("calls_past_the_bound", first.calls_refused),
+        ("rtp_unconfirmed", sum(|health| health.unconfirmed)),
+        ("streams_past_the_bound", sum(|health| health.streams_refused)),
+    ];
+    all.into_iter().filter(|&(_, count)| count > 0)
 }
 
-/// What an observer has to say about an order, chunk by chunk.
-type Said = Vec<Vec<Report>>;
-
-/// The reading thread's ends of the way to one observer and back.
-#[derive(Debug)]
-struct Worker {
-    to: SyncSender<Order>,
-    from: Receiver<Said>,
-}
-
-fn send(workers: &[Worker], order: Order, under_way: &mut VecDeque<Arc<Vec<Work>>>) {
-    for worker in workers {
-        // One that is gone has panicked, which joining it tells.
-        let _ = worker.to.send(order.clone());
-    }
-    if let Order::Observe(works) = order {
-        under_way.push_back(works);
-    }
-}
-
-/// Does what is ordered until the end.
-fn work_on(mut observer: Observer, orders: &Receiver<Order>, said: &SyncSender<Said>) -> Observer {
-    while let Ok(order) = orders.recv() {
-        let reports: Said = match &order {
-            Order::Observe(works) => {
-                works.iter().map(|work| observer.observe(work).to_vec()).collect()
-            }
-            Order::Finish(now) => vec![observer.finish(*now).to_vec()],
-        };
-        drop(order);
-        // Nobody is left to hear it only if reading has failed.
-        if said.send(reports).is_err() {
-            break;
-        }
-    }
-    observer
-}
-
-impl Seen {
-    /// Datagrams of which nothing was measured. All observers see what is not RTP, so that the
-    /// first one counts for all there.
-    fn ignored(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let first = self.health.first().copied().unwrap_or_default();
-        let sum = |count: fn(&ShardHealth) -> u64| self.health.iter().map(count).sum();
-        let all = [
-            ("stun", first.stun),
-            ("dtls", first.dtls),
-            ("zrtp", first.zrtp),
-            ("keep_alive", first.keep_alive),
-            ("unknown_protocol", first.media_other),
-            ("calls_past_the_bound", first.calls_refused),
-            ("rtp_unconfirmed", sum(|health| health.unconfirmed)),
-            ("streams_past_the_bound", sum(|health| health.streams_refused)),
-        ];
-        all.into_iter().filter(|&(_, count)| count > 0)
-    }
-}
-
-fn sip_summary(seen: &SipStatistics) -> SipSummary {
+fn sip_summary(observer: &Observer) -> SipSummary {
+    let seen: &SipStatistics = observer.sip_statistics();
     SipSummary {
         messages: seen.messages,
         requests: seen.requests().collect(),
@@ -299,10 +157,3 @@ fn sip_summary(seen: &SipStatistics) -> SipSummary {
         malformed: seen.malformed,
     }
 }
-
-/// Chunks handed over together: so many that waking who waits for them costs little.
-const CHUNKS_AN_ORDER: usize = 4;
-
-/// Orders between the reading thread and the observers: enough that neither waits for the other's
-/// bad moment, few enough to stay in the cache.
-const ORDERS_UNDER_WAY: usize = 3;

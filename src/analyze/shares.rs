@@ -1,25 +1,23 @@
 //! A chunk of a capture shared out among observers: who looks at which datagram, and when time
 //! goes on. It looks at no more of a datagram than that takes.
 
-use core::{num::NonZeroU32, ops::Range};
+use core::{mem, ops::Range};
 use std::net::{IpAddr, SocketAddr};
 
 use crate::{
     source::capture::Chunk,
     time::Timestamp,
     wire::{
-        Datagram, Transport,
+        Datagram,
         classify::{Kind, classify},
-        rtp::RtpHeader,
     },
 };
 
-/// Shares out a capture, chunk by chunk.
-#[derive(Debug)]
-pub(super) struct Sharing {
-    parts: u16,
+/// The time of a capture, as its chunks are read.
+#[derive(Debug, Default)]
+pub(super) struct Clock {
     /// The latest time seen.
-    clock: Timestamp,
+    now: Timestamp,
     next_tick: Timestamp,
 }
 
@@ -27,28 +25,22 @@ pub(super) struct Sharing {
 #[derive(Debug, Default)]
 pub(super) struct Work {
     pub(super) chunk: Chunk,
-    /// One a part; a single part looks at the chunk itself.
+    /// When time goes on to what, as a place among the chunk's frames.
+    ticks: Vec<Tick>,
+    /// One an observer; a single one looks at the chunk itself.
     shares: Vec<Share>,
 }
 
-/// What one observer looks at.
+/// Where among datagrams time goes on to what.
+type Tick = (usize, Timestamp);
+
+/// What one of several observers looks at.
 #[derive(Debug, Default)]
 struct Share {
-    items: Vec<Item>,
-    /// When time goes on to what, as a place among the items or, without any, the frames.
-    ticks: Vec<(usize, Timestamp)>,
-}
-
-/// A datagram of a share. Of RTP it holds all that an observer reads: on another core, that comes
-/// in one piece after the other, where headers strewn over a chunk would be waited for.
-#[derive(Debug)]
-struct Item {
-    received_at: Timestamp,
-    src: SocketAddr,
-    dst: SocketAddr,
-    header: [u8; RtpHeader::LEN],
-    /// Its place among the chunk's frames if it is no RTP.
-    place: Option<NonZeroU32>,
+    /// Places among the chunk's frames.
+    places: Vec<u32>,
+    /// As a place among `places`.
+    ticks: Vec<Tick>,
 }
 
 /// What an observer does next.
@@ -60,58 +52,64 @@ pub(super) enum Step {
     Tick(Timestamp),
 }
 
-impl Sharing {
-    /// Among so many observers, at least one.
-    pub(super) fn new(parts: u16) -> Self {
-        Self { parts: parts.max(1), clock: Timestamp::MIN, next_tick: Timestamp::MIN }
-    }
-
-    /// Shares out the chunk of a piece of work: of RTP each flow goes to one observer; signalling,
-    /// RTCP and all else go to every one. Ticks depend on all packets, so that all observers do
-    /// the same at the same time however many they are.
-    pub(super) fn share_out(&mut self, work: &mut Work) {
-        let Work { chunk, shares } = work;
-        shares.resize_with(self.parts.into(), Share::default);
-        for share in &mut *shares {
-            share.items.clear();
-            share.ticks.clear();
-        }
-        let is_shared = self.parts > 1;
-        for (place, frame) in chunk.frames().iter().enumerate() {
+impl Clock {
+    /// Finds out when time goes on in the next chunk. It depends on all packets, so that all
+    /// observers do the same at the same time however many they are.
+    pub(super) fn run(&mut self, work: &mut Work) {
+        work.ticks.clear();
+        for (place, frame) in work.chunk.frames().iter().enumerate() {
             if frame.received_at >= self.next_tick {
-                self.tick(frame.received_at);
-                for share in &mut *shares {
-                    let at = if is_shared { share.items.len() } else { place };
-                    share.ticks.push((at, self.clock));
-                }
-            }
-            if is_shared {
-                give(shares, place, &chunk.datagram(frame));
+                self.now = self.now.max(frame.received_at);
+                let ticks = self.now.as_nanos() / TICK_NANOS + 1;
+                self.next_tick = Timestamp::from_nanos(ticks.saturating_mul(TICK_NANOS));
+                work.ticks.push((place, self.now));
             }
         }
     }
 
     /// The time that has been reached.
-    pub(super) const fn clock(&self) -> Timestamp {
-        self.clock
-    }
-
-    fn tick(&mut self, at: Timestamp) {
-        self.clock = self.clock.max(at);
-        let ticks = self.clock.as_nanos() / TICK_NANOS + 1;
-        self.next_tick = Timestamp::from_nanos(ticks.saturating_mul(TICK_NANOS));
+    pub(super) const fn now(&self) -> Timestamp {
+        self.now
     }
 }
 
 impl Work {
+    /// Shares it out among so many observers: of RTP each flow goes to one of them; signalling,
+    /// RTCP and all else go to every one.
+    pub(super) fn share_out(&mut self, observers: usize) {
+        if observers < 2 {
+            return;
+        }
+        let mut shares = mem::take(&mut self.shares);
+        shares.resize_with(observers, Share::default);
+        for share in &mut shares {
+            share.places.clear();
+            share.ticks.clear();
+        }
+        let mut ticks = self.ticks.iter().peekable();
+        for (place, frame) in (0_u32..).zip(self.chunk.frames()) {
+            if let Some(&(_, at)) = ticks.next_if(|&&(tick, _)| tick == place as usize) {
+                shares.iter_mut().for_each(|share| share.ticks.push((share.places.len(), at)));
+            }
+            let datagram = self.chunk.datagram(frame);
+            if classify(datagram.payload) == Kind::Rtp {
+                shares[owner(&datagram, observers)].places.push(place);
+            } else {
+                shares.iter_mut().for_each(|share| share.places.push(place));
+            }
+        }
+        self.shares = shares;
+    }
+
     /// What an observer does, in order.
     pub(super) fn steps(&self, observer: usize) -> impl Iterator<Item = Step> {
-        let share = &self.shares[observer];
-        let len = if self.is_shared() { share.items.len() } else { self.chunk.frames().len() };
-        let places = share.ticks.iter().map(|&(place, _)| place);
+        let share = self.shares.get(observer);
+        let ticks = share.map_or(&self.ticks, |share| &share.ticks);
+        let len = share.map_or_else(|| self.chunk.frames().len(), |share| share.places.len());
+        let places = ticks.iter().map(|&(place, _)| place);
         let starts = core::iter::once(0).chain(places.clone());
         let ends = places.chain([len]);
-        let ticks = share.ticks.iter().map(|&(_, at)| Some(Step::Tick(at))).chain([None]);
+        let ticks = ticks.iter().map(|&(_, at)| Some(Step::Tick(at))).chain([None]);
         starts.zip(ends).zip(ticks).flat_map(|((start, end), tick)| {
             core::iter::once(Step::Observe(start..end)).chain(tick)
         })
@@ -119,7 +117,7 @@ impl Work {
 
     /// Whether there is more than one observer.
     pub(super) const fn is_shared(&self) -> bool {
-        self.shares.len() > 1
+        !self.shares.is_empty()
     }
 
     /// Datagrams of the only observer.
@@ -133,33 +131,9 @@ impl Work {
         observer: usize,
         range: Range<usize>,
     ) -> impl Iterator<Item = Datagram<'_>> {
-        self.shares[observer].items[range].iter().map(|item| match item.place {
-            Some(place) => self.chunk.datagram(&self.chunk.frames()[place.get() as usize - 1]),
-            None => Datagram {
-                received_at: item.received_at,
-                src: item.src,
-                dst: item.dst,
-                transport: Transport::Udp,
-                payload: &item.header,
-            },
-        })
-    }
-}
-
-/// Gives a datagram to whom it belongs.
-fn give(shares: &mut [Share], place: usize, datagram: &Datagram<'_>) {
-    let Datagram { received_at, src, dst, payload, .. } = *datagram;
-    let item = |header, place| Item { received_at, src, dst, header, place };
-    if classify(payload) == Kind::Rtp
-        && let Some(header) = payload.first_chunk()
-    {
-        let owner = owner(datagram, shares.len());
-        shares[owner].items.push(item(*header, None));
-        return;
-    }
-    let place = u32::try_from(place + 1).ok().and_then(NonZeroU32::new);
-    for share in shares {
-        share.items.push(item([0; RtpHeader::LEN], place));
+        let frames = self.chunk.frames();
+        let places = self.shares[observer].places[range].iter();
+        places.map(|&place| self.chunk.datagram(&frames[place as usize]))
     }
 }
 
