@@ -91,7 +91,7 @@ fn measure(path: &Path, packets: u64, rounds: usize) -> io::Result<f64> {
 fn analyze(path: &Path, threads: u16) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_voxplane"));
     command.args([OsStr::new("analyze"), path.as_os_str(), OsStr::new("--threads")]);
-    command.arg(threads.to_string()).args(["--format", "json"]);
+    command.arg(threads.to_string());
     command
 }
 
