@@ -1,4 +1,5 @@
-//! voxplane answers SIP calls, measures every RTP packet of them, scores them and shows them.
+//! voxplane answers SIP calls, or sees them in captures, measures every RTP packet of them, scores
+//! them and shows them.
 //!
 //! This page is the map. Each module says more at its head.
 //!
@@ -8,14 +9,15 @@
 //! source/ ──▶ wire/ ──▶ shard/ ──▶ ring ──▶ control/ ──▶ http/
 //! bytes in    views     state per   rtrb     join, score   read-only
 //! + kernel    on bytes  core, pure                         snapshots
-//! time stamps
+//! time stamps                                      └─────▶ analyze/
+//!                                                          captures: calls as they finish
 //! ```
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`source`] | sockets that give datagrams in batches, with the kernel's times; the clock |
-//! | [`wire`] | views of RTP, RTCP, SIP and SDP over the bytes as they came |
-//! | [`shard`] | one core's calls and streams: a state machine that answers and measures |
+//! | [`source`] | datagrams with their times, from sockets or captures; the clock |
+//! | [`wire`] | views of RTP, RTCP, SIP, SDP and captured frames over the bytes as they came |
+//! | [`shard`] | one core's calls and streams: a state machine that answers or observes |
 //! | [`ring`] | what passes between threads |
 //! | [`control`] | calls joined from the shards' reports, scored, published |
 //! | [`quality`] | the E-model and what it needs to know of codecs; pure functions |
@@ -35,6 +37,7 @@
 //! - An RTP packet costs no allocation once its shard has warmed up.
 //! - Every table, ring and queue has a bound. What does not fit is dropped, counted and shown, and
 //!   the calls that it may have touched are marked suspect.
+//! - A shard that observes says nothing to anybody, and measures with the same code.
 //! - Media is sent only to an address that signalling gave or that has latched to a live call,
 //!   and a response only to the address that its request came from.
 //! - `unsafe` is in [`source`] and nowhere else.

@@ -37,6 +37,8 @@ pub(super) fn observe(
     let observers = usize::from(threads.max(1));
     let team = Team {
         observers,
+        // One alone looks at each chunk while it is in the cache.
+        ahead_max: if observers > 1 { AHEAD_MAX } else { 1 },
         source: Mutex::new(source),
         board: Mutex::new(Board::new(observers, gatherer, output)),
         news: Condvar::new(),
@@ -58,6 +60,8 @@ pub(super) fn observe(
 /// What the threads share.
 struct Team<'a> {
     observers: usize,
+    /// How many chunks a thread may be behind before it stops reading.
+    ahead_max: usize,
     source: Mutex<&'a mut dyn Source>,
     board: Mutex<Board<'a>>,
     /// Something on the board has changed.
@@ -130,7 +134,7 @@ impl Team<'_> {
                 return Task::Finish;
             }
             let behind = board.end() - next;
-            if !board.is_reading && board.chunks.is_none() && behind < AHEAD_MAX {
+            if !board.is_reading && board.chunks.is_none() && behind < self.ahead_max {
                 board.is_reading = true;
                 return Task::Read(board.free.pop().unwrap_or_default());
             }
@@ -246,6 +250,6 @@ fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Chunks that a thread may be behind before it stops reading: enough for the others to observe
-/// while it catches up, few enough to stay in the cache.
+/// Enough for the others to observe while one that was behind catches up, few enough to stay in the
+/// cache.
 const AHEAD_MAX: usize = 8;

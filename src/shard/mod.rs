@@ -1,4 +1,5 @@
-//! One shard: the state machine that answers calls and measures their media.
+//! One shard: the state machine that answers calls, or observes those of others, and measures
+//! their media.
 //!
 //! Sans-IO: datagrams and times go in, an [`Outbox`] comes out. The live appliance, a capture
 //! and a simulation run this same code and must get the same numbers. It reads no clock, makes
