@@ -138,17 +138,18 @@ impl Work {
 }
 
 /// Which of so many observers measures a flow. Nothing but balance depends on it.
+#[inline]
 fn owner(datagram: &Datagram<'_>, observers: usize) -> usize {
-    let mix = |hash: u64, value: u64| (hash ^ value).wrapping_mul(ODD).rotate_left(29);
-    let add = |hash: u64, address: SocketAddr| {
-        let hash = mix(hash, u64::from(address.port()));
+    let fold = |address: SocketAddr| {
+        let port = u64::from(address.port());
         match address.ip() {
-            IpAddr::V4(ip) => mix(hash, u64::from(ip.to_bits())),
+            IpAddr::V4(ip) => u64::from(ip.to_bits()) << 16 | port,
             #[expect(clippy::cast_possible_truncation, reason = "two halves of 128 bits")]
-            IpAddr::V6(ip) => mix(mix(hash, (ip.to_bits() >> 64) as u64), ip.to_bits() as u64),
+            IpAddr::V6(ip) => (ip.to_bits() >> 64) as u64 ^ (ip.to_bits() as u64) << 16 ^ port,
         }
     };
-    let hash = add(add(0, datagram.src), datagram.dst) >> 32;
+    let both = fold(datagram.src) ^ fold(datagram.dst).rotate_left(32);
+    let hash = both.wrapping_mul(ODD) >> 32;
     ((hash * observers as u64) >> 32) as usize
 }
 

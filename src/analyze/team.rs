@@ -252,4 +252,4 @@ fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Enough for the others to observe while one that was behind catches up, few enough to stay in the
 /// cache.
-const AHEAD_MAX: usize = 8;
+const AHEAD_MAX: usize = 4;
