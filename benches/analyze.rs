@@ -58,22 +58,20 @@ fn write(generator: Generator, path: &Path) -> io::Result<u64> {
 fn measure(path: &Path, packets: u64, rounds: usize) -> io::Result<f64> {
     let capinfos = Command::new("capinfos").arg("-v").output().is_ok();
     let mut times: [Vec<f64>; 4] = Default::default();
-    let mut peaks = [0; 3];
-    // Once for the page cache.
-    run(analyze(path, 1), None)?;
+    // Looked at while they run, which takes time of its own; and once for the page cache.
+    let peaks = [
+        watch(analyze(path, 1), None)?,
+        watch(analyze(path, 2), None)?,
+        watch(analyze(Path::new("-"), 1), Some(path))?,
+    ];
     for _ in 0..rounds {
-        for (index, threads) in [(0, 1), (1, 2)] {
-            let (seconds, peak) = run(analyze(path, threads), None)?;
-            times[index].push(seconds);
-            peaks[index] = peaks[index].max(peak);
-        }
-        let (seconds, peak) = run(analyze(Path::new("-"), 1), Some(path))?;
-        times[2].push(seconds);
-        peaks[2] = peaks[2].max(peak);
+        times[0].push(time(analyze(path, 1), None)?);
+        times[1].push(time(analyze(path, 2), None)?);
+        times[2].push(time(analyze(Path::new("-"), 1), Some(path))?);
         if capinfos {
             let mut command = Command::new("capinfos");
             command.arg("-c").arg(path);
-            times[3].push(run(command, None)?.0);
+            times[3].push(time(command, None)?);
         }
     }
     let [one, two, pipe, counted] = times.map(median);
@@ -95,40 +93,50 @@ fn analyze(path: &Path, threads: u16) -> Command {
     command
 }
 
-/// Runs a command to its end: seconds, and the most memory it had resident, KiB.
-fn run(mut command: Command, input: Option<&Path>) -> io::Result<(f64, u64)> {
-    command.stdout(Stdio::null());
+/// Runs a command to its end and says how long that took, in seconds.
+fn time(command: Command, input: Option<&Path>) -> io::Result<f64> {
     let start = Instant::now();
+    let (mut child, mut feeder) = start_with(command, input)?;
+    let status = child.wait()?;
+    let seconds = start.elapsed().as_secs_f64();
+    if let Some(feeder) = &mut feeder {
+        feeder.wait()?;
+    }
+    if status.success() {
+        Ok(seconds)
+    } else {
+        Err(io::Error::other(format!("it failed: {status}")))
+    }
+}
+
+/// Runs a command to its end and says how much memory it had resident at most, in KiB.
+fn watch(command: Command, input: Option<&Path>) -> io::Result<u64> {
+    let (mut child, mut feeder) = start_with(command, input)?;
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    while child.try_wait()?.is_none() {
+        let text = fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse().ok());
+        peak = kilobytes.unwrap_or(peak);
+        thread::sleep(LOOK);
+    }
+    if let Some(feeder) = &mut feeder {
+        feeder.wait()?;
+    }
+    Ok(peak)
+}
+
+/// Starts a command, with a file at its standard input through a pipe.
+fn start_with(mut command: Command, input: Option<&Path>) -> io::Result<(Child, Option<Child>)> {
+    command.stdout(Stdio::null());
     let mut feeder = None;
     if let Some(path) = input {
         let mut cat = Command::new("cat").arg(path).stdout(Stdio::piped()).spawn()?;
         command.stdin(cat.stdout.take().expect("a pipe was asked for"));
         feeder = Some(cat);
     }
-    let mut child = command.spawn()?;
-    let peak = watch(&mut child)?;
-    let seconds = start.elapsed().as_secs_f64();
-    if let Some(mut feeder) = feeder {
-        feeder.wait()?;
-    }
-    Ok((seconds, peak))
-}
-
-/// Waits for a process and says how much memory it had resident at most, KiB.
-fn watch(child: &mut Child) -> io::Result<u64> {
-    let status = format!("/proc/{}/status", child.id());
-    let mut peak = 0;
-    loop {
-        let text = fs::read_to_string(&status).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse().ok());
-        peak = kilobytes.unwrap_or(peak);
-        match child.try_wait()? {
-            Some(status) if status.success() => return Ok(peak),
-            Some(status) => return Err(io::Error::other(format!("it failed: {status}"))),
-            None => thread::sleep(LOOK),
-        }
-    }
+    Ok((command.spawn()?, feeder))
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -139,7 +147,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 const SMALL: Generator = Generator { calls: 500, seconds: 20, loss: 0.01, seed: 42 };
 const LARGE: Generator = Generator { calls: 5000, seconds: 60, loss: 0.01, seed: 42 };
 
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 15;
 
-/// How often a process is looked at: what it costs is below what is measured.
+/// How often a process is looked at.
 const LOOK: Duration = Duration::from_millis(1);
