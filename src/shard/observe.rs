@@ -23,7 +23,7 @@ use crate::{
     time::Timestamp,
     wire::{
         Datagram,
-        rtcp::{ReportBlock, RtcpCompound, RtcpPacket, SenderReport},
+        rtcp::{ReportBlock, RtcpCompound, RtcpPacket},
         sdp::{Direction, SessionDescription},
         sip::{Method, NameAddr, SipMessage, StartLine},
     },
@@ -108,7 +108,7 @@ impl Shard {
         for packet in compound.packets() {
             match packet {
                 RtcpPacket::SenderReport(report) => {
-                    seen.on_sender_report(report.ssrc(), ntp_middle(&report), at);
+                    seen.on_sender_report(report.ssrc(), report.ntp_middle(), at);
                     on_blocks(seen, report.blocks());
                 }
                 RtcpPacket::ReceiverReport(report) => on_blocks(seen, report.blocks()),
@@ -143,14 +143,20 @@ impl Shard {
     pub(super) fn forget(&mut self, slot: u32, now: Timestamp, out: &mut Outbox) {
         let Some(dialog) = self.dialogs.get_mut(slot) else { return };
         let Phase::Ended { event, at } = dialog.phase else { return };
-        for (stream, serial) in core::mem::take(&mut dialog.streams) {
+        let streams = core::mem::take(&mut dialog.streams);
+        self.end_streams(&streams, now, out);
+        self.report_event(slot, at, event, out);
+        self.dialogs.remove(slot);
+    }
+
+    /// Passes on the last reports of streams, by slot and serial, and takes them out of the table.
+    fn end_streams(&mut self, streams: &[(u32, u64)], now: Timestamp, out: &mut Outbox) {
+        for &(stream, serial) in streams {
             if self.streams.get_mut(stream, serial).is_some() {
                 self.finish_stream(stream, now, out);
                 self.streams.remove(stream);
             }
         }
-        self.report_event(slot, at, event, out);
-        self.dialogs.remove(slot);
     }
 
     /// The call that a message belongs to, by either side's tag.
@@ -356,12 +362,7 @@ impl Shard {
             }
             return;
         }
-        for &(stream, serial) in &gone {
-            if self.streams.get_mut(stream, serial).is_some() {
-                self.finish_stream(stream, now, out);
-                self.streams.remove(stream);
-            }
-        }
+        self.end_streams(&gone, now, out);
         if let Some(dialog) = self.dialogs.get_mut(loser) {
             dialog.streams.retain(|stream| !gone.contains(stream));
         }
@@ -469,11 +470,6 @@ fn hash(text: &[u8]) -> u64 {
     let mut hasher = foldhash::quality::FixedState::default().build_hasher();
     hasher.write(text);
     hasher.finish()
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "LSR is the middle 32 bits")]
-fn ntp_middle(report: &SenderReport<'_>) -> u32 {
-    (report.ntp() >> 16) as u32
 }
 
 /// How long a call that is over waits for what may still change it: packets under way, another

@@ -16,7 +16,9 @@ use crate::{
     time::Timestamp,
     wire::{
         Datagram,
-        rtcp::{self, ReportBlock, RtcpCompound, RtcpPacket, SenderInfo, SenderReport},
+        rtcp::{
+            self, ReportBlock, RtcpCompound, RtcpPacket, SenderInfo, SenderReport, round_trip_us,
+        },
     },
 };
 
@@ -119,7 +121,8 @@ impl Shard {
         let media = &mut dialog.media;
         let ours = media.ssrc;
         for block in blocks.iter().filter(|block| block.ssrc() == ours) {
-            if let Some(rtt_us) = round_trip_us(at, block) {
+            let (lsr, dlsr) = (block.lsr(), block.dlsr());
+            if let Some(rtt_us) = round_trip_us(at.to_ntp_middle(), lsr, dlsr) {
                 media.rtt.record(rtt_us);
                 if let Some(distributions) = &mut self.distributions {
                     distributions.rtt_us.saturating_record(rtt_us.into());
@@ -153,21 +156,6 @@ impl Media {
             reports: before.reports + 1,
         });
     }
-}
-
-/// RFC 3550 section 6.4.1: arrival less LSR less DLSR. `None` without a sender report of ours
-/// in it, or if clocks make it absurd. A phone that counts the time it held the report in
-/// milliseconds makes a short way a little negative: that is none.
-fn round_trip_us(at: Timestamp, block: &ReportBlock) -> Option<u32> {
-    if block.lsr() == 0 {
-        return None;
-    }
-    let units = at.to_ntp_middle().wrapping_sub(block.lsr()).wrapping_sub(block.dlsr());
-    if units.wrapping_neg() <= HOLD_ERROR_MAX {
-        return Some(0);
-    }
-    let micros = (u64::from(units) * 1_000_000) >> 16;
-    u32::try_from(micros).ok().filter(|&micros| micros < ROUND_TRIP_MAX_US)
 }
 
 fn sender_info(media: &Media, now: Timestamp) -> SenderInfo {
@@ -216,12 +204,6 @@ const BLOCKS_MAX: usize = 4;
 /// A random name would do; this one tells a capture's reader who it is (RFC 7022).
 const CNAME: &str = "voxplane";
 
-/// How much longer than it did a far end may say that it held a report: 10 ms, in 1/65536 s.
-const HOLD_ERROR_MAX: u32 = 655;
-
-/// A longer round trip is a clock that was set.
-const ROUND_TRIP_MAX_US: u32 = 60_000_000;
-
 #[cfg(test)]
 mod tests {
     use zerocopy::FromBytes as _;
@@ -241,7 +223,7 @@ mod tests {
         let unix = (secs + (1 << 32) - (2_208_988_800 & 0xFFFF_FFFF)) & 0xFFFF;
         let at = Timestamp::from_nanos((unix + (1 << 16)) * 1_000_000_000 + nanos);
         assert_eq!(at.to_ntp_middle(), arrival);
-        round_trip_us(at, block)
+        round_trip_us(at.to_ntp_middle(), block.lsr(), block.dlsr())
     }
 
     #[test]

@@ -314,9 +314,7 @@ impl Stream {
 
     /// Remembers a sender report, for the round-trip time that the far end will compute.
     pub(crate) fn on_sender_report(&mut self, at: Timestamp, report: &SenderReport<'_>) {
-        #[expect(clippy::cast_possible_truncation, reason = "LSR is the middle 32 bits")]
-        let middle = (report.ntp() >> 16) as u32;
-        self.last_sender_report = Some((middle, at));
+        self.last_sender_report = Some((report.ntp_middle(), at));
     }
 
     /// The report block about this stream (RFC 3550 section 6.4.1).

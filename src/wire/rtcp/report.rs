@@ -19,9 +19,7 @@ impl<'a> SenderReport<'a> {
     pub(super) fn new(count: u8, body: &'a [u8]) -> Result<Self, usize> {
         let expected = size_of::<SenderFixed>() + usize::from(count) * size_of::<ReportBlock>();
         let (fixed, rest) = SenderFixed::ref_from_prefix(body).map_err(|_| expected)?;
-        let (blocks, extension) =
-            <[ReportBlock]>::ref_from_prefix_with_elems(rest, usize::from(count))
-                .map_err(|_| expected)?;
+        let (blocks, extension) = split_blocks(rest, count).ok_or(expected)?;
         Ok(Self { fixed, blocks, extension })
     }
 
@@ -36,6 +34,13 @@ impl<'a> SenderReport<'a> {
     #[must_use]
     pub const fn ntp(&self) -> u64 {
         ((self.fixed.ntp_seconds.get() as u64) << 32) | self.fixed.ntp_fraction.get() as u64
+    }
+
+    /// The middle 32 bits of [`ntp`](Self::ntp), which whoever answers repeats as LSR.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "the middle 32 bits")]
+    pub const fn ntp_middle(&self) -> u32 {
+        (self.ntp() >> 16) as u32
     }
 
     /// The same moment in units of the RTP clock.
@@ -77,13 +82,16 @@ pub struct ReceiverReport<'a> {
     extension: &'a [u8],
 }
 
+/// Splits so many report blocks off; `None` if there are fewer.
+fn split_blocks(bytes: &[u8], count: u8) -> Option<(&[ReportBlock], &[u8])> {
+    <[ReportBlock]>::ref_from_prefix_with_elems(bytes, usize::from(count)).ok()
+}
+
 impl<'a> ReceiverReport<'a> {
     pub(super) fn new(count: u8, body: &'a [u8]) -> Result<Self, usize> {
         let expected = WORD_LEN + usize::from(count) * size_of::<ReportBlock>();
         let (ssrc, rest) = U32::ref_from_prefix(body).map_err(|_| expected)?;
-        let (blocks, extension) =
-            <[ReportBlock]>::ref_from_prefix_with_elems(rest, usize::from(count))
-                .map_err(|_| expected)?;
+        let (blocks, extension) = split_blocks(rest, count).ok_or(expected)?;
         Ok(Self { ssrc, blocks, extension })
     }
 
