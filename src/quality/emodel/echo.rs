@@ -39,6 +39,11 @@ pub(super) fn idd(ta_ms: f64, sensitivity: f64, min_perceivable_ms: f64) -> f64 
     25.0 * (bend(x) - 3.0 * bend(x / 3.0) + 2.0)
 }
 
+/// Idd of the default class on a scale on which one point of the narrowband one is so many.
+pub(super) fn default_idd(ta_ms: f64, scale: f64) -> f64 {
+    scale * idd(ta_ms, DEFAULT_SENSITIVITY, DEFAULT_MIN_PERCEIVABLE_MS)
+}
+
 /// sT of the default class, which is mandatory for planning carriers' and enterprises' networks.
 pub(super) const DEFAULT_SENSITIVITY: f64 = 1.0;
 

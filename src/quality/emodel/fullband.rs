@@ -10,7 +10,7 @@ use super::{Delay, Equipment, Rated, echo, mos_from_r};
 /// `equipment` is on the fullband scale.
 #[must_use]
 pub fn rate(delay: Option<Delay>, equipment: Equipment) -> Rated {
-    let idd = delay.map_or(0.0, |delay| pure_delay(delay.ta_ms));
+    let idd = delay.map_or(0.0, |delay| echo::default_idd(delay.ta_ms, R_TO_NARROWBAND));
     let ie_eff = equipment.ie_eff_toward(IE_CEILING);
     let r = R_MAX - idd - ie_eff;
     Rated { ro: R_MAX, is: 0.0, idte: 0.0, idle: 0.0, idd, ie_eff, r }
@@ -20,11 +20,6 @@ pub fn rate(delay: Option<Delay>, equipment: Equipment) -> Rated {
 #[must_use]
 pub fn mos(r: f64) -> f64 {
     mos_from_r(r / R_TO_NARROWBAND)
-}
-
-fn pure_delay(ta_ms: f64) -> f64 {
-    let narrowband = echo::idd(ta_ms, echo::DEFAULT_SENSITIVITY, echo::DEFAULT_MIN_PERCEIVABLE_MS);
-    R_TO_NARROWBAND * narrowband
 }
 
 /// Ro and top of the scale: a clean fullband connection.

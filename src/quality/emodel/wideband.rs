@@ -30,7 +30,7 @@ impl Inputs {
         let rle = echo::rle_at_no_delay(self.wepl_db);
         let idte = delay.map_or(0.0, |delay| self.talker_echo(delay.t_ms));
         let idle = delay.map_or(0.0, |delay| echo::idle(R_MAX, rle, delay.tr_ms));
-        let idd = delay.map_or(0.0, |delay| pure_delay(delay.ta_ms));
+        let idd = delay.map_or(0.0, |delay| echo::default_idd(delay.ta_ms, R_TO_NARROWBAND));
         let ie_eff = Equipment { burst_r: 1.0, ..equipment }.ie_eff_toward(IE_CEILING);
         let r = R_MAX - (idte + idle + idd) - ie_eff + self.advantage;
         Rated { ro: R_MAX, is: 0.0, idte, idle, idd, ie_eff, r }
@@ -48,11 +48,6 @@ impl Inputs {
 #[must_use]
 pub fn mos(r: f64) -> f64 {
     mos_from_r(r / R_TO_NARROWBAND)
-}
-
-fn pure_delay(ta_ms: f64) -> f64 {
-    let narrowband = echo::idd(ta_ms, echo::DEFAULT_SENSITIVITY, echo::DEFAULT_MIN_PERCEIVABLE_MS);
-    R_TO_NARROWBAND * narrowband
 }
 
 /// Ro and top of the scale: a clean wideband connection.
