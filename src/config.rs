@@ -16,6 +16,7 @@ use crate::{
         score::Scoring,
         settings::{RawScoring, ScoringError},
     },
+    shard::buffer::{BufferError, JitterBuffers, RawJitterBuffers},
 };
 
 /// Settings of `voxplane run`, complete and checked.
@@ -45,6 +46,8 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// How calls are scored.
     pub scoring: Scoring,
+    /// The jitter buffers that are emulated for every stream.
+    pub jitter_buffers: JitterBuffers,
 }
 
 /// Settings as they may stand in a file or come from flags; what is `None` is not said.
@@ -75,6 +78,8 @@ pub struct RawConfig {
     pub idle_timeout_s: Option<u64>,
     /// See [`Config::scoring`]; a table.
     pub scoring: Option<RawScoring>,
+    /// See [`Config::jitter_buffers`]; a table.
+    pub jitter_buffer: Option<RawJitterBuffers>,
 }
 
 impl RawConfig {
@@ -113,6 +118,7 @@ impl RawConfig {
             answer_delay_ms: self.answer_delay_ms.or(below.answer_delay_ms),
             idle_timeout_s: self.idle_timeout_s.or(below.idle_timeout_s),
             scoring: self.scoring.or(below.scoring),
+            jitter_buffer: self.jitter_buffer.or(below.jitter_buffer),
         }
     }
 
@@ -121,6 +127,8 @@ impl RawConfig {
     /// # Errors
     /// A value is out of its range; the error names it.
     pub fn complete(self) -> Result<Config, ConfigError> {
+        let jitter_buffers = self.jitter_buffer.unwrap_or_default().complete()?;
+        let scoring = self.scoring.unwrap_or_default().complete()?;
         let config = Config {
             shards: self.shards,
             sip: self.sip.unwrap_or(DEFAULT_SIP),
@@ -133,7 +141,8 @@ impl RawConfig {
             history_calls: self.history_calls.unwrap_or(DEFAULT_HISTORY_CALLS),
             answer_delay: Duration::from_millis(self.answer_delay_ms.unwrap_or(0)),
             idle_timeout: Duration::from_secs(self.idle_timeout_s.unwrap_or(DEFAULT_IDLE_SECS)),
-            scoring: self.scoring.unwrap_or_default().complete()?,
+            scoring: Scoring { far_end_buffer_ms: jitter_buffers.fixed_ms.into(), ..scoring },
+            jitter_buffers,
         };
         config.check()?;
         Ok(config)
@@ -234,6 +243,9 @@ impl TryFrom<String> for PortRange {
 /// Why the settings cannot be used. Each is one sentence.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
+    /// The table of the jitter buffers is wrong.
+    #[error(transparent)]
+    Buffer(#[from] BufferError),
     /// The API would be open to the network without a token.
     #[error("http: {http} is not a loopback address, so api_token_file is needed")]
     Exposed {

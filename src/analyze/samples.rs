@@ -12,7 +12,11 @@ use crate::{
     },
     id::{CallRef, ShardId, Ssrc, StreamRef},
     quality::{MosBasis, MosKind, Rating, Scale, Source},
-    shard::{Counts, report::StreamReport},
+    shard::{
+        Counts,
+        buffer::BufferReport,
+        report::{DelayVariation, StreamReport},
+    },
     time::Timestamp,
     wire::codec::Codec,
 };
@@ -72,6 +76,7 @@ pub(super) fn call(id: &str, seconds: u64, mos: Option<f64>) -> CallRecord {
             mos_basis: mos.map(|_| basis),
             mos_reason: mos.is_none().then_some("no media"),
             quality_rating: mos.map(Rating::from_mos),
+            jitter_buffer: None,
         },
         worst_interval: WorstInterval::default(),
         integrity: Integrity::Clean,
@@ -138,6 +143,8 @@ fn report(started: Timestamp) -> StreamReport {
         burst_density: 0.0,
         gap_density: 4.5,
         own_drops: 0,
+        variation: DelayVariation::default(),
+        buffers: BufferReport::default(),
     }
 }
 
@@ -164,6 +171,11 @@ pub(super) fn stream(ssrc: u32, call_id: Option<&str>) -> StreamRecord {
         jitter_mean_ms: Some(3.0),
         jitter_max_ms: Some(9.0),
         jitter_p95_ms: None,
+        pdv_p50_ms: None,
+        pdv_p95_ms: None,
+        pdv_p99_ms: None,
+        pdv_max_ms: None,
+        skew_ppm: None,
         max_delta_ms: Some(41.5),
         mean_delta_ms: None,
         burst_ratio: Some(1.0),
@@ -177,6 +189,8 @@ pub(super) fn stream(ssrc: u32, call_id: Option<&str>) -> StreamRecord {
         mos_basis: None,
         mos_reason: Some("codec unknown"),
         impairments: None,
+        jitter_buffer: None,
+        buffers: None,
         call_id: call_id.map(str::to_owned),
     }
 }

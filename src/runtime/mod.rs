@@ -295,6 +295,7 @@ fn assemble(config: &Config, sockets: Vec<Sockets>) -> (Vec<(Parts, Doorbell)>, 
             dialogs_max: config.max_calls_per_shard,
             answer_delay: config.answer_delay,
             idle_timeout: config.idle_timeout,
+            jitter_buffers: config.jitter_buffers,
             seed,
             ..ShardConfig::default()
         });

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 
-use super::{health::ShardHealth, sequence::Counts};
+use super::{buffer::BufferReport, health::ShardHealth, sequence::Counts};
 use crate::{
     id::{CallRef, Ssrc, StreamRef},
     time::Timestamp,
@@ -149,6 +149,26 @@ pub struct StreamReport {
     pub gap_density: f32,
     /// What the shard lost itself since the stream began.
     pub own_drops: u64,
+    /// How much longer packets were under way than the fastest.
+    pub variation: DelayVariation,
+    /// What the emulated jitter buffers did.
+    pub buffers: BufferReport,
+}
+
+/// Packet delay variation against the fastest packet (RFC 5481 section 4.2), without the skew of
+/// the sender's clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct DelayVariation {
+    /// Median, microseconds.
+    pub p50_us: u32,
+    /// 95th percentile, microseconds.
+    pub p95_us: u32,
+    /// 99th percentile, microseconds.
+    pub p99_us: u32,
+    /// Highest, microseconds.
+    pub max_us: u32,
+    /// What the sender's clock gains on ours, ppm; `None` until it is known.
+    pub skew_ppm: Option<f32>,
 }
 
 /// Which way a stream goes in its call.
@@ -248,4 +268,4 @@ impl RoundTrip {
 pub const TEXT_PIECE: usize = 200;
 
 // The ring's memory in `limits` counts on this.
-const _: () = assert!(size_of::<Report>() <= 232);
+const _: () = assert!(size_of::<Report>() <= 288);

@@ -24,7 +24,11 @@ use voxplane::{
     http::{Options, Server, Token},
     id::{CallRef, ShardId, Ssrc, StreamRef},
     quality::{MosBasis, MosKind, Rating, Scale, Source},
-    shard::{Counts, report::StreamReport},
+    shard::{
+        Counts,
+        buffer::BufferReport,
+        report::{DelayVariation, StreamReport},
+    },
     time::Timestamp,
     wire::codec::Codec,
 };
@@ -168,6 +172,7 @@ pub(crate) fn call(id: &str, started: u64, mos: Option<f64>) -> CallRecord {
             mos_basis: mos.map(|_| basis),
             mos_reason: mos.is_none().then_some("codec unknown"),
             quality_rating: mos.map(Rating::from_mos),
+            jitter_buffer: None,
         },
         worst_interval: WorstInterval::default(),
         integrity: Integrity::Clean,
@@ -225,6 +230,8 @@ fn report(ssrc: u32) -> StreamReport {
         burst_density: 0.0,
         gap_density: 2.0,
         own_drops: 0,
+        variation: DelayVariation::default(),
+        buffers: BufferReport::default(),
     }
 }
 
@@ -251,6 +258,11 @@ pub(crate) fn stream(ssrc: u32, call_id: Option<&str>) -> StreamRecord {
         jitter_mean_ms: Some(3.0),
         jitter_max_ms: Some(9.0),
         jitter_p95_ms: None,
+        pdv_p50_ms: None,
+        pdv_p95_ms: None,
+        pdv_p99_ms: None,
+        pdv_max_ms: None,
+        skew_ppm: None,
         max_delta_ms: None,
         mean_delta_ms: None,
         burst_ratio: Some(1.0),
@@ -264,6 +276,8 @@ pub(crate) fn stream(ssrc: u32, call_id: Option<&str>) -> StreamRecord {
         mos_basis: None,
         mos_reason: None,
         impairments: None,
+        jitter_buffer: None,
+        buffers: None,
         call_id: call_id.map(str::to_owned),
     }
 }
