@@ -10,19 +10,19 @@
 //! envelope of the transit times: no packet lies below it, and the fastest lie on it.
 //!
 //! Of each window of time the packet nearest to the floor is remembered, eight of them in all.
-//! Windows last 4 s at first; when there are eight, each two become one, until they last 16 s;
+//! Windows last 1 s at first; when there are eight, each two become one, until they last 16 s;
 //! then the oldest is forgotten. When a window ends, the line is drawn anew: of all lines that have
 //! every remembered packet on or above them the one nearest to them, which is the edge of their
 //! lower convex hull at the middle of their time (S. B. Moon, P. Skelly and D. Towsley, INFOCOM
-//! 1999; L. Zhang, Z. Liu and C. H. Xia, INFOCOM 2002). Its slope is the skew; it counts once the
-//! remembered packets span 15 s and lie so near to it that it is certain to a few ppm, else the
-//! last slope stays.
+//! 1999; L. Zhang, Z. Liu and C. H. Xia, INFOCOM 2002). Its slope is the skew. It is told once the
+//! remembered packets span 15 s and lie near enough to it; from then on an edge that they are
+//! far from, which is that of a path that has changed and not of a clock, leaves the slope as it
+//! is.
 //!
 //! A path that becomes faster moves the floor at once; one that becomes slower within the two
 //! minutes for which packets are remembered, or at once if for a whole window no packet was less
-//! than 0.5 s late. Until the skew is known a drift of 200 ppm may add 4 ms.
-
-use core::num::NonZeroI32;
+//! than 0.5 s late, or after a silence of 84 s. A jump of the time stamp or a restart of the sender
+//! puts its packet on the floor; the slope stays.
 
 use crate::time::Timestamp;
 
@@ -32,8 +32,8 @@ use crate::time::Timestamp;
 pub(crate) struct Variation {
     /// How far above the floor the last packet was, nanoseconds.
     over: i64,
-    /// The slope of the floor, in units of 2^-32; `None` until it is known.
-    slope: Option<NonZeroI32>,
+    /// The slope of the floor, in units of 2^-32.
+    slope: i32,
     /// How far above the floor the best packet of this window was, nanoseconds.
     best: u32,
     /// How far the floor has come down in this window, nanoseconds.
@@ -42,7 +42,7 @@ pub(crate) struct Variation {
     window_start: u32,
     /// When its best packet came.
     best_at: u16,
-    /// How long windows are, as a power of two.
+    /// How long windows are, as a power of two, and whether the slope is [`KNOWN`].
     window: u8,
     /// How many points there are.
     points: u8,
@@ -75,14 +75,14 @@ pub(crate) struct Place {
 impl Variation {
     /// Begins with this packet on the floor.
     pub(crate) fn new(arrival: Timestamp) -> Self {
-        Self::on_floor(coarse(arrival), None, 0)
+        Self::on_floor(coarse(arrival))
     }
 
     /// Begins anew with this packet on the floor: it says nothing about those before it. The
     /// clocks are what they were, so that the slope stays.
     #[cold]
     pub(crate) fn restart(&mut self, arrival: Timestamp) {
-        *self = Self::on_floor(coarse(arrival), self.slope, self.max_us);
+        self.begin(coarse(arrival));
     }
 
     /// Takes in a packet that came `since_last` after the one before and was under way
@@ -95,14 +95,13 @@ impl Variation {
         deviation: i64,
         points: &mut Points,
     ) -> Place {
-        let slope = self.slope.map_or(0, NonZeroI32::get);
         #[expect(clippy::cast_possible_truncation, reason = "a slope is far below 1")]
-        let drift = ((i128::from(since_last) * i128::from(slope) + HALF_Q32) >> 32) as i64;
+        let drift = ((i128::from(since_last) * i128::from(self.slope) + HALF_Q32) >> 32) as i64;
         self.over = self.over.saturating_add(deviation.saturating_sub(drift));
         let now = coarse(arrival);
         let mut risen = 0;
         // Signed: a packet may bear an earlier time than the one before.
-        if now.wrapping_sub(self.window_start).cast_signed() >= WINDOW << self.window {
+        if now.wrapping_sub(self.window_start).cast_signed() >= WINDOW << (self.window & !KNOWN) {
             risen = self.end_window(now, points);
         }
         let over = self.over;
@@ -131,24 +130,32 @@ impl Variation {
 
     /// What the sender's clock gains on ours, ppm; `None` until it is known.
     pub(crate) fn skew_ppm(&self) -> Option<f32> {
+        if self.window & KNOWN == 0 {
+            return None;
+        }
         // The slower the sender, the later its packets seem to come.
-        let ppm = |slope: NonZeroI32| -f64::from(slope.get()) / Q32 * 1e6;
+        let ppm = -f64::from(self.slope) / Q32 * 1e6;
         #[expect(clippy::cast_possible_truncation, reason = "three digits are known")]
-        self.slope.map(|slope| ppm(slope) as f32)
+        Some(ppm as f32)
     }
 
-    fn on_floor(now: u32, slope: Option<NonZeroI32>, max_us: u32) -> Self {
+    const fn on_floor(now: u32) -> Self {
         Self {
             over: 0,
-            slope,
+            slope: 0,
             best: 0,
             lowered: 0,
             window_start: now,
             best_at: low(now),
             window: 0,
             points: 0,
-            max_us,
+            max_us: 0,
         }
+    }
+
+    const fn begin(&mut self, now: u32) {
+        let (slope, window, max_us) = (self.slope, self.window & KNOWN, self.max_us);
+        *self = Self { slope, window, max_us, ..Self::on_floor(now) };
     }
 
     /// The best packet of this window so far; if it is below the floor, the floor comes down to it.
@@ -172,13 +179,13 @@ impl Variation {
         let is_silent = now.wrapping_sub(self.window_start) > SILENCE_MAX;
         if is_silent || height == u16::MAX {
             let risen = self.over;
-            *self = Self::on_floor(now, self.slope, self.max_us);
+            self.begin(now);
             return risen;
         }
         let mut known = usize::from(self.points);
         points.raise(known, saturate(self.lowered >> HEIGHT_BITS));
         if known == POINTS {
-            known = if self.window < WINDOW_DOUBLINGS {
+            known = if self.window & !KNOWN < WINDOW_DOUBLINGS {
                 self.window += 1;
                 points.merge()
             } else {
@@ -192,28 +199,39 @@ impl Variation {
         let count = known as u8;
         self.points = count;
         (self.window_start, self.lowered, self.best) = (now, 0, u32::MAX);
-        let turn = points.turn(known, low(now)).filter(|turn| self.allows(*turn));
-        if let Some(turn) = turn {
-            self.set_slope(turn);
+        let doubt_max = if self.window & KNOWN == 0 { DOUBT_FOLLOWED_MAX } else { DOUBT_MAX };
+        let edge = points.edge(known, low(now)).filter(|edge| edge.doubt <= doubt_max);
+        let edge = edge.filter(|edge| self.turn(edge.turn));
+        if edge.is_some_and(|edge| edge.span >= SPAN_MIN && edge.doubt <= DOUBT_MAX) {
+            self.window |= KNOWN;
         }
-        let risen = points.lay(known, low(now), turn.unwrap_or(0.0));
+        let risen = points.lay(known, low(now), edge.map_or(0.0, |edge| edge.turn));
         self.over = self.over.saturating_sub(risen);
         risen
     }
 
-    /// Whether a clock could be off by that much more than is known.
-    fn allows(&self, turn: f64) -> bool {
-        let known = f64::from(self.slope.map_or(0, NonZeroI32::get));
-        (known + turn * TURN_Q32).abs() <= SLOPE_MAX_Q32
+    /// Makes the floor steeper, if a clock can be off by so much.
+    fn turn(&mut self, turn: f64) -> bool {
+        let slope = (f64::from(self.slope) + turn * TURN_Q32).round();
+        let is_possible = slope.abs() <= SLOPE_MAX_Q32;
+        if is_possible {
+            #[expect(clippy::cast_possible_truncation, reason = "just checked")]
+            let slope = slope as i32;
+            self.slope = slope;
+        }
+        is_possible
     }
+}
 
-    fn set_slope(&mut self, turn: f64) {
-        let known = f64::from(self.slope.map_or(0, NonZeroI32::get));
-        #[expect(clippy::cast_possible_truncation, reason = "checked to be small")]
-        let slope = (known + turn * TURN_Q32).round() as i32;
-        // A clock without any skew differs by less than anybody can see.
-        self.slope = NonZeroI32::new(if slope == 0 { 1 } else { slope });
-    }
+/// The edge of the points' lower hull at the middle of their time.
+#[derive(Clone, Copy, Debug)]
+struct Edge {
+    /// By how much the floor should be steeper, in units of height by units of time.
+    turn: f64,
+    /// How much time the points span.
+    span: f64,
+    /// How far from the edge they are in the mean, by half of their time.
+    doubt: f64,
 }
 
 impl Points {
@@ -233,13 +251,12 @@ impl Points {
         POINTS / 2
     }
 
-    /// By how much the floor should be steeper, in units of height by units of time; `None` while
-    /// that is not certain.
-    fn turn(&self, known: usize, now: u16) -> Option<f64> {
+    /// The edge at the middle; `None` while nothing can be said about the slope.
+    fn edge(&self, known: usize, now: u16) -> Option<Edge> {
         let points = &self.0[..known];
         let [first, .., last] = points else { return None };
         let (from, to) = (first.time(now), last.time(now));
-        if to - from < SPAN_MIN || known < POINTS_MIN {
+        if known < POINTS_MIN {
             return None;
         }
         let middle = (from + to) / 2.0;
@@ -250,6 +267,9 @@ impl Points {
         for a in left {
             for b in right {
                 let run = b.time(now) - a.time(now);
+                if run < (to - from) * RUN_MIN {
+                    continue;
+                }
                 let slope = (f64::from(b.height) - f64::from(a.height)) / run;
                 let at_middle = f64::from(a.height) + slope * (middle - a.time(now));
                 if at_middle < lowest.0 {
@@ -262,7 +282,8 @@ impl Points {
         let above: f64 = points.iter().map(|point| f64::from(point.height) - line(point)).sum();
         #[expect(clippy::cast_precision_loss, reason = "eight at most")]
         let mean = above / known as f64;
-        (mean <= DOUBT_MAX * (to - middle)).then_some(slope)
+        let edge = Edge { turn: slope, span: to - from, doubt: mean / (to - middle) };
+        Some(edge)
     }
 
     /// Lays the floor under all points, steeper by `turn`, and gives back how much higher it is
@@ -319,11 +340,13 @@ const HEIGHT_BITS: u32 = 13;
 /// each of them, are less than the 18 minutes after which their clock wraps.
 const POINTS: usize = 8;
 const POINTS_MIN: usize = 3;
-/// 4.03 s.
-const WINDOW: i32 = 240;
+/// 1.01 s.
+const WINDOW: i32 = 60;
 /// To 16.1 s.
-const WINDOW_DOUBLINGS: u8 = 2;
-/// 84 s, 15 s of which may have been in the window that was open.
+const WINDOW_DOUBLINGS: u8 = 4;
+/// Beside the length of windows: the slope is certain enough to be told.
+const KNOWN: u8 = 0x80;
+/// 84 s, part of which may be the open window.
 const SILENCE_MAX: u32 = 5000;
 /// 15 s.
 const SPAN_MIN: f64 = 894.0;
@@ -335,8 +358,12 @@ const Q32: f64 = 4_294_967_296.0;
 const TURN_Q32: f64 = 2_097_152.0;
 /// 500 ppm: ten times what the worst quartz is off.
 const SLOPE_MAX_Q32: f64 = 500e-6 * Q32;
-/// 20 ppm, in units of height by units of time: the remembered packets' mean distance from the
-/// line, over half of their time. What is wrong with the line's slope is less by far.
-const DOUBT_MAX: f64 = 20e-6 * 2048.0;
+/// Over a shorter part of the time a chord is as wrong as the heights are rough.
+const RUN_MIN: f64 = 0.1;
+/// 15 ppm of [`Edge::doubt`] make a slope known, in units of height by units of time. What is wrong
+/// with it is mostly less.
+const DOUBT_MAX: f64 = 15e-6 * 2048.0;
+/// Before it is known 60 ppm are better than nothing: a clock may be off by more.
+const DOUBT_FOLLOWED_MAX: f64 = 60e-6 * 2048.0;
 
 const _: () = assert!((SILENCE_MAX as usize) * (POINTS + 2) < 65_536);
