@@ -15,7 +15,7 @@
 //! every remembered packet on or above them the one nearest to them, which is the edge of their
 //! lower convex hull at the middle of their time (S. B. Moon, P. Skelly and D. Towsley, INFOCOM
 //! 1999; L. Zhang, Z. Liu and C. H. Xia, INFOCOM 2002). Its slope is the skew. It is told once the
-//! remembered packets span 15 s and lie near enough to it; from then on an edge that they are
+//! remembered packets span 16 s and lie near enough to it; from then on an edge that they are
 //! far from, which is that of a path that has changed and not of a clock, leaves the slope as it
 //! is.
 //!
@@ -184,13 +184,14 @@ impl Variation {
         }
         let mut known = usize::from(self.points);
         points.raise(known, saturate(self.lowered >> HEIGHT_BITS));
+        let forgets = known == POINTS && self.window & !KNOWN == WINDOW_DOUBLINGS;
         if known == POINTS {
-            known = if self.window & !KNOWN < WINDOW_DOUBLINGS {
-                self.window += 1;
-                points.merge()
-            } else {
+            known = if forgets {
                 points.0.rotate_left(1);
                 POINTS - 1
+            } else {
+                self.window += 1;
+                points.merge(low(now))
             };
         }
         points.0[known] = Point { at: self.best_at, height };
@@ -200,10 +201,15 @@ impl Variation {
         self.points = count;
         (self.window_start, self.lowered, self.best) = (now, 0, u32::MAX);
         let doubt_max = if self.window & KNOWN == 0 { DOUBT_FOLLOWED_MAX } else { DOUBT_MAX };
-        let edge = points.edge(known, low(now)).filter(|edge| edge.doubt <= doubt_max);
+        let is_certain = |edge: &Edge| edge.span >= SPAN_MIN && edge.doubt <= doubt_max;
+        let edge = points.edge(known, low(now)).filter(is_certain);
         let edge = edge.filter(|edge| self.turn(edge.turn));
-        if edge.is_some_and(|edge| edge.span >= SPAN_MIN && edge.doubt <= DOUBT_MAX) {
+        if edge.is_some_and(|edge| edge.doubt <= DOUBT_MAX) {
             self.window |= KNOWN;
+        }
+        if edge.is_none() && !forgets {
+            // The fastest packet may have been merged away, and still counts.
+            return 0;
         }
         let risen = points.lay(known, low(now), edge.map_or(0.0, |edge| edge.turn));
         self.over = self.over.saturating_sub(risen);
@@ -242,11 +248,13 @@ impl Points {
         }
     }
 
-    /// Makes one of each two and gives back how many are left.
-    fn merge(&mut self) -> usize {
+    /// Makes one of each two and gives back how many are left: of two the one nearer to the edge,
+    /// which the floor may not follow yet.
+    fn merge(&mut self, now: u16) -> usize {
+        let turn = self.edge(POINTS, now).map_or(0.0, |edge| edge.turn);
         for index in 0..POINTS / 2 {
             let (a, b) = (self.0[2 * index], self.0[2 * index + 1]);
-            self.0[index] = if b.height < a.height { b } else { a };
+            self.0[index] = if b.turned(now, turn) < a.turned(now, turn) { b } else { a };
         }
         POINTS / 2
     }
@@ -290,10 +298,10 @@ impl Points {
     /// now, nanoseconds.
     fn lay(&mut self, known: usize, now: u16, turn: f64) -> i64 {
         let points = &mut self.0[..known];
-        let turned = |point: &Point| f64::from(point.height) - turn * point.time(now);
-        let lowest = points.iter().map(turned).fold(f64::INFINITY, f64::min);
+        let heights = points.iter().map(|point| point.turned(now, turn));
+        let lowest = heights.fold(f64::INFINITY, f64::min);
         for point in points {
-            let height = (turned(point) - lowest).round();
+            let height = (point.turned(now, turn) - lowest).round();
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
@@ -312,6 +320,11 @@ impl Point {
     /// Time from now, which is at most 0.
     fn time(self, now: u16) -> f64 {
         -f64::from(now.wrapping_sub(self.at))
+    }
+
+    /// How far it is above a floor that goes through the same place now and is steeper by `turn`.
+    fn turned(self, now: u16, turn: f64) -> f64 {
+        f64::from(self.height) - turn * self.time(now)
     }
 }
 
@@ -348,8 +361,8 @@ const WINDOW_DOUBLINGS: u8 = 4;
 const KNOWN: u8 = 0x80;
 /// 84 s, part of which may be the open window.
 const SILENCE_MAX: u32 = 5000;
-/// 15 s.
-const SPAN_MIN: f64 = 894.0;
+/// 16 s.
+const SPAN_MIN: f64 = 954.0;
 
 /// Rounds a product to the nearest nanosecond.
 const HALF_Q32: i128 = 1 << 31;

@@ -224,8 +224,9 @@ impl Adaptive {
     #[inline]
     fn arrive(&mut self, over: i64, depths: &Depths) -> Fate {
         let lateness = over - i64::from(self.anchor);
-        let Ok(lateness) = u64::try_from(lateness) else { return self.lead(over, depths) };
-        let lateness = u32::try_from(lateness).unwrap_or(u32::MAX);
+        let is_early = lateness < 0 && self.lead(over, depths);
+        // No more than 4.3 s, which is late in any case.
+        let lateness = place(lateness);
         self.peak = self.peak.max(lateness.min(depths.max));
         let delay = self.delay.max(depths.min);
         if lateness > delay {
@@ -235,12 +236,11 @@ impl Adaptive {
         }
         let target = self.target().max(depths.min);
         self.delay = delay - (delay.saturating_sub(target) >> SHRINK_BITS);
-        Fate::Played
+        if is_early { Fate::Early } else { Fate::Played }
     }
 
-    /// Takes in a packet faster than the anchor, and makes it the anchor.
-    #[cold]
-    fn lead(&mut self, over: i64, depths: &Depths) -> Fate {
+    /// Makes a packet faster than the anchor the anchor, and gives back whether it is too early.
+    fn lead(&mut self, over: i64, depths: &Depths) -> bool {
         let faster = (i64::from(self.anchor) - over).unsigned_abs();
         let faster = u32::try_from(faster).unwrap_or(u32::MAX);
         self.anchor = place(over);
@@ -250,7 +250,7 @@ impl Adaptive {
         }
         let is_early = faster > depths.max - depths.min;
         self.discards.early += u32::from(is_early);
-        if is_early { Fate::Early } else { Fate::Played }
+        is_early
     }
 
     fn restart(&mut self, over: i64) {
