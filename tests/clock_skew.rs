@@ -39,10 +39,6 @@ fn errors(shape: Shape) -> Vec<f64> {
     };
     let mut errors: Vec<f64> = (0..400).map(error).collect();
     errors.sort_by(f64::total_cmp);
-    println!(
-        "{shape:?}: median {:.2}, 95 % {:.2}, at most {:.2}",
-        errors[200], errors[380], errors[399]
-    );
     errors
 }
 
