@@ -115,7 +115,7 @@ fn meant(parts: &Parts) -> Vec<String> {
 }
 
 fn meant_metrics(metrics: &VoipMetrics) -> Vec<String> {
-    let mos = |mos: Option<f64>| mos.map_or(12.7, |mos| mos).to_string();
+    let mos = |mos: Option<f64>| mos.map_or_else(|| "127".to_owned(), |mos| mos.to_string());
     let shares = [metrics.discard_rate(), metrics.burst_density(), metrics.gap_density()];
     let mut meant: Vec<String> = shares.iter().map(|&share| octet(share).to_string()).collect();
     meant.extend([

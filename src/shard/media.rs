@@ -182,7 +182,7 @@ impl Shard {
                     false
                 }
             },
-            State::Left => {
+            State::Left { .. } => {
                 stream.come_back(parsed.at, &parsed.packet);
                 true
             }
@@ -329,7 +329,7 @@ impl Shard {
         match stream.state {
             State::Probation { .. } | State::Vacant => true,
             State::Closed => now.since(stream.closed_at()) >= STREAM_IDLE,
-            State::Live | State::Left => {
+            State::Live | State::Left { .. } => {
                 now.since(stream.last_at()) >= STREAM_IDLE && !self.is_remembered(slot, stream)
             }
         }
@@ -369,7 +369,7 @@ impl Shard {
     ) {
         let (shard, own_drops) = (self.config.id, self.health.own_drops());
         let Some(stream) = self.streams.at_mut(slot) else { return };
-        let is_measured = matches!(stream.state, State::Live | State::Left);
+        let is_measured = matches!(stream.state, State::Live | State::Left { .. });
         if is_measured && (is_final || stream.has_news()) {
             let call = stream.dialog.map(|DialogId { serial, .. }| self.call_ref(serial));
             let Some(stream) = self.streams.at_mut(slot) else { return };

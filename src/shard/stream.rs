@@ -2,7 +2,6 @@
 //!
 //! No socket, no clock, no allocation: a packet comes with its time of arrival.
 
-use core::time::Duration;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use super::{
@@ -77,8 +76,8 @@ pub(crate) enum State {
     Probation { next: u16 },
     /// Measured.
     Live,
-    /// It has said goodbye, and may have meant it.
-    Left,
+    /// It has said goodbye; so many packets that followed on those before have come since.
+    Left { stragglers: u8 },
     /// Its call is over; what still comes is not looked at.
     Closed,
     /// No stream: the slot is free. A state, and not an `Option` around the stream, which would
@@ -227,10 +226,9 @@ impl Stream {
 
     /// Notes that its source has said goodbye.
     #[cold]
-    pub(crate) fn leave(&mut self, at: Timestamp) {
+    pub(crate) fn leave(&mut self) {
         if self.state == State::Live {
-            self.state = State::Left;
-            self.closed_at = at;
+            self.state = State::Left { stragglers: 0 };
         }
     }
 
@@ -239,16 +237,16 @@ impl Stream {
     /// was lost before it.
     #[cold]
     pub(crate) fn come_back(&mut self, at: Timestamp, packet: &RtpPacket<'_>) {
-        let goes_on = self.sequence.goes_on_with(packet.sequence());
-        if goes_on && at.since(self.closed_at) < GOODBYE_LASTS {
-            return;
-        }
-        if !goes_on {
+        let State::Left { stragglers } = self.state else { return };
+        if !self.sequence.goes_on_with(packet.sequence()) {
             self.sequence.begin_anew(packet.sequence(), &mut self.ledger);
             self.jitter.reanchor(at, packet.timestamp(), self.format.clock_rate);
+            self.state = State::Live;
+        } else if stragglers < STRAGGLERS_MAX {
+            self.state = State::Left { stragglers: stragglers + 1 };
+        } else {
+            self.state = State::Live;
         }
-        self.state = State::Live;
-        self.closed_at = Timestamp::MAX;
     }
 
     /// When it was closed.
@@ -458,7 +456,7 @@ impl Stream {
             burst_density: short(shape.burst_density()),
             gap_density: short(shape.gap_density(counts.expected)),
             own_drops: own_drops.saturating_sub(self.own_drops_before),
-            has_left: self.state == State::Left,
+            has_left: matches!(self.state, State::Left { .. }),
         }
     }
 
@@ -540,8 +538,9 @@ const TIMESTAMP_JUMP_NANOS: u64 = 2_000_000_000;
 /// Half a second of speech in packets of 20 ms: so long a listener waits before its buffer moves.
 const LATE_RUN_MAX: u8 = 25;
 
-/// What comes in sequence this long after a goodbye was not under way: the goodbye was not meant.
-const GOODBYE_LASTS: Duration = Duration::from_secs(1);
+/// More packets than these, half a second of speech in packets of 20 ms, were not under way when
+/// their source said goodbye: it was not meant.
+const STRAGGLERS_MAX: u8 = 25;
 
 /// At the beginning of a talkspurt that much tells that the sender's clock did not run on through
 /// the silence.

@@ -58,9 +58,7 @@ impl Shard {
                 RtcpPacket::ExtendedReport(report) => {
                     self.on_extended(slot, at, &report, &mut far_end);
                 }
-                RtcpPacket::Bye(bye) => {
-                    bye.ssrcs().for_each(|ssrc| self.on_goodbye(slot, at, ssrc))
-                }
+                RtcpPacket::Bye(bye) => bye.ssrcs().for_each(|ssrc| self.on_goodbye(slot, ssrc)),
                 _ => {}
             }
         }
@@ -149,13 +147,13 @@ impl Shard {
     }
 
     /// A source that has left: what it sends no more is not lost.
-    fn on_goodbye(&mut self, slot: u32, at: Timestamp, ssrc: Ssrc) {
+    fn on_goodbye(&mut self, slot: u32, ssrc: Ssrc) {
         let Some(dialog) = self.dialogs.get(slot) else { return };
         for &(stream, serial) in &dialog.streams {
             if let Some(stream) = self.streams.get_mut(stream, serial)
                 && stream.key.ssrc() == ssrc
             {
-                stream.leave(at);
+                stream.leave();
             }
         }
     }

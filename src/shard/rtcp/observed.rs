@@ -68,7 +68,7 @@ impl Shard {
                 && stream.direction == away
                 && said.goodbyes.contains(&stream.key.ssrc())
             {
-                stream.leave(at);
+                stream.leave();
             }
         }
     }
