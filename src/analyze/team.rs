@@ -73,6 +73,8 @@ struct Board<'a> {
     first: usize,
     slots: VecDeque<Slot>,
     is_reading: bool,
+    /// Threads that wait for news.
+    waiting: usize,
     /// How many chunks there are in all, once nothing more is to be read: the capture has ended,
     /// or there is no use in going on.
     chunks: Option<usize>,
@@ -143,7 +145,9 @@ impl Team<'_> {
             if let Some(chunk) = slot.and_then(|slot| slot.chunk.as_ref()) {
                 return Task::Observe(Arc::clone(chunk));
             }
+            board.waiting += 1;
             board = self.news.wait(board).unwrap_or_else(PoisonError::into_inner);
+            board.waiting -= 1;
         }
     }
 
@@ -156,13 +160,22 @@ impl Team<'_> {
         } else {
             board.stop();
         }
-        drop(board);
-        self.news.notify_all();
+        self.tell(board);
     }
 
     fn say(&self, number: usize, index: u16, said: Vec<Report>) {
-        lock(&self.board).say(number, index, said);
-        self.news.notify_all();
+        let mut board = lock(&self.board);
+        board.say(number, index, said);
+        self.tell(board);
+    }
+
+    /// Lets go of the board, which has changed. It costs a system call only where somebody waits.
+    fn tell(&self, board: MutexGuard<'_, Board<'_>>) {
+        let is_awaited = board.waiting > 0;
+        drop(board);
+        if is_awaited {
+            self.news.notify_all();
+        }
     }
 }
 
@@ -173,6 +186,7 @@ impl<'a> Board<'a> {
             first: 0,
             slots: VecDeque::new(),
             is_reading: false,
+            waiting: 0,
             chunks: None,
             free: (0..observers).map(|_| Vec::new()).collect(),
             gatherer,
