@@ -43,6 +43,8 @@ pub struct Config {
     pub answer_delay: Duration,
     /// A call of which nothing has been heard for so long is over.
     pub idle_timeout: Duration,
+    /// Whether extended RTCP reports (RFC 3611) are sent.
+    pub rtcp_xr: bool,
     /// How calls are scored.
     pub scoring: Scoring,
 }
@@ -73,6 +75,8 @@ pub struct RawConfig {
     pub answer_delay_ms: Option<u64>,
     /// See [`Config::idle_timeout`]; seconds.
     pub idle_timeout_s: Option<u64>,
+    /// See [`Config::rtcp_xr`].
+    pub rtcp_xr: Option<bool>,
     /// See [`Config::scoring`]; a table.
     pub scoring: Option<RawScoring>,
 }
@@ -112,6 +116,7 @@ impl RawConfig {
             history_calls: self.history_calls.or(below.history_calls),
             answer_delay_ms: self.answer_delay_ms.or(below.answer_delay_ms),
             idle_timeout_s: self.idle_timeout_s.or(below.idle_timeout_s),
+            rtcp_xr: self.rtcp_xr.or(below.rtcp_xr),
             scoring: self.scoring.or(below.scoring),
         }
     }
@@ -133,6 +138,7 @@ impl RawConfig {
             history_calls: self.history_calls.unwrap_or(DEFAULT_HISTORY_CALLS),
             answer_delay: Duration::from_millis(self.answer_delay_ms.unwrap_or(0)),
             idle_timeout: Duration::from_secs(self.idle_timeout_s.unwrap_or(DEFAULT_IDLE_SECS)),
+            rtcp_xr: self.rtcp_xr.unwrap_or(true),
             scoring: self.scoring.unwrap_or_default().complete()?,
         };
         config.check()?;

@@ -14,7 +14,7 @@ const STAGES: [(&str, &[&str]); 13] = [
     ("limits", &[]),
     ("wire", &["id", "limits", "time"]),
     ("source", &["limits", "time", "wire"]),
-    ("shard", &["id", "limits", "time", "wire"]),
+    ("shard", &["id", "limits", "quality", "time", "wire"]),
     ("ring", &["id", "limits", "shard", "time", "wire"]),
     ("quality", &["limits", "wire"]),
     ("config", &["limits", "quality"]),

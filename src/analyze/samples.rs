@@ -5,8 +5,8 @@ use std::{net::SocketAddr, time::Duration};
 use crate::{
     control::{
         record::{
-            CallRecord, CallScore, CallState, Direction, EndedBy, Figures, Integrity, StreamRecord,
-            TimelinePoint, WorstInterval,
+            CallRecord, CallScore, CallState, Direction, EndedBy, Figures, Integrity, RttFigures,
+            StreamRecord, TimelinePoint, WorstInterval,
         },
         streams::CallStreams,
     },
@@ -64,6 +64,7 @@ pub(super) fn call(id: &str, seconds: u64, mos: Option<f64>) -> CallRecord {
         jitter_max_ms: Some(9.0),
         latency_avg_ms: None,
         latency_max_ms: None,
+        rtt: RttFigures::default(),
         codec: Some("PCMU"),
         score: CallScore {
             mos_score: mos,
@@ -138,6 +139,7 @@ fn report(started: Timestamp) -> StreamReport {
         burst_density: 0.0,
         gap_density: 4.5,
         own_drops: 0,
+        has_left: false,
     }
 }
 
@@ -171,12 +173,15 @@ pub(super) fn stream(ssrc: u32, call_id: Option<&str>) -> StreamRecord {
         gap_density: None,
         discard_percentage: Some(0.0),
         rtt_ms: None,
+        rtt: RttFigures::default(),
         mos_cq: None,
         mos_lq: None,
         r_factor: None,
         mos_basis: None,
         mos_reason: Some("codec unknown"),
         impairments: None,
+        rtcp_bye: None,
+        remote: None,
         call_id: call_id.map(str::to_owned),
     }
 }

@@ -3,6 +3,7 @@
 //! May allocate, never touches a shard; what it knows came through a ring.
 
 mod calls;
+pub mod far_end;
 mod join;
 pub mod record;
 pub mod snapshot;

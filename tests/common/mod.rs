@@ -70,10 +70,11 @@ pub struct Flight {
 
 impl World {
     pub fn new(config: ShardConfig) -> Self {
+        let scoring = (*config.scoring).clone();
         Self {
             now: START,
             shard: Shard::new(config),
-            calls: Calls::new(START, 10_000),
+            calls: Calls::new(START, 10_000).with_scoring(scoring),
             sent: Vec::new(),
             reports: Vec::new(),
             delivered: Vec::new(),

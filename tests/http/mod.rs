@@ -15,8 +15,8 @@ use voxplane::{
     control::{
         record::{
             CallRecord, CallScore, CallState, Direction, Distribution, EndedBy, Figures, Integrity,
-            MosSum, MosTotals, ShardHealth, Snapshot, StreamRecord, TimelinePoint, Totals,
-            WorstInterval,
+            MosSum, MosTotals, RttFigures, ShardHealth, Snapshot, StreamRecord, TimelinePoint,
+            Totals, WorstInterval,
         },
         snapshot::SnapshotCell,
         streams::CallStreams,
@@ -160,6 +160,7 @@ pub(crate) fn call(id: &str, started: u64, mos: Option<f64>) -> CallRecord {
         jitter_max_ms: Some(9.0),
         latency_avg_ms: None,
         latency_max_ms: None,
+        rtt: RttFigures::default(),
         codec: Some("PCMU"),
         score: CallScore {
             mos_score: mos,
@@ -225,6 +226,7 @@ fn report(ssrc: u32) -> StreamReport {
         burst_density: 0.0,
         gap_density: 2.0,
         own_drops: 0,
+        has_left: false,
     }
 }
 
@@ -258,12 +260,15 @@ pub(crate) fn stream(ssrc: u32, call_id: Option<&str>) -> StreamRecord {
         gap_density: None,
         discard_percentage: Some(0.0),
         rtt_ms: None,
+        rtt: RttFigures::default(),
         mos_cq: None,
         mos_lq: None,
         r_factor: None,
         mos_basis: None,
         mos_reason: None,
         impairments: None,
+        rtcp_bye: None,
+        remote: None,
         call_id: call_id.map(str::to_owned),
     }
 }
