@@ -35,11 +35,8 @@ fn the_last_word_wins_and_survives() {
     let resolved = &reader.alerts(&page).unwrap()[1];
     let expected = Alert { resolved_at: Some(at(9)), ..alert(2, "resolved", None) };
     assert_eq!(*resolved, expected);
-    let text = AlertFilter {
-        state: Some("' OR 1=1 --".to_owned()),
-        limit: 9,
-        ..AlertFilter::default()
-    };
+    let text =
+        AlertFilter { state: Some("' OR 1=1 --".to_owned()), limit: 9, ..AlertFilter::default() };
     assert_eq!(ids(&reader, &text), [0; 0]);
 }
 
@@ -73,11 +70,8 @@ fn calls_are_marked_whether_they_end_before_or_after() {
     let store = open(directory.path());
     until(|| store.reader().status().calls == 4);
     check(&store.reader());
-    let about = AlertFilter {
-        call_id: Some(calls[1].call_id.clone()),
-        limit: 9,
-        ..AlertFilter::default()
-    };
+    let about =
+        AlertFilter { call_id: Some(calls[1].call_id.clone()), limit: 9, ..AlertFilter::default() };
     assert_eq!(ids(&store.reader(), &about), [2]);
 }
 

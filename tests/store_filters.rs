@@ -130,12 +130,9 @@ fn passes(call: &CallRecord, filter: &Filter) -> bool {
 fn any_page(random: &mut Rng) -> Page {
     let texts = ["1", "sip:2", "@EXAMPLE", "phone", "aster", "%", "_", "'", "--", "\\", "xyz", ""];
     let networks = ["10.1.0.0/16", "10.0.3.", "2001:db8:1::/48", "::/0", "10.", "' OR 1=1", "1"];
-    let text = |random: &mut Rng| {
-        (random.u8(0..4) == 0).then(|| random.choice(texts).unwrap().to_owned())
-    };
-    let mos = |random: &mut Rng| {
-        (random.u8(0..4) == 0).then(|| shown(random.f64() * 5.0))
-    };
+    let text =
+        |random: &mut Rng| (random.u8(0..4) == 0).then(|| random.choice(texts).unwrap().to_owned());
+    let mos = |random: &mut Rng| (random.u8(0..4) == 0).then(|| shown(random.f64() * 5.0));
     let time = |random: &mut Rng| {
         let span = Duration::from_millis(random.u64(0..CALLS as u64 * 1000));
         (random.u8(0..4) == 0).then_some(at(0) + span)

@@ -71,11 +71,8 @@ fn a_file_of_something_else_is_refused_and_left_alone() {
 }
 
 fn assert_refused(path: &std::path::Path, words: &[&str]) {
-    let options = Options {
-        path: path.to_owned(),
-        settings: Settings::default(),
-        clock: clock::now,
-    };
+    let options =
+        Options { path: path.to_owned(), settings: Settings::default(), clock: clock::now };
     let error = Store::start(options).unwrap_err().to_string();
     for word in words {
         assert!(error.contains(word), "{word:?} is not in {error:?}");

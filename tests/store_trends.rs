@@ -19,7 +19,7 @@ mod store;
 use http::{at, get, start_with};
 use store::{calls, feed, open, until};
 
-/// Over eight hours, one every two seconds.
+/// Over eight hours, one a second.
 const CALLS: usize = 30_000;
 
 #[test]
@@ -169,9 +169,7 @@ fn value(call: &CallRecord, metric: Metric) -> Option<f64> {
         Metric::Jitter => clean(call.jitter_avg_ms),
         Metric::Rtt => clean(call.latency_avg_ms),
         Metric::Srd => call.srd_ms,
-        Metric::Duration => {
-            Some(call.duration_seconds).filter(|_| call.state == CallState::Ended)
-        }
+        Metric::Duration => Some(call.duration_seconds).filter(|_| call.state == CallState::Ended),
     }
 }
 

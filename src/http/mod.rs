@@ -1,4 +1,4 @@
-//! The HTTP API: a guarded door, then read-only routes over control's newest snapshot and the history.
+//! The HTTP API: a guarded door, then read-only routes over the newest snapshot and the history.
 //!
 //! ```text
 //! clients ──▶ door ──▶ intake ──▶ private socket ──▶ tiny_http ──▶ routes ──▶ snapshot, store

@@ -105,3 +105,28 @@ const BYTES_MAX: usize = 64 << 20;
 
 /// Most alerts that wait.
 const ALERTS_MAX: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{control::record::CallRecord, time::Timestamp};
+
+    #[test]
+    fn the_oldest_fall_off() {
+        let mut backlog = Backlog::default();
+        let record = CallRecord::opened(Timestamp::MIN, Arc::default());
+        let big = Arc::new(Entry { record: vec![0; 1 << 20], ..Entry::of(&record) });
+        let fallen: Vec<u64> = (1..=70).flat_map(|id| backlog.push(id, Arc::clone(&big))).collect();
+        assert_eq!(fallen, (1..=7).collect::<Vec<_>>());
+        assert_eq!(backlog.calls(), 63);
+        assert!(backlog.get(7).is_none() && backlog.get(8).is_some() && backlog.get(70).is_some());
+        backlog.forget(62);
+        assert!(backlog.get(69).is_none() && backlog.get(70).is_some());
+        backlog.forget(9);
+        assert_eq!((backlog.len(), backlog.bytes), (0, 0));
+
+        let alert = |id| Alert { id, ..Alert::default() };
+        let fallen: u64 = (0..10_003).map(|id| backlog.push_alert(alert(id))).sum();
+        assert_eq!((fallen, backlog.len()), (3, ALERTS_MAX));
+    }
+}

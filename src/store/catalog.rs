@@ -507,3 +507,52 @@ const UNKNOWN: u32 = u32::MAX;
 
 /// So many calls must have gone, and as many as there are, before texts are looked through.
 const GONE_MIN: u64 = 1 << 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(n: u64) -> Facts {
+        Facts {
+            start: Timestamp::from_secs(n),
+            end: Timestamp::from_secs(n),
+            is_answered: true,
+            has_alert: false,
+            mos: None,
+            loss: None,
+            jitter: None,
+            duration: 0,
+            codec: Some("PCMU".to_owned()),
+            user_agent: Some(format!("agent {}", n / 1000)),
+            from: Some(format!("sip:{n}@a")),
+            to: Some("sip:echo@b".to_owned()),
+            source: Some(IpAddr::from([10, 0, 0, u8::try_from(n % 7).unwrap()])),
+        }
+    }
+
+    #[test]
+    fn texts_of_calls_that_have_gone_are_forgotten() {
+        let mut catalog = Catalog::default();
+        let last = 2 * GONE_MIN + 1000;
+        (1..=last).for_each(|id| catalog.insert(id, &facts(id)));
+        (1..=last - 1000).for_each(|id| catalog.remove(id));
+        assert_eq!(catalog.len(), 1000);
+        let texts = catalog.parties.len();
+        assert!(texts < usize::try_from(GONE_MIN).unwrap() + 2000, "{texts} are left");
+        for id in [last, last - 999] {
+            for filter in [
+                Filter { from: Some(format!(":{id}@")), ..Filter::default() },
+                Filter { user_agent: facts(id).user_agent, ..Filter::default() },
+                Filter {
+                    source: format!("10.0.0.{}/32", id % 7).parse().ok(),
+                    ..Filter::default()
+                },
+            ] {
+                let page = Page { filter, limit: 1000, ..Page::default() };
+                assert!(catalog.page(&page).ids.contains(&id), "{page:?}");
+            }
+        }
+        let gone = Filter { from: Some(":1000@".to_owned()), ..Filter::default() };
+        assert_eq!(catalog.page(&Page { filter: gone, ..Page::default() }).total, 0);
+    }
+}

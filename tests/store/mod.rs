@@ -5,7 +5,7 @@
 
 use std::{
     path::Path,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     thread,
     time::{Duration, Instant},
 };
@@ -21,9 +21,15 @@ use voxplane::{
 
 use crate::http::{at, call};
 
-/// A store in `directory`, in real time.
+/// A store in `directory`, on the day of the calls.
 pub(crate) fn open(directory: &Path) -> Store {
-    open_with(directory, Settings::default(), clock::now)
+    open_with(directory, Settings::default(), day)
+}
+
+/// A clock that was at the end of that day when it was first looked at.
+pub(crate) fn day() -> Timestamp {
+    static STARTED: OnceLock<Timestamp> = OnceLock::new();
+    at(40_000) + clock::now().since(*STARTED.get_or_init(clock::now))
 }
 
 /// A store in `directory`.
