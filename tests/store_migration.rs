@@ -11,7 +11,9 @@ use voxplane::{
 };
 
 mod http;
+mod live;
 mod store;
+use live::Refusal;
 use store::{calls, feed, loaded, open};
 
 #[test]
@@ -54,6 +56,16 @@ fn a_newer_version_is_refused_and_left_alone() {
     let db = Connection::open(&path).unwrap();
     let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
     assert_eq!(version, 7);
+}
+
+#[test]
+fn the_program_says_why_it_does_not_start() {
+    let directory = tempfile::tempdir().unwrap();
+    open(directory.path()).stop();
+    let path = directory.path().join("history.db");
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 7).unwrap();
+    let refusal = Refusal::of_run("", &["--data", directory.path().to_str().unwrap()]);
+    refusal.assert(1, &["history.db is of version 7", "run the newer one"]);
 }
 
 #[test]

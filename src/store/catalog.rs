@@ -196,21 +196,20 @@ impl Catalog {
         }
     }
 
-    /// Calls of one or more chunks after `after`, in order; at least one if there is one.
-    pub(super) fn some(&self, filter: &Filter, after: Option<u64>, is_ascending: bool) -> Vec<u64> {
+    /// The next calls after `after`, last ended first: some hundreds at least, if there are.
+    pub(super) fn some(&self, filter: &Filter, after: Option<u64>) -> Vec<u64> {
         let sieve = self.sieve(filter);
         let mut mask = [0; CHUNK];
-        for (number, chunk) in self.in_order(after, is_ascending) {
-            if chunk.sift(&sieve, &mut mask) == 0 {
-                continue;
+        let mut ids = Vec::new();
+        for (number, chunk) in self.in_order(after, false) {
+            if chunk.sift(&sieve, &mut mask) > 0 {
+                ids.extend(taken(number, &mask, false).filter(|&id| is_past(id, after, false)));
             }
-            let ids = taken(number, &mask, is_ascending);
-            let ids: Vec<u64> = ids.filter(|&id| is_past(id, after, is_ascending)).collect();
-            if !ids.is_empty() {
-                return ids;
+            if ids.len() >= SOME {
+                break;
             }
         }
-        Vec::new()
+        ids
     }
 
     /// About how many bytes it takes.
@@ -491,6 +490,9 @@ const fn is_past(id: u64, after: Option<u64>, is_ascending: bool) -> bool {
 
 /// Calls of one chunk.
 const CHUNK: usize = 8192;
+
+/// So many calls are worth having looked for them.
+const SOME: usize = 512;
 
 /// Bytes of all columns.
 const ROW_BYTES: usize = 8 + 7 * 4 + 2 * 2 + 1;

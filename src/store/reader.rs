@@ -149,7 +149,7 @@ impl Reader {
 
     /// The next calls of an export after one; empty at the end.
     pub(super) fn some(&self, filter: &Filter, after: Option<u64>) -> Vec<u64> {
-        self.shared.catalog().some(filter, after, false)
+        self.shared.catalog().some(filter, after)
     }
 
     /// The records of calls by their numbers; those that have gone meanwhile are left out.
