@@ -16,6 +16,7 @@ use crate::{
         score::Scoring,
         settings::{RawScoring, ScoringError},
     },
+    store::settings::{RawSettings, Settings, SettingsError},
 };
 
 /// Settings of `voxplane run`, complete and checked.
@@ -37,7 +38,7 @@ pub struct Config {
     pub data: PathBuf,
     /// Calls that one shard holds at once, finished ones of the last half minute included.
     pub max_calls_per_shard: usize,
-    /// Finished calls kept for the history.
+    /// Finished calls kept in memory beside those of the store.
     pub history_calls: usize,
     /// How long a call rings before it is answered.
     pub answer_delay: Duration,
@@ -47,6 +48,8 @@ pub struct Config {
     pub rtcp_xr: bool,
     /// How calls are scored.
     pub scoring: Scoring,
+    /// How much history is kept.
+    pub store: Settings,
 }
 
 /// Settings as they may stand in a file or come from flags; what is `None` is not said.
@@ -79,6 +82,8 @@ pub struct RawConfig {
     pub rtcp_xr: Option<bool>,
     /// See [`Config::scoring`]; a table.
     pub scoring: Option<RawScoring>,
+    /// See [`Config::store`]; a table.
+    pub store: Option<RawSettings>,
 }
 
 impl RawConfig {
@@ -118,6 +123,7 @@ impl RawConfig {
             idle_timeout_s: self.idle_timeout_s.or(below.idle_timeout_s),
             rtcp_xr: self.rtcp_xr.or(below.rtcp_xr),
             scoring: self.scoring.or(below.scoring),
+            store: self.store.or(below.store),
         }
     }
 
@@ -140,6 +146,7 @@ impl RawConfig {
             idle_timeout: Duration::from_secs(self.idle_timeout_s.unwrap_or(DEFAULT_IDLE_SECS)),
             rtcp_xr: self.rtcp_xr.unwrap_or(true),
             scoring: self.scoring.unwrap_or_default().complete()?,
+            store: self.store.unwrap_or_default().complete()?,
         };
         config.check()?;
         Ok(config)
@@ -281,6 +288,9 @@ pub enum ConfigError {
     /// The scoring table is wrong.
     #[error(transparent)]
     Scoring(#[from] ScoringError),
+    /// The store table is wrong.
+    #[error(transparent)]
+    Store(#[from] SettingsError),
     /// A shard would have no port.
     #[error("rtp_ports: {ports} has {pairs} pairs of ports, fewer than the {shards} shards")]
     TooFewPorts {

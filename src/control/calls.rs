@@ -43,6 +43,8 @@ pub struct Calls {
     shards: Vec<ShardHealth>,
     distributions: Distributions,
     has_news: bool,
+    /// Finished since they were last asked for, where anyone asks.
+    finished: Option<Vec<Arc<CallRecord>>>,
 }
 
 /// A call that is up: its record, and what the next report is compared with.
@@ -79,7 +81,16 @@ impl Calls {
             shards: Vec::new(),
             distributions: Distributions::new(),
             has_news: true,
+            finished: None,
         }
+    }
+
+    /// The same with finished calls kept for [`finished`](Self::finished), which must be asked
+    /// for them now and then.
+    #[must_use]
+    pub fn with_finished(mut self) -> Self {
+        self.finished = Some(Vec::new());
+        self
     }
 
     /// The same with timelines of at most `points` points, instead of five minutes of them.
@@ -105,6 +116,11 @@ impl Calls {
     /// Takes away the finished calls, oldest first.
     pub fn take_finished(&mut self) -> impl Iterator<Item = Arc<CallRecord>> {
         self.history.drain(..)
+    }
+
+    /// The calls that have finished since it was last called, oldest first.
+    pub fn finished(&mut self) -> impl Iterator<Item = Arc<CallRecord>> {
+        self.finished.iter_mut().flat_map(|finished| finished.drain(..))
     }
 
     /// Takes in a report.
@@ -188,6 +204,8 @@ impl Calls {
             TextField::From => record.from.get_or_insert_default().push_str(&text),
             TextField::To => record.to.get_or_insert_default().push_str(&text),
             TextField::UserAgent => record.user_agent.get_or_insert_default().push_str(&text),
+            // One piece: no address is longer.
+            TextField::Source => record.source = text.parse().ok(),
         }
     }
 
@@ -225,6 +243,9 @@ impl Calls {
             return;
         };
         self.totals.add(&call.record);
+        if let Some(finished) = &mut self.finished {
+            finished.push(Arc::clone(&call.record));
+        }
         if self.history.len() >= self.history_max {
             self.history.pop_front();
         }
@@ -237,7 +258,7 @@ impl Calls {
 impl Call {
     fn new(at: Timestamp, scoring: Arc<Scoring>) -> Self {
         let pace = Pace { step: 1, pending: 0 };
-        Self { record: Arc::new(CallRecord::new(at, scoring)), pace: [pace; 2] }
+        Self { record: Arc::new(CallRecord::opened(at, scoring)), pace: [pace; 2] }
     }
 
     fn on_event(&mut self, at: Timestamp, event: CallEvent) {
@@ -380,12 +401,15 @@ impl TimelinePoint {
 }
 
 impl CallRecord {
-    fn new(start_time: Timestamp, scoring: Arc<Scoring>) -> Self {
+    /// A call of which nothing is known but its INVITE.
+    #[must_use]
+    pub fn opened(start_time: Timestamp, scoring: Arc<Scoring>) -> Self {
         Self {
             call_id: String::new(),
             from: None,
             to: None,
             user_agent: None,
+            source: None,
             state: CallState::Trying,
             status_code: None,
             ended_by: None,

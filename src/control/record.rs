@@ -35,6 +35,8 @@ pub struct CallRecord {
     pub to: Option<String>,
     /// The caller's User-Agent.
     pub user_agent: Option<String>,
+    /// Where its INVITE came from.
+    pub source: Option<IpAddr>,
     /// Where the call stands.
     pub state: CallState,
     /// The last final SIP status sent for the INVITE, or the last provisional one before that.

@@ -190,7 +190,9 @@ impl Shard {
         let Some(dialog) = self.dialogs.get(slot) else { return };
         let call = self.call_ref(dialog.id.serial);
         let uri = |value: Option<_>| value.map_or(&b""[..], |value| NameAddr::parse(value).uri);
+        let source = dialog.peer.ip().to_string();
         let texts = [
+            (TextField::Source, source.as_bytes()),
             (TextField::CallId, request.call_id().unwrap_or_default()),
             (TextField::From, uri(request.from())),
             (TextField::To, uri(request.to())),

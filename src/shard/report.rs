@@ -99,6 +99,8 @@ pub enum TextField {
     To,
     /// Its User-Agent.
     UserAgent,
+    /// The IP address that its INVITE came from.
+    Source,
 }
 
 /// The state of a received stream.

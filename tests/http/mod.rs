@@ -25,6 +25,7 @@ use voxplane::{
     id::{CallRef, ShardId, Ssrc, StreamRef},
     quality::{MosBasis, MosKind, Rating, Scale, Source},
     shard::{Counts, report::StreamReport},
+    store::Reader,
     time::Timestamp,
     wire::codec::Codec,
 };
@@ -71,7 +72,13 @@ pub(crate) fn serve(snapshot: Snapshot) -> Server {
 /// A server over `snapshots` that asks for `token`.
 pub(crate) fn start(snapshots: SnapshotCell, token: Option<Token>) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    Server::start(Options { listener, token }, snapshots).unwrap()
+    Server::start(Options { listener, token, store: None }, snapshots).unwrap()
+}
+
+/// A server over `snapshots` and a history.
+pub(crate) fn start_with(snapshots: SnapshotCell, store: Reader) -> Server {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    Server::start(Options { listener, token: None, store: Some(store) }, snapshots).unwrap()
 }
 
 /// A connection that gives up reading after half a minute.
@@ -141,6 +148,7 @@ pub(crate) fn call(id: &str, started: u64, mos: Option<f64>) -> CallRecord {
         from: Some("sip:alice@192.0.2.1".to_owned()),
         to: Some("sip:echo@192.0.2.2".to_owned()),
         user_agent: None,
+        source: Some([192, 0, 2, 1].into()),
         state: CallState::Active,
         status_code: Some(200),
         ended_by: None,
