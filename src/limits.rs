@@ -10,7 +10,7 @@ pub const STREAMS_MAX: usize = 200_000;
 /// retransmissions included. About 2 KB each when in use. A call past this gets a 503.
 pub const DIALOGS_MAX: usize = 50_000;
 
-/// Reports that wait between a shard and control: 8192 × 288 bytes = 2.3 MiB a shard. At 10,000
+/// Reports that wait between a shard and control: 8192 × 296 bytes = 2.3 MiB a shard. At 10,000
 /// streams a shard this is four seconds.
 pub const REPORT_RING_SLOTS: usize = 8192;
 

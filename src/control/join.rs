@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{
     buffers::{AssumedBuffer, Buffers, EmulatedBuffers},
-    record::{CallScore, Direction, Figures, StreamRecord},
+    record::{CallScore, Direction, Figures, RttFigures, StreamRecord},
 };
 use crate::{
     quality::{
@@ -235,6 +235,7 @@ pub(super) fn measured_record(
     (record.src, record.dst, record.ssrc) = (report.src, report.dst, report.ssrc);
     record.payload_type = Some(report.payload_type);
     record.clock_rate = (report.clock_rate > 0).then_some(report.clock_rate);
+    record.rtcp_bye = Some(report.has_left);
     record.call_id = call_id.map(str::to_owned);
     if record.clock_rate.is_none() {
         // Without the clock a time stamp says nothing.
@@ -268,6 +269,7 @@ pub(super) fn reported_record(
     record.first_time = Some(report.first_at);
     record.last_time = Some(report.last_at);
     record.rtt_ms = mean_ms(&report.rtt);
+    record.rtt = RttFigures::new(&report.rtt);
     record.call_id = call_id.map(str::to_owned);
     record
 }
@@ -303,6 +305,7 @@ fn measured(tally: &Tally, rtt: &RoundTrip, scoring: &Scoring) -> StreamRecord {
         jitter_mean_ms: tally.jitter_mean_ms(),
         jitter_max_ms: tally.jitter_max_ms(),
         rtt_ms: mean_ms(rtt),
+        rtt: RttFigures::new(rtt),
         mos_cq: score.mos_cq,
         mos_lq: score.mos_lq,
         r_factor: score.r_factor,

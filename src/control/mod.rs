@@ -4,6 +4,7 @@
 
 mod buffers;
 mod calls;
+pub mod far_end;
 mod join;
 pub mod record;
 pub mod snapshot;

@@ -68,26 +68,25 @@ impl Shard {
         out: &mut Outbox,
     ) {
         let mut batch = Batch::new();
-        for datagram in datagrams {
-            match classify(datagram.payload) {
-                // Of a packet that is cut off or encrypted the header says all there is.
-                Kind::Rtp => match RtpPacket::parse(datagram.payload)
-                    .or_else(|_| RtpPacket::parse_header(datagram.payload))
-                {
-                    Ok(packet) => {
-                        batch.push(self.parsed(&datagram, packet));
-                        if batch.is_full() {
-                            self.measure(&mut batch, out);
-                        }
+        // From within: a datagram is large, and does not go through the hands of `next`.
+        datagrams.into_iter().for_each(|datagram| match classify(datagram.payload) {
+            // Of a packet that is cut off or encrypted the header says all there is.
+            Kind::Rtp => match RtpPacket::parse(datagram.payload)
+                .or_else(|_| RtpPacket::parse_header(datagram.payload))
+            {
+                Ok(packet) => {
+                    batch.push(self.parsed(&datagram, packet));
+                    if batch.is_full() {
+                        self.measure(&mut batch, out);
                     }
-                    Err(_) => self.health.media_other += 1,
-                },
-                kind => {
-                    self.measure(&mut batch, out);
-                    self.observe_other(kind, &datagram, out);
                 }
+                Err(_) => self.health.media_other += 1,
+            },
+            kind => {
+                self.measure(&mut batch, out);
+                self.observe_other(kind, &datagram, out);
             }
-        }
+        });
         self.measure(&mut batch, out);
     }
 
@@ -104,7 +103,7 @@ impl Shard {
 
     #[inline]
     fn parsed<'a>(&self, datagram: &Datagram<'a>, packet: RtpPacket<'a>) -> Parsed<'a> {
-        let key = StreamKey::new(datagram.src, datagram.dst, packet.ssrc());
+        let key = StreamKey::new(&datagram.src, &datagram.dst, packet.ssrc());
         Parsed { key, hash: self.streams.hash(&key), at: datagram.received_at, packet }
     }
 
@@ -183,6 +182,10 @@ impl Shard {
                     false
                 }
             },
+            State::Left { .. } => {
+                stream.come_back(parsed.at, &parsed.packet);
+                true
+            }
             // Its call is over. Unless another one expects this source, these are stragglers.
             State::Closed => {
                 if self.known_owner(parsed.key.src(), parsed.key.dst()).is_some() {
@@ -326,7 +329,7 @@ impl Shard {
         match stream.state {
             State::Probation { .. } | State::Vacant => true,
             State::Closed => now.since(stream.last_at()) >= STREAM_IDLE,
-            State::Live => {
+            State::Live | State::Left { .. } => {
                 now.since(stream.last_at()) >= STREAM_IDLE && !self.is_remembered(slot, stream)
             }
         }
@@ -366,7 +369,8 @@ impl Shard {
     ) {
         let (shard, own_drops) = (self.config.id, self.health.own_drops());
         let Some(stream) = self.streams.at_mut(slot) else { return };
-        if stream.state == State::Live && (is_final || stream.has_news()) {
+        let is_measured = matches!(stream.state, State::Live | State::Left { .. });
+        if is_measured && (is_final || stream.has_news()) {
             let call = stream.dialog.map(|DialogId { serial, .. }| self.call_ref(serial));
             let Some(stream) = self.streams.at_mut(slot) else { return };
             let report = stream.report(shard, call, now, is_final, own_drops, &self.depths);

@@ -9,6 +9,7 @@ use core::{ops::Range, time::Duration};
 use std::{
     collections::VecDeque,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
 };
 
 use arrayvec::ArrayVec;
@@ -58,6 +59,7 @@ use self::{
 use crate::{
     id::{CallRef, ShardId},
     limits::{DIALOGS_MAX, REPORT_INTERVAL, STREAMS_MAX, TIMERS_PER_TURN},
+    quality::score::Scoring,
     time::Timestamp,
     wire::Datagram,
 };
@@ -95,6 +97,10 @@ pub struct ShardConfig {
     pub idle_timeout: Duration,
     /// The jitter buffers that are emulated for every stream.
     pub jitter_buffers: JitterBuffers,
+    /// Whether extended reports (RFC 3611) are sent.
+    pub rtcp_xr: bool,
+    /// How the scores in them are made: as those of the API are.
+    pub scoring: Arc<Scoring>,
     /// Seeds hashes, tags, SSRCs. Secret in a live appliance, fixed in a simulation.
     pub seed: u64,
 }
@@ -112,6 +118,8 @@ impl Default for ShardConfig {
             answer_delay: Duration::ZERO,
             idle_timeout: Duration::from_secs(300),
             jitter_buffers: JitterBuffers::default(),
+            rtcp_xr: true,
+            scoring: Arc::default(),
             seed: 0,
         }
     }

@@ -19,7 +19,7 @@ use crate::{
     time::Timestamp,
     wire::{
         codec::Codec,
-        rtcp::{ReportBlockValues, SenderReport},
+        rtcp::{ReportBlockValues, SenderReport, StatisticsSummaryValues},
         rtp::RtpPacket,
     },
 };
@@ -81,6 +81,8 @@ pub(crate) enum State {
     Probation { next: u16 },
     /// Measured.
     Live,
+    /// It has said goodbye; so many packets that followed on those before have come since.
+    Left { stragglers: u8 },
     /// Its call is over; what still comes is not looked at.
     Closed,
     /// No stream: the slot is free. A state, and not an `Option` around the stream, which would
@@ -113,18 +115,30 @@ struct LastSenderReport {
     arrival: u32,
 }
 
-/// The lower bits of the counts at the last report block sent (RFC 3550 appendix A.3).
+/// The counts at the last report block sent (RFC 3550 appendix A.3).
+///
+/// Modulo 2^32, which what has come since never reaches.
 #[derive(Clone, Copy, Debug, Default)]
 struct ReportedBefore {
     expected: u32,
+    /// Duplicates included: A.3 counts them as received, and the far end expects it so.
     received: u32,
+    duplicate: u32,
+}
+
+/// What is said to the far end about an interval (RFC 3550 section 6.4.1, RFC 3611 section 4.6).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IntervalReport {
+    pub(crate) block: ReportBlockValues,
+    pub(crate) summary: StatisticsSummaryValues,
 }
 
 impl StreamKey {
-    pub(crate) fn new(src: SocketAddr, dst: SocketAddr, ssrc: Ssrc) -> Self {
-        let ports = u32::from(src.port()) << 16 | u32::from(dst.port());
-        let scopes = [scope(src), scope(dst)];
-        Self { src: ip_bits(src.ip()), dst: ip_bits(dst.ip()), ports, ssrc: ssrc.0, scopes }
+    #[inline]
+    pub(crate) fn new(src: &SocketAddr, dst: &SocketAddr, ssrc: Ssrc) -> Self {
+        let (src, dst) = (Endpoint::of(src), Endpoint::of(dst));
+        let ports = u32::from(src.port) << 16 | u32::from(dst.port);
+        Self { src: src.ip, dst: dst.ip, ports, ssrc: ssrc.0, scopes: [src.scope, dst.scope] }
     }
 
     pub(crate) const fn ssrc(&self) -> Ssrc {
@@ -233,6 +247,31 @@ impl Stream {
     pub(crate) const fn close(&mut self, now: Timestamp) {
         self.state = State::Closed;
         self.last_at = now;
+    }
+
+    /// Notes that its source has said goodbye.
+    #[cold]
+    pub(crate) fn leave(&mut self) {
+        if self.state == State::Live {
+            self.state = State::Left { stragglers: 0 };
+        }
+    }
+
+    /// Takes up again a stream that has said goodbye. What was under way belongs to it, and so does
+    /// all that follows where the goodbye was not meant; else a new sequence begins, and nothing
+    /// was lost before it.
+    #[cold]
+    pub(crate) fn come_back(&mut self, at: Timestamp, packet: &RtpPacket<'_>) {
+        let State::Left { stragglers } = self.state else { return };
+        if !self.sequence.goes_on_with(packet.sequence()) {
+            self.sequence.begin_anew(packet.sequence(), &mut self.ledger);
+            self.reanchor(at, packet.timestamp(), self.format.clock_rate);
+            self.state = State::Live;
+        } else if stragglers < STRAGGLERS_MAX {
+            self.state = State::Left { stragglers: stragglers + 1 };
+        } else {
+            self.state = State::Live;
+        }
     }
 
     /// Arrival of the last packet, or when it was closed.
@@ -358,22 +397,38 @@ impl Stream {
         self.last_sender_report = LastSenderReport { ntp, arrival };
     }
 
-    /// The report block about this stream (RFC 3550 section 6.4.1).
-    pub(crate) fn report_block(&mut self, now: Timestamp) -> ReportBlockValues {
+    /// What there is to say about the time since this was last asked.
+    pub(crate) fn interval_report(&mut self, now: Timestamp) -> IntervalReport {
         let counts = self.sequence.counts(&self.ledger);
-        // A.3 counts duplicates as received; the far end expects it so.
         let received = counts.received + counts.duplicate;
-        let now_reported =
-            ReportedBefore { expected: lower(counts.expected), received: lower(received) };
-        let expected_since = now_reported.expected.wrapping_sub(self.reported.expected);
-        let received_since = now_reported.received.wrapping_sub(self.reported.received);
-        let lost_since = u64::from(expected_since.saturating_sub(received_since));
-        self.reported = now_reported;
-        let fraction = (lost_since << 8).checked_div(expected_since.into()).unwrap_or(0).min(255);
+        let reported = ReportedBefore {
+            expected: lower(counts.expected),
+            received: lower(received),
+            duplicate: lower(counts.duplicate),
+        };
+        let before = core::mem::replace(&mut self.reported, reported);
+        let expected_since = reported.expected.wrapping_sub(before.expected);
+        let received_since = reported.received.wrapping_sub(before.received);
+        let duplicates = reported.duplicate.wrapping_sub(before.duplicate);
+        let lost_since = expected_since.saturating_sub(received_since);
+        let fraction =
+            (u64::from(lost_since) << 8).checked_div(expected_since.into()).unwrap_or(0).min(255);
         let lost = counts.expected.cast_signed() - received.cast_signed();
         let LastSenderReport { ntp: lsr, arrival } = self.last_sender_report;
         let dlsr = if lsr == 0 { 0 } else { now.to_ntp_middle().wrapping_sub(arrival) };
-        ReportBlockValues {
+        let end = self.sequence.extended_highest().wrapping_add(1);
+        #[expect(clippy::cast_possible_truncation, reason = "sequence numbers have 16 bits")]
+        let summary = StatisticsSummaryValues {
+            ssrc: self.key.ssrc(),
+            begin_sequence: end.wrapping_sub(expected_since) as u16,
+            end_sequence: end as u16,
+            // Without the duplicates, which are told apart here.
+            lost: Some(expected_since.saturating_sub(received_since.wrapping_sub(duplicates))),
+            duplicates: Some(duplicates),
+            jitter: None,
+            hops: None,
+        };
+        let block = ReportBlockValues {
             ssrc: self.key.ssrc(),
             fraction_lost: u8::try_from(fraction).unwrap_or(u8::MAX),
             cumulative_lost: i32::try_from(lost.clamp(-0x80_0000, 0x7F_FFFF)).unwrap_or(0),
@@ -381,7 +436,22 @@ impl Stream {
             jitter: self.jitter.jitter_ticks(),
             lsr,
             dlsr,
-        }
+        };
+        IntervalReport { block, summary }
+    }
+
+    /// What a report to control would say now. What it will say is still news.
+    pub(crate) fn peek(
+        &mut self,
+        shard: ShardId,
+        at: Timestamp,
+        own_drops: u64,
+        depths: &Depths,
+    ) -> StreamReport {
+        let told = self.told;
+        let report = self.report(shard, None, at, false, own_drops, depths);
+        self.told = told;
+        report
     }
 
     /// Whether packets have come since the last report to control.
@@ -432,6 +502,7 @@ impl Stream {
             burst_density: short(shape.burst_density()),
             gap_density: short(shape.gap_density(counts.expected)),
             own_drops: own_drops.saturating_sub(self.own_drops_before),
+            has_left: matches!(self.state, State::Left { .. }),
             variation: self.delay_variation(),
             buffers: self.buffers.report(depths),
         }
@@ -490,20 +561,31 @@ const fn lower(count: u64) -> u32 {
     count as u32
 }
 
-fn ip_bits(ip: IpAddr) -> u128 {
-    match ip {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
-        IpAddr::V6(v6) => v6.to_bits(),
+/// An address as a key holds it.
+struct Endpoint {
+    ip: u128,
+    port: u16,
+    /// The interface of a link-local address (RFC 4007 section 11), or 0.
+    scope: u32,
+}
+
+impl Endpoint {
+    #[inline]
+    fn of(address: &SocketAddr) -> Self {
+        match address {
+            SocketAddr::V4(address) => {
+                let ip = MAPPED | u128::from(address.ip().to_bits());
+                Self { ip, port: address.port(), scope: 0 }
+            }
+            SocketAddr::V6(address) => {
+                Self { ip: address.ip().to_bits(), port: address.port(), scope: address.scope_id() }
+            }
+        }
     }
 }
 
-/// The interface of a link-local address (RFC 4007 section 11), or 0.
-const fn scope(address: SocketAddr) -> u32 {
-    match address {
-        SocketAddr::V4(_) => 0,
-        SocketAddr::V6(address) => address.scope_id(),
-    }
-}
+/// The prefix of IPv4 addresses among those of IPv6 (RFC 4291 section 2.5.5.2).
+const MAPPED: u128 = 0xFFFF << 32;
 
 fn address(bits: u128, port: u16, scope: u32) -> SocketAddr {
     match Ipv6Addr::from_bits(bits).to_canonical() {
@@ -515,6 +597,10 @@ fn address(bits: u128, port: u16, scope: u32) -> SocketAddr {
 /// A time stamp that is off by more than this in the very next packet was set by the sender, not
 /// delayed by the network, which may well stall for a second.
 const TIMESTAMP_JUMP_NANOS: u64 = 2_000_000_000;
+
+/// More packets than these, half a second of speech in packets of 20 ms, were not under way when
+/// their source said goodbye: it was not meant.
+const STRAGGLERS_MAX: u8 = 25;
 
 /// At the beginning of a talkspurt that much tells that the sender's clock did not run on through
 /// the silence.

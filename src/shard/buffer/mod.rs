@@ -85,6 +85,21 @@ pub struct BufferReport {
     pub mode: BufferMode,
 }
 
+impl BufferReport {
+    /// Delay of the one that scores assume, over the packets that gave a jitter sample: the mean
+    /// of the adaptive one, milliseconds.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a sum of a stream's delays stays below 2^53")]
+    pub fn assumed_delay_ms(&self, packets: u32) -> f64 {
+        match self.mode {
+            BufferMode::Fixed => f64::from(self.fixed_delay_us) / 1e3,
+            BufferMode::Adaptive => {
+                self.adaptive_delay_sum_us as f64 / f64::from(packets.max(1)) / 1e3
+            }
+        }
+    }
+}
+
 impl Depths {
     pub(crate) fn new(settings: &JitterBuffers) -> Self {
         let nanos = |ms: u16| u32::from(ms) * NANOS_PER_MS;
