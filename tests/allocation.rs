@@ -15,7 +15,7 @@ use common::{Caller, START, World, addr, ms, rtp, secs};
 use voxplane::{
     shard::{Outbox, Shard, ShardConfig},
     time::Timestamp,
-    wire::{Datagram, Transport},
+    wire::{Datagram, IpMarks, Transport},
 };
 
 /// The system's allocator, with what this thread took from it.
@@ -85,7 +85,7 @@ fn round(shard: &mut Shard, out: &mut Outbox, talkers: &[Talker], received_at: T
         let datagram = |talker| {
             let Talker { src, dst, packet }: &Talker = talker;
             let (src, dst, transport) = (*src, *dst, Transport::Udp);
-            Datagram { received_at, src, dst, transport, payload: packet }
+            Datagram { received_at, src, dst, transport, marks: IpMarks::UNKNOWN, payload: packet }
         };
         let batch: ArrayVec<_, 64> = batch.iter().map(datagram).collect();
         shard.handle(&batch, out);
@@ -156,7 +156,8 @@ fn bytes_of(calls: u32) -> usize {
 fn send(shard: &mut Shard, out: &mut Outbox, src: SocketAddr, dst: SocketAddr, payload: &[u8]) {
     out.clear();
     let transport = Transport::Udp;
-    shard.handle(&[Datagram { received_at: START, src, dst, transport, payload }], out);
+    let marks = IpMarks::UNKNOWN;
+    shard.handle(&[Datagram { received_at: START, src, dst, transport, marks, payload }], out);
 }
 
 #[test]

@@ -214,10 +214,12 @@ fn etherparse_agrees_on_random_packets() {
             let at = rng.usize(12..packet.len());
             packet[at] ^= 1 << rng.u8(0..8);
         }
-        let Some((src, dst, theirs)) = by_etherparse(&packet) else { continue };
+        let Some((src, dst, marks, theirs)) = by_etherparse(&packet) else { continue };
         match frame::decode(LinkType::ETHERNET, &packet) {
             Packet::Udp(ours) if !theirs.is_empty() => {
                 assert_eq!((ours.src, ours.dst, ours.payload), (src, dst, theirs));
+                let of_ours = (ours.marks.dscp(), ours.marks.ttl().unwrap_or(0));
+                assert_eq!(of_ours, (Some(marks.0), marks.1));
                 let plain = frame::decode_plain(LinkType::ETHERNET, &packet);
                 assert!(plain.is_none_or(|plain| plain == ours));
                 agreed += 1;
@@ -229,17 +231,20 @@ fn etherparse_agrees_on_random_packets() {
     assert!(agreed > 10_000, "{agreed}");
 }
 
-fn by_etherparse(packet: &[u8]) -> Option<(SocketAddr, SocketAddr, &[u8])> {
+/// Source, destination, codepoint and time to live, payload.
+fn by_etherparse(packet: &[u8]) -> Option<(SocketAddr, SocketAddr, (u8, u8), &[u8])> {
     let sliced = SlicedPacket::from_ethernet(packet).ok()?;
     let Some(TransportSlice::Udp(udp)) = sliced.transport else { return None };
-    let (src, dst) = match sliced.net? {
+    let (src, dst, marks) = match sliced.net? {
         NetSlice::Ipv4(ip) => {
             let header = ip.header();
-            (header.source_addr().into(), header.destination_addr().into())
+            let marks = (header.dcp().value(), header.ttl());
+            (header.source_addr().into(), header.destination_addr().into(), marks)
         }
         NetSlice::Ipv6(ip) => {
             let header = ip.header();
-            (header.source_addr().into(), header.destination_addr().into())
+            let marks = (header.traffic_class() >> 2, header.hop_limit());
+            (header.source_addr().into(), header.destination_addr().into(), marks)
         }
         NetSlice::Arp(_) => return None,
     };
@@ -247,7 +252,8 @@ fn by_etherparse(packet: &[u8]) -> Option<(SocketAddr, SocketAddr, &[u8])> {
     if matches!(dst_port, 4789 | 2152 | 6081) {
         return None;
     }
-    Some((SocketAddr::new(src, src_port), SocketAddr::new(dst, dst_port), udp.payload()))
+    let (src, dst) = (SocketAddr::new(src, src_port), SocketAddr::new(dst, dst_port));
+    Some((src, dst, marks, udp.payload()))
 }
 
 fn v4(last: u8) -> std::net::IpAddr {

@@ -5,14 +5,17 @@ use std::{net::SocketAddr, time::Duration};
 use crate::{
     control::{
         record::{
-            CallRecord, CallScore, CallState, Direction, EndedBy, Figures, Integrity, StreamRecord,
-            TimelinePoint, WorstInterval,
+            BurstRecord, CallRecord, CallScore, CallState, CloseupRecord, Conditions, Direction,
+            EndedBy, Expected, Figures, Integrity, StreamRecord, TimelinePoint, WorstInterval,
         },
         streams::CallStreams,
     },
     id::{CallRef, ShardId, Ssrc, StreamRef},
     quality::{MosBasis, MosKind, Rating, Scale, Source},
-    shard::{Counts, report::StreamReport},
+    shard::{
+        Counts,
+        report::{Bursts, Closeup, StreamReport},
+    },
     time::Timestamp,
     wire::codec::Codec,
 };
@@ -76,6 +79,8 @@ pub(super) fn call(id: &str, seconds: u64, mos: Option<f64>) -> CallRecord {
         worst_interval: WorstInterval::default(),
         integrity: Integrity::Clean,
         own_drops: 0,
+        conditions: Conditions::default(),
+        expected: Expected::default(),
         streams: CallStreams::new(id, vec![report(started)], None),
         timeline: points
             .map(|(second, lost, mos)| TimelinePoint {
@@ -137,6 +142,8 @@ fn report(started: Timestamp) -> StreamReport {
         burst_ratio: 1.0,
         burst_density: 0.0,
         gap_density: 4.5,
+        bursts: Bursts::default(),
+        closeup: Closeup::default(),
         own_drops: 0,
     }
 }
@@ -169,6 +176,8 @@ pub(super) fn stream(ssrc: u32, call_id: Option<&str>) -> StreamRecord {
         burst_ratio: Some(1.0),
         burst_density: None,
         gap_density: None,
+        bursts: BurstRecord::default(),
+        closeup: CloseupRecord::default(),
         discard_percentage: Some(0.0),
         rtt_ms: None,
         mos_cq: None,

@@ -4,14 +4,16 @@
 
 use std::time::Duration;
 
-use super::record::{CallScore, Direction, Figures, StreamRecord};
+use super::record::{
+    BurstRecord, CallScore, CloseupRecord, Direction, Figures, LossRuns, StreamRecord,
+};
 use crate::{
     limits::JITTER_BUFFER,
     quality::{
         Rating,
         score::{Score, ScoreInput, Scoring},
     },
-    shard::report::{RemoteReport, RoundTrip, StreamReport},
+    shard::report::{Closeup, RemoteReport, RoundTrip, StreamReport},
     time::millis,
     wire::codec::Codec,
 };
@@ -179,7 +181,9 @@ pub(super) fn measured_record(
         burst_ratio: tally.burst_ratio,
         burst_density: Some(report.burst_density.into()),
         gap_density: Some(report.gap_density.into()),
+        bursts: burst_record(report, tally.ptime_ms),
         discard_percentage: percentage(tally.discarded, tally.expected),
+        closeup: closeup_record(&report.closeup),
         ..measured(&tally, rtt, scoring)
     };
     (record.src, record.dst, record.ssrc) = (report.src, report.dst, report.ssrc);
@@ -231,6 +235,31 @@ pub(super) fn call_score(score: &Score) -> CallScore {
 /// Mean of the round-trip times, milliseconds.
 pub(super) fn mean_ms(rtt: &RoundTrip) -> Option<f64> {
     ratio(rtt.sum_us, rtt.count.into()).map(|us| us / 1e3)
+}
+
+/// Bursts and gaps, by the time that their packets take.
+fn burst_record(report: &StreamReport, ptime_ms: Option<f64>) -> BurstRecord {
+    let bursts = report.bursts;
+    let duration_ms = |packets: u64, of: u32| Some(ratio(packets, of.into())? * ptime_ms?);
+    let in_bursts = u64::from(bursts.packets);
+    let longest = (bursts.longest > 0).then_some(bursts.longest);
+    BurstRecord {
+        bursts: Some(bursts.count),
+        burst_duration_ms: duration_ms(in_bursts, bursts.count),
+        gap_duration_ms: duration_ms(report.counts.expected.saturating_sub(in_bursts), bursts.gaps),
+        longest_burst_packets: longest,
+        longest_burst_time: longest.map(|_| bursts.longest_at),
+        loss_runs: LossRuns::NONE,
+    }
+}
+
+fn closeup_record(closeup: &Closeup) -> CloseupRecord {
+    CloseupRecord {
+        dscp: closeup.dscp,
+        dscp_changes: closeup.dscp.map(|_| closeup.dscp_changes),
+        ttl: closeup.ttl,
+        silence_percentage: percentage(closeup.silent.into(), closeup.sampled.into()),
+    }
 }
 
 /// What both directions have in common.

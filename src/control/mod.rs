@@ -3,7 +3,9 @@
 //! May allocate, never touches a shard; what it knows came through a ring.
 
 mod calls;
+pub mod conditions;
 mod join;
+mod loss_runs;
 pub mod record;
 pub mod snapshot;
 pub mod streams;

@@ -62,6 +62,7 @@ impl Shard {
             dialog.phase = Phase::Answered;
             self.report_event(slot, now, CallEvent::Answered(200), out);
         }
+        self.tell_flow(slot, now, out);
     }
 
     /// Sends again what the far end has not answered, and gives the call up in the end.

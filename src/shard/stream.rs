@@ -7,14 +7,17 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use super::{
     dialog::DialogId,
     jitter::{Jitter, LogBuckets, Sample},
-    report::{Direction, StreamReport},
+    loss::Settled,
+    report::{Bursts, CLOSEUP_EVERY, Closeup, Direction, LossRunsReport, RUNS_PIECE, StreamReport},
     sequence::{Arrival, Ledger, Sequence},
+    silence::is_silent,
 };
 use crate::{
     id::{CallRef, PayloadType, ShardId, Ssrc, StreamRef},
     limits::JITTER_BUFFER,
     time::Timestamp,
     wire::{
+        IpMarks,
         codec::Codec,
         rtcp::{ReportBlockValues, SenderReport},
         rtp::RtpPacket,
@@ -36,6 +39,8 @@ pub(crate) struct Stream {
     last_marker: bool,
     /// Packets in a row that came too late to be played.
     late_run: u8,
+    /// The codepoint of the last packet, as [`IpMarks::dscp_octet`] has it.
+    dscp: u8,
     delta_max_us: u32,
     sequence: Sequence,
     jitter: Jitter,
@@ -54,6 +59,8 @@ pub(crate) struct Stream {
     reported: ReportedBefore,
     /// Packets received by the last report to control.
     told: u64,
+    /// What a closer look at some packets has found, but for the codepoint.
+    closeup: Closeup,
 }
 
 /// What tells streams apart.
@@ -155,6 +162,7 @@ impl Stream {
             direction: Direction::Rx,
             last_marker: packet.marker(),
             late_run: 0,
+            dscp: IpMarks::UNKNOWN.dscp_octet(),
             format,
             last_at: at,
             delta_max_us: 0,
@@ -169,6 +177,7 @@ impl Stream {
             last_sender_report: None,
             reported: ReportedBefore::default(),
             told: 0,
+            closeup: Closeup::default(),
         }
     }
 
@@ -209,6 +218,12 @@ impl Stream {
         self.closed_at = now;
     }
 
+    /// Leaves its slot free, and gives back what it holds besides.
+    pub(crate) fn vacate(&mut self) {
+        self.state = State::Vacant;
+        self.ledger = Ledger::default();
+    }
+
     /// When it was closed.
     pub(crate) const fn closed_at(&self) -> Timestamp {
         self.closed_at
@@ -238,9 +253,9 @@ impl Stream {
         self.last_marker = packet.marker();
         let is_consecutive = arrival == Arrival::Newer { steps: 1 };
         let deviation = self.jitter.deviation_nanos(at, rtp_time);
-        let jump = if begins_talkspurt { TALKSPURT_JUMP_NANOS } else { TIMESTAMP_JUMP_NANOS };
-        let is_jump = (is_consecutive || begins_talkspurt)
-            && deviation.unsigned_abs() > jump
+        let is_jump = deviation.unsigned_abs() > TALKSPURT_JUMP_NANOS
+            && (begins_talkspurt || is_consecutive)
+            && (begins_talkspurt || self.has_set_clock(deviation, rtp_time))
             && self.format.clock_rate != 0;
         if is_jump || arrival == Arrival::Restarted {
             self.jitter.reanchor(at, rtp_time, self.format.clock_rate);
@@ -264,6 +279,31 @@ impl Stream {
         Some(sample)
     }
 
+    /// Whether a packet is one of those that are looked at closely.
+    #[inline]
+    pub(crate) const fn is_for_closeup(&self, packet: &RtpPacket<'_>, marks: IpMarks) -> bool {
+        is_sample(packet) || marks.dscp_octet() != self.dscp
+    }
+
+    /// Looks at what is in a packet, and how it came, besides its time and place.
+    #[cold]
+    pub(crate) fn look_at(&mut self, packet: &RtpPacket<'_>, marks: IpMarks) {
+        let closeup = &mut self.closeup;
+        if let Some(dscp) = marks.dscp() {
+            closeup.dscp_changes += u32::from(closeup.dscp.is_some_and(|before| before != dscp));
+            closeup.dscp = Some(dscp);
+            self.dscp = marks.dscp_octet();
+        }
+        closeup.ttl = marks.ttl().or(closeup.ttl);
+        let is_sample = is_sample(packet) && packet.payload_type() == self.format.payload_type;
+        if let Some(is_silent) =
+            is_silent(self.format.codec, packet.payload()).filter(|_| is_sample)
+        {
+            closeup.sampled += 1;
+            closeup.silent += u32::from(is_silent);
+        }
+    }
+
     /// Takes in a packet that is too late to be played. A listener who has missed so many in a row
     /// has moved its buffer: what came before was a pause that the sender's clock did not count,
     /// or a way that has become longer for good.
@@ -272,7 +312,7 @@ impl Stream {
         if self.format.clock_rate == 0 {
             return;
         }
-        self.sequence.discard(sequence, &mut self.ledger);
+        self.sequence.discard(sequence, at, &mut self.ledger);
         self.late_run += 1;
         if self.late_run == LATE_RUN_MAX {
             self.late_run = 0;
@@ -361,6 +401,7 @@ impl Stream {
         let counts = self.sequence.counts(&self.ledger);
         self.told = counts.received + counts.duplicate;
         let shape = self.sequence.shape(&self.ledger);
+        let shape = shape.as_ref();
         let (jitter_samples, jitter_sum_us, jitter_max_us) = self.jitter.summary();
         #[expect(clippy::cast_possible_truncation, reason = "a ratio needs no more digits")]
         let short = |value: f64| value as f32;
@@ -386,11 +427,39 @@ impl Stream {
             jitter_p95_us: self.buckets.quantile_us(0.95).unwrap_or(0).min(jitter_max_us),
             jitter_sum_us,
             delta_max_us: self.delta_max_us,
-            burst_ratio: short(shape.burst_ratio(counts.expected).unwrap_or(0.0)),
-            burst_density: short(shape.burst_density()),
-            gap_density: short(shape.gap_density(counts.expected)),
+            burst_ratio: short(
+                shape.and_then(|shape| shape.burst_ratio(counts.expected)).unwrap_or(0.0),
+            ),
+            burst_density: short(shape.map_or(0.0, Settled::burst_density)),
+            gap_density: short(shape.map_or(0.0, |shape| shape.gap_density(counts.expected))),
+            bursts: shape.map_or_else(
+                || Bursts { gaps: 1, ..Bursts::default() },
+                |shape| shape.bursts(counts.expected),
+            ),
+            closeup: self.closeup,
             own_drops: own_drops.saturating_sub(self.own_drops_before),
         }
+    }
+
+    /// The runs of its lost and discarded packets, in pieces, if they are news to control or
+    /// `is_final`.
+    pub(crate) fn loss_runs(
+        &mut self,
+        shard: ShardId,
+        call: Option<CallRef>,
+        is_final: bool,
+    ) -> impl Iterator<Item = LossRunsReport> + use<> {
+        let stream = StreamRef { shard, serial: self.serial };
+        let runs = self.sequence.new_runs(is_final, &mut self.ledger);
+        runs.into_iter().flat_map(move |(settled, longest)| {
+            (0..longest).step_by(RUNS_PIECE).map(move |start| {
+                let piece = settled.runs.iter().skip(start).take(RUNS_PIECE);
+                let mut counts = [0; RUNS_PIECE];
+                counts.iter_mut().zip(piece).for_each(|(count, &of)| *count = of);
+                let first_length = u8::try_from(start + 1).unwrap_or(u8::MAX);
+                LossRunsReport { stream, call, is_final, first_length, counts }
+            })
+        })
     }
 
     /// Reads a word of each cache line that the next packet needs.
@@ -406,12 +475,23 @@ impl Stream {
     /// Counts a packet by its sequence number; `None` if it adds nothing to go on with.
     #[inline]
     fn count(&mut self, at: Timestamp, packet: &RtpPacket<'_>) -> Option<Arrival> {
-        let arrival = self.sequence.arrive(packet.sequence(), &mut self.ledger);
+        let arrival = self.sequence.arrive(packet.sequence(), self.last_at, &mut self.ledger);
         if matches!(arrival, Arrival::Duplicate | Arrival::Stray) {
             return None;
         }
         self.last_at = self.last_at.max(at);
         Some(arrival)
+    }
+
+    /// Whether it was the sender that moved the next packet in sequence away from the last one:
+    /// by more than the network may delay it, or by more than any packet lasts. Some set no marker
+    /// behind a silence, nor when they set their clock anew.
+    #[cold]
+    fn has_set_clock(&self, deviation: i64, rtp_time: u32) -> bool {
+        let step = rtp_time.wrapping_sub(self.jitter.last_rtp_time()).cast_signed();
+        let step_ms =
+            u64::from(step.unsigned_abs()) * 1000 / u64::from(self.format.clock_rate.max(1));
+        deviation.unsigned_abs() > TIMESTAMP_JUMP_NANOS || step_ms > PACKET_MAX_MS
     }
 
     /// Takes in the time since the packet before.
@@ -429,6 +509,12 @@ impl Stream {
             self.ptime_ticks = step;
         }
     }
+}
+
+/// Whether a packet is looked at whatever it is, by its sequence number.
+#[inline]
+const fn is_sample(packet: &RtpPacket<'_>) -> bool {
+    (packet.sequence() as u64).is_multiple_of(CLOSEUP_EVERY)
 }
 
 fn ip_bits(ip: IpAddr) -> u128 {
@@ -456,6 +542,9 @@ fn address(bits: u128, port: u16, scope: u32) -> SocketAddr {
 /// A time stamp that is off by more than this in the very next packet was set by the sender, not
 /// delayed by the network, which may well stall for a second.
 const TIMESTAMP_JUMP_NANOS: u64 = 2_000_000_000;
+
+/// The longest packet of speech: Opus has room for 120 ms (RFC 7587 section 4.2).
+const PACKET_MAX_MS: u64 = 120;
 
 /// Half a second of speech in packets of 20 ms: so long a listener waits before its buffer moves.
 const LATE_RUN_MAX: u8 = 25;

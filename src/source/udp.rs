@@ -17,7 +17,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{
     time::{NANOS_PER_SEC, Timestamp},
-    wire::{Datagram, Transport},
+    wire::{Datagram, IpMarks, Transport},
 };
 
 /// Datagrams handled by one system call.
@@ -39,6 +39,8 @@ pub struct UdpOptions {
     pub receive_buffer_bytes: usize,
     /// Send buffer asked for, bytes.
     pub send_buffer_bytes: usize,
+    /// Whether datagrams come with what their IP headers say about their way.
+    pub reads_marks: bool,
 }
 
 impl Default for UdpOptions {
@@ -47,6 +49,7 @@ impl Default for UdpOptions {
             reuse_port: false,
             receive_buffer_bytes: DEFAULT_BUFFER_BYTES,
             send_buffer_bytes: DEFAULT_BUFFER_BYTES,
+            reads_marks: false,
         }
     }
 }
@@ -72,6 +75,15 @@ impl UdpSocket {
             set_option(&socket, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?;
         } else {
             set_option(&socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?;
+        }
+        if options.reads_marks {
+            // A socket of IPv6 takes IPv4, too.
+            set_option(&socket, libc::IPPROTO_IP, libc::IP_RECVTOS, 1)?;
+            set_option(&socket, libc::IPPROTO_IP, libc::IP_RECVTTL, 1)?;
+            if address.is_ipv6() {
+                set_option(&socket, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1)?;
+                set_option(&socket, libc::IPPROTO_IPV6, libc::IPV6_RECVHOPLIMIT, 1)?;
+            }
         }
         socket.bind(&address.into())?;
         let local = socket.local_addr()?.as_socket().unwrap_or(address);
@@ -245,6 +257,7 @@ impl RecvBatch {
             src: facts.src,
             dst: facts.dst,
             transport: Transport::Udp,
+            marks: facts.marks,
             payload: &self.payloads[facts.slot * self.slot_bytes..][..facts.len],
         })
     }
@@ -276,7 +289,7 @@ impl RecvBatch {
         let dst = SocketAddr::new(control.local.unwrap_or_else(|| local.ip()), local.port());
         let len = usize::try_from(header.msg_len).unwrap_or(0).min(self.slot_bytes);
         let received_at = control.received_at.unwrap_or_else(super::clock::now);
-        self.facts.push(Facts { received_at, src, dst, slot, len });
+        self.facts.push(Facts { received_at, src, dst, marks: control.marks, slot, len });
     }
 }
 
@@ -285,11 +298,13 @@ struct Facts {
     received_at: Timestamp,
     src: SocketAddr,
     dst: SocketAddr,
+    marks: IpMarks,
     slot: usize,
     len: usize,
 }
 
-/// Room for a time stamp, a packet info of either family and a drop count.
+/// Room for a time stamp, a packet info of either family, a drop count, and two octets of the IP
+/// header.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(8))]
 struct RecvControl([u64; RECV_CONTROL_WORDS]);
@@ -299,6 +314,7 @@ struct ControlFacts {
     received_at: Option<Timestamp>,
     local: Option<IpAddr>,
     overflow: Option<u32>,
+    marks: IpMarks,
 }
 
 fn read_control(header: &libc::msghdr) -> ControlFacts {
@@ -327,12 +343,31 @@ fn read_control(header: &libc::msghdr) -> ControlFacts {
                     let info: libc::in6_pktinfo = ptr::read_unaligned(data.cast());
                     facts.local = Some(IpAddr::from(info.ipi6_addr.s6_addr).to_canonical());
                 }
+                (libc::IPPROTO_IP, libc::IP_TOS) => {
+                    facts.marks = facts.marks.with_traffic_class(*data);
+                }
+                (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {
+                    facts.marks = facts.marks.with_traffic_class(octet(data));
+                }
+                (libc::IPPROTO_IP, libc::IP_TTL) | (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT) => {
+                    facts.marks = facts.marks.with_ttl(octet(data));
+                }
                 _ => {}
             }
             message = libc::CMSG_NXTHDR(header, message);
         }
     }
     facts
+}
+
+/// The value of a control message that holds an octet in an integer.
+///
+/// # Safety
+/// `data` points to an integer, aligned or not.
+unsafe fn octet(data: *const u8) -> u8 {
+    // SAFETY: as the caller says.
+    let value: libc::c_int = unsafe { ptr::read_unaligned(data.cast()) };
+    u8::try_from(value).unwrap_or(0)
 }
 
 fn from_timespec(time: libc::timespec) -> Timestamp {
@@ -507,8 +542,9 @@ fn set_option(socket: &Socket, level: i32, name: i32, value: libc::c_int) -> io:
 /// Room for 40 ms of 100,000 packets a second, at the kernel's 768 bytes for a small one.
 const DEFAULT_BUFFER_BYTES: usize = 4 << 20;
 
-/// 32 bytes for a timespec, 40 for an in6_pktinfo, 24 for a counter, with their headers.
-const RECV_CONTROL_WORDS: usize = 16;
+/// 32 bytes for a timespec, 40 for an in6_pktinfo, 24 for a counter and for each of two octets,
+/// with their headers.
+const RECV_CONTROL_WORDS: usize = 18;
 
 /// 40 bytes for an in6_pktinfo with its header.
 const SEND_CONTROL_WORDS: usize = 5;
@@ -557,6 +593,41 @@ mod tests {
         exchange(&from, &to, v6, "::1".parse().unwrap());
         let v4 = SocketAddr::new("127.0.0.1".parse().unwrap(), to.local_addr().port());
         exchange(&from, &to, v4, "127.0.0.1".parse().unwrap());
+    }
+
+    /// Expedited forwarding, and any time to live that is nobody's default.
+    fn send_marked(from: &UdpSocket, to: SocketAddr) {
+        let (level, class, ttl) = if to.is_ipv4() {
+            (libc::IPPROTO_IP, libc::IP_TOS, libc::IP_TTL)
+        } else {
+            (libc::IPPROTO_IPV6, libc::IPV6_TCLASS, libc::IPV6_UNICAST_HOPS)
+        };
+        set_option(&from.socket, level, class, 46 << 2 | 1).unwrap();
+        set_option(&from.socket, level, ttl, 61).unwrap();
+        from.send_batch(&[Outgoing { src: None, dst: to, payload: b"marked" }]).unwrap();
+    }
+
+    #[test]
+    fn a_datagram_tells_its_codepoint_and_time_to_live_where_it_is_asked_for() {
+        for (from, to, dst) in [
+            ("127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"),
+            ("[::1]:0", "[::]:0", "[::1]:0"),
+            ("127.0.0.1:0", "[::]:0", "127.0.0.1:0"),
+        ] {
+            for reads_marks in [true, false] {
+                let options = UdpOptions { reads_marks, ..UdpOptions::default() };
+                let to = UdpSocket::bind(to.parse().unwrap(), options).unwrap();
+                let from = UdpSocket::bind(from.parse().unwrap(), UdpOptions::default()).unwrap();
+                let mut dst: SocketAddr = dst.parse().unwrap();
+                dst.set_port(to.local_addr().port());
+                send_marked(&from, dst);
+                let mut batch = RecvBatch::new(1, 64);
+                assert_eq!(batch.receive(&to).unwrap(), 1);
+                let marks = batch.datagrams().next().unwrap().marks;
+                let expected = if reads_marks { (Some(46), Some(61)) } else { (None, None) };
+                assert_eq!((marks.dscp(), marks.ttl()), expected, "{dst}");
+            }
+        }
     }
 
     #[test]

@@ -14,9 +14,9 @@ use serde_json::Value;
 use voxplane::{
     control::{
         record::{
-            CallRecord, CallScore, CallState, Direction, Distribution, EndedBy, Figures, Integrity,
-            MosSum, MosTotals, ShardHealth, Snapshot, StreamRecord, TimelinePoint, Totals,
-            WorstInterval,
+            BurstRecord, CallRecord, CallScore, CallState, CloseupRecord, Conditions, Direction,
+            Distribution, EndedBy, Expected, Figures, Integrity, MosSum, MosTotals, ShardHealth,
+            Snapshot, StreamRecord, TimelinePoint, Totals, WorstInterval,
         },
         snapshot::SnapshotCell,
         streams::CallStreams,
@@ -24,7 +24,10 @@ use voxplane::{
     http::{Options, Server, Token},
     id::{CallRef, ShardId, Ssrc, StreamRef},
     quality::{MosBasis, MosKind, Rating, Scale, Source},
-    shard::{Counts, report::StreamReport},
+    shard::{
+        Counts,
+        report::{Bursts, Closeup, StreamReport},
+    },
     time::Timestamp,
     wire::codec::Codec,
 };
@@ -172,6 +175,8 @@ pub(crate) fn call(id: &str, started: u64, mos: Option<f64>) -> CallRecord {
         worst_interval: WorstInterval::default(),
         integrity: Integrity::Clean,
         own_drops: 0,
+        conditions: Conditions::default(),
+        expected: Expected::default(),
         streams: CallStreams::new(id, vec![report(0xDEAD_BEEF)], None),
         timeline: vec![TimelinePoint {
             direction: Direction::Rx,
@@ -224,6 +229,8 @@ fn report(ssrc: u32) -> StreamReport {
         burst_ratio: 1.0,
         burst_density: 0.0,
         gap_density: 2.0,
+        bursts: Bursts::default(),
+        closeup: Closeup::default(),
         own_drops: 0,
     }
 }
@@ -256,6 +263,8 @@ pub(crate) fn stream(ssrc: u32, call_id: Option<&str>) -> StreamRecord {
         burst_ratio: Some(1.0),
         burst_density: None,
         gap_density: None,
+        bursts: BurstRecord::default(),
+        closeup: CloseupRecord::default(),
         discard_percentage: Some(0.0),
         rtt_ms: None,
         mos_cq: None,

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use crate::{
     time::Timestamp,
-    wire::{Datagram, Transport},
+    wire::{Datagram, IpMarks, Transport},
 };
 
 /// Some of the datagrams of a capture with the bytes that they point into.
@@ -33,6 +33,7 @@ pub struct Frame {
     len: u32,
     /// What carried it.
     pub transport: Transport,
+    marks: IpMarks,
 }
 
 impl Chunk {
@@ -91,10 +92,10 @@ impl Frame {
         start: usize,
         len: usize,
     ) -> Self {
-        let Addressed { src, dst, transport } = addressed;
+        let Addressed { src, dst, transport, marks } = addressed;
         #[expect(clippy::cast_possible_truncation, reason = "a chunk has some megabytes at most")]
         let (start, len) = (start as u32, len as u32);
-        Self { received_at, src, dst, start, len, transport }
+        Self { received_at, src, dst, start, len, transport, marks }
     }
 
     #[inline]
@@ -105,6 +106,7 @@ impl Frame {
             src: self.src,
             dst: self.dst,
             transport: self.transport,
+            marks: self.marks,
             payload: &bytes[start..start + self.len as usize],
         }
     }
@@ -116,4 +118,5 @@ pub(super) struct Addressed {
     pub(super) src: SocketAddr,
     pub(super) dst: SocketAddr,
     pub(super) transport: Transport,
+    pub(super) marks: IpMarks,
 }
