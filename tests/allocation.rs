@@ -124,8 +124,7 @@ fn loss_takes_nothing_from_the_allocator_once_a_stream_has_lost_a_packet() {
         let at = START + ms(20) * index;
         if index == 0 || index % 100 >= 4 {
             let part = rng.u32(..20);
-            let heard =
-                talkers.iter().enumerate().filter(|(talker, _)| *talker as u32 % 20 != part);
+            let heard = (0..).zip(&talkers).filter(|(talker, _)| talker % 20 != part);
             let heard: ArrayVec<&Talker, { STREAMS as usize }> =
                 heard.map(|(_, talker)| talker).collect();
             round(&mut world.shard, &mut out, &heard, at);

@@ -1,5 +1,5 @@
 //! The shape of loss, from the packets to what is shown: runs, bursts and gaps of streams that an
-//! appliance receives and that pass a tap, of calls and of none, while they last and at the end.
+//! appliance receives, of calls and of none, while they last and at the end.
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod common;
@@ -10,7 +10,7 @@ use common::{Caller, START, World, addr, ms, rtp, secs};
 use fastrand::Rng;
 use voxplane::{
     control::record::{BurstRecord, StreamRecord},
-    shard::{Role, ShardConfig},
+    shard::ShardConfig,
 };
 
 /// A sender's packets, of which some are lost and some come late.
@@ -161,7 +161,7 @@ fn an_appliance_tells_how_losses_are_spread() {
 /// While a call is up it shows what its shard last said, which is never more than 5 s ago.
 #[test]
 fn losses_are_shown_while_a_call_is_up() {
-    let mut world = World::new(ShardConfig { role: Role::Answer, ..ShardConfig::default() });
+    let mut world = World::new(ShardConfig::default());
     let mut caller = Caller::new("198.51.100.1:5070", "up");
     let media = caller.set_up(&mut world);
     let runs = |world: &mut World| {
