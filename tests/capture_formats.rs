@@ -245,7 +245,7 @@ fn progress_ends_at_the_end() {
         let files: Vec<_> = (0..count).map(|_| TempFile::new(&many(0, 20_000, AT, 1))).collect();
         let paths: Vec<_> = files.iter().map(TempFile::path).collect();
         let mut capture = Capture::open(&paths).unwrap();
-        let mut chunk = Chunk::new();
+        let mut chunk = Chunk::default();
         let mut seen = 0;
         while capture.fill(&mut chunk) {
             let progress = capture.progress();

@@ -33,7 +33,7 @@ fn bent_captures_are_read_to_their_end() {
         }
         let Ok(mut capture) = Capture::open(&paths) else { continue };
         opened += 1;
-        let mut chunk = Chunk::new();
+        let mut chunk = Chunk::default();
         let mut bytes = 0;
         let mut frames: u64 = 0;
         while capture.fill(&mut chunk) {

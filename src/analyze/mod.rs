@@ -11,7 +11,6 @@ mod progress;
 mod run;
 #[cfg(test)]
 mod samples;
-mod shares;
 mod summary;
 mod team;
 

@@ -3,13 +3,13 @@
 //! Several of them share a capture: signalling and RTCP go through each, so that each knows all
 //! calls by the same names; the RTP of a flow goes through one.
 
-use super::shares::{Step, Work};
 use crate::{
     id::ShardId,
     shard::{
         Outbox, Role, Shard, ShardConfig, health::ShardHealth, report::Report,
         sip_statistics::SipStatistics,
     },
+    source::capture::{Chunk, Step},
     time::Timestamp,
 };
 
@@ -30,15 +30,14 @@ impl Observer {
     }
 
     /// Takes in its share of a chunk and gives back what there is to say.
-    pub(super) fn observe(&mut self, work: &Work) -> &[Report] {
+    pub(super) fn observe(&mut self, chunk: &Chunk) -> &[Report] {
         self.out.clear();
-        for step in work.steps(self.index.into()) {
+        for step in chunk.steps(self.index.into()) {
             match step {
-                Step::Observe(range) if work.is_shared() => {
-                    let datagrams = work.shared(self.index.into(), range);
+                Step::Frames(frames) => {
+                    let datagrams = frames.iter().map(|frame| chunk.datagram(frame));
                     self.shard.observe(datagrams, &mut self.out);
                 }
-                Step::Observe(range) => self.shard.observe(work.all(range), &mut self.out),
                 Step::Tick(at) => self.tick(at),
             }
         }

@@ -7,12 +7,11 @@ use super::{
     SipSummary, Summary,
     gather::Gatherer,
     observer::Observer,
-    shares::{Clock, Work},
     team::{self, Source},
 };
 use crate::{
     shard::{health::ShardHealth, sip_statistics::SipStatistics},
-    source::capture::{Capture, CaptureError},
+    source::capture::{Capture, CaptureError, Chunk},
     time::Timestamp,
     wire::{
         Transport,
@@ -63,7 +62,6 @@ pub enum AnalyzeError {
 #[derive(Debug)]
 struct Reading {
     capture: Capture,
-    clock: Clock,
     ladder: Option<Ladder>,
     progress: Progress,
 }
@@ -73,7 +71,6 @@ impl Reading {
         Self {
             progress: Progress::new(capture.progress().bytes_total),
             capture,
-            clock: Clock::default(),
             ladder: options.call.as_deref().map(Ladder::new),
         }
     }
@@ -106,13 +103,12 @@ impl Reading {
 }
 
 impl Source for Reading {
-    fn read(&mut self, work: &mut Work) -> bool {
-        let is_more = self.capture.fill(&mut work.chunk);
-        self.clock.run(work);
+    fn read(&mut self, chunk: &mut Chunk) -> bool {
+        let is_more = self.capture.fill(chunk);
         self.progress.update(self.capture.progress().bytes_read, self.capture.totals().packets);
         if let Some(ladder) = &mut self.ladder {
-            for frame in work.chunk.frames() {
-                let datagram = work.chunk.datagram(frame);
+            for frame in chunk.frames() {
+                let datagram = chunk.datagram(frame);
                 let is_tcp = datagram.transport == Transport::Tcp;
                 if is_tcp || classify(datagram.payload) == Kind::Sip {
                     ladder.observe(&datagram);
@@ -123,7 +119,7 @@ impl Source for Reading {
     }
 
     fn now(&self) -> Timestamp {
-        self.clock.now()
+        self.capture.now()
     }
 }
 

@@ -11,13 +11,13 @@ use std::{
     thread,
 };
 
-use super::{Output, gather::Gatherer, observer::Observer, shares::Work};
-use crate::{shard::report::Report, time::Timestamp};
+use super::{Output, gather::Gatherer, observer::Observer};
+use crate::{shard::report::Report, source::capture::Chunk, time::Timestamp};
 
 /// Where chunks come from.
 pub(super) trait Source: Send {
     /// Reads the next chunk; false at the end.
-    fn read(&mut self, work: &mut Work) -> bool;
+    fn read(&mut self, chunk: &mut Chunk) -> bool;
 
     /// The time that the capture has reached.
     fn now(&self) -> Timestamp;
@@ -36,7 +36,6 @@ pub(super) fn observe(
 ) -> io::Result<Vec<Observer>> {
     let observers = usize::from(threads.max(1));
     let team = Team {
-        observers,
         // One alone looks at each chunk while it is in the cache.
         ahead_max: if observers > 1 { AHEAD_MAX } else { 1 },
         source: Mutex::new(source),
@@ -59,7 +58,6 @@ pub(super) fn observe(
 
 /// What the threads share.
 struct Team<'a> {
-    observers: usize,
     /// How many chunks a thread may be behind before it stops reading.
     ahead_max: usize,
     source: Mutex<&'a mut dyn Source>,
@@ -75,10 +73,13 @@ struct Board<'a> {
     first: usize,
     slots: VecDeque<Slot>,
     is_reading: bool,
+    /// Threads that wait for news.
+    waiting: usize,
     /// How many chunks there are in all, once nothing more is to be read: the capture has ended,
     /// or there is no use in going on.
     chunks: Option<usize>,
-    free: Vec<Work>,
+    /// Chunks to read into, by who read into them before: their bytes are in that one's cache.
+    free: Vec<Vec<Chunk>>,
     gatherer: &'a mut Gatherer,
     output: &'a mut Output,
     failure: Option<io::Error>,
@@ -88,15 +89,17 @@ struct Board<'a> {
 
 /// One chunk and what the observers have said about it.
 struct Slot {
-    /// `None` while it is being shared out.
-    work: Option<Arc<Work>>,
+    /// `None` for what is said at the end.
+    chunk: Option<Arc<Chunk>>,
+    /// Who read it.
+    reader: u16,
     said: Vec<Option<Vec<Report>>>,
 }
 
 /// What a thread does next.
 enum Task {
-    Observe(Arc<Work>),
-    Read(Work),
+    Observe(Arc<Chunk>),
+    Read(Chunk),
     /// All has been observed.
     Finish,
 }
@@ -108,11 +111,11 @@ impl Team<'_> {
         let mut observer = Observer::new(index);
         let mut next = 0;
         loop {
-            match self.task(next) {
-                Task::Read(work) => self.read(work),
-                Task::Observe(work) => {
-                    let said = observer.observe(&work).to_vec();
-                    drop(work);
+            match self.task(index, next) {
+                Task::Read(chunk) => self.read(index, chunk),
+                Task::Observe(chunk) => {
+                    let said = observer.observe(&chunk).to_vec();
+                    drop(chunk);
                     self.say(next, index, said);
                     next += 1;
                 }
@@ -127,7 +130,7 @@ impl Team<'_> {
 
     /// What a thread does that is to observe the chunk of this number next. Whoever is not far
     /// behind reads, so that the others always find something to observe.
-    fn task(&self, next: usize) -> Task {
+    fn task(&self, index: u16, next: usize) -> Task {
         let mut board = lock(&self.board);
         loop {
             if board.is_broken || board.chunks == Some(next) {
@@ -136,42 +139,43 @@ impl Team<'_> {
             let behind = board.end() - next;
             if !board.is_reading && board.chunks.is_none() && behind < self.ahead_max {
                 board.is_reading = true;
-                return Task::Read(board.free.pop().unwrap_or_default());
+                return Task::Read(board.spare(index));
             }
             let slot = board.slots.get(next - board.first);
-            if let Some(work) = slot.and_then(|slot| slot.work.as_ref()) {
-                return Task::Observe(Arc::clone(work));
+            if let Some(chunk) = slot.and_then(|slot| slot.chunk.as_ref()) {
+                return Task::Observe(Arc::clone(chunk));
             }
+            board.waiting += 1;
             board = self.news.wait(board).unwrap_or_else(PoisonError::into_inner);
+            board.waiting -= 1;
         }
     }
 
-    fn read(&self, mut work: Work) {
-        let is_more = lock(&self.source).read(&mut work);
-        let number = {
-            let mut board = lock(&self.board);
-            board.is_reading = false;
-            // Its place is settled by when it was read, and not by when it is ready.
-            if is_more {
-                Some(board.reserve())
-            } else {
-                board.stop();
-                None
-            }
-        };
-        self.news.notify_all();
-        let Some(number) = number else { return };
-        work.share_out(self.observers);
+    fn read(&self, index: u16, mut chunk: Chunk) {
+        let is_more = lock(&self.source).read(&mut chunk);
         let mut board = lock(&self.board);
-        let place = number - board.first;
-        board.slots[place].work = Some(Arc::new(work));
-        drop(board);
-        self.news.notify_all();
+        board.is_reading = false;
+        if is_more {
+            board.post(index, Some(chunk));
+        } else {
+            board.stop();
+        }
+        self.tell(board);
     }
 
     fn say(&self, number: usize, index: u16, said: Vec<Report>) {
-        lock(&self.board).say(number, index, said);
-        self.news.notify_all();
+        let mut board = lock(&self.board);
+        board.say(number, index, said);
+        self.tell(board);
+    }
+
+    /// Lets go of the board, which has changed. It costs a system call only where somebody waits.
+    fn tell(&self, board: MutexGuard<'_, Board<'_>>) {
+        let is_awaited = board.waiting > 0;
+        drop(board);
+        if is_awaited {
+            self.news.notify_all();
+        }
     }
 }
 
@@ -182,8 +186,9 @@ impl<'a> Board<'a> {
             first: 0,
             slots: VecDeque::new(),
             is_reading: false,
+            waiting: 0,
             chunks: None,
-            free: Vec::new(),
+            free: (0..observers).map(|_| Vec::new()).collect(),
             gatherer,
             output,
             failure: None,
@@ -191,11 +196,15 @@ impl<'a> Board<'a> {
         }
     }
 
-    /// Takes the next place and gives back its number.
-    fn reserve(&mut self) -> usize {
+    /// Takes the next place for a chunk, or for what is said after the last one.
+    fn post(&mut self, reader: u16, chunk: Option<Chunk>) {
         let said = (0..self.observers).map(|_| None).collect();
-        self.slots.push_back(Slot { work: None, said });
-        self.end() - 1
+        self.slots.push_back(Slot { chunk: chunk.map(Arc::new), reader, said });
+    }
+
+    /// A chunk to read into.
+    fn spare(&mut self, reader: u16) -> Chunk {
+        self.free[usize::from(reader)].pop().unwrap_or_else(|| Chunk::new(self.observers))
     }
 
     /// The number of the chunk after the last one on it.
@@ -215,7 +224,7 @@ impl<'a> Board<'a> {
             return;
         }
         if number == self.end() {
-            self.reserve();
+            self.post(index, None);
         }
         self.slots[number - self.first].said[usize::from(index)] = Some(said);
         while let Some(slot) = self.slots.front()
@@ -229,7 +238,7 @@ impl<'a> Board<'a> {
                 self.stop();
             }
             // The others let go of it before they said what they saw in it.
-            self.free.extend(slot.work.and_then(Arc::into_inner));
+            self.free[usize::from(slot.reader)].extend(slot.chunk.and_then(Arc::into_inner));
         }
     }
 }

@@ -165,6 +165,9 @@ const SHARD: &[ShardMetric] = &[
         "Datagrams on media ports that are neither RTP nor RTCP.",
         |s| s.media_other,
     ),
+    ("voxplane_shard_stalls_total", "counter", "Times a shard was more than 50 ms late.", |s| {
+        s.stalls
+    }),
 ];
 
 /// Cause and count of a part of [`ShardHealth::own_drops`].

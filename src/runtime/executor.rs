@@ -23,6 +23,9 @@ pub(super) async fn run(parts: Parts, bell: Doorbell, closing: Arc<Closing>) -> 
     loop {
         let done = turn.take(pace.busy);
         let now = clock::now();
+        if pace.has_stalled(now) {
+            turn.shard.health_mut().stalls += 1;
+        }
         if close_by.is_none() && closing.is_told() {
             turn.close();
             close_by = Some(now + CLOSE_MAX);
@@ -38,15 +41,15 @@ pub(super) async fn run(parts: Parts, bell: Doorbell, closing: Arc<Closing>) -> 
             return Ok(());
         }
         match pace.after(&done, now) {
-            Rest::None => {}
+            Rest::None => pace.rested(now, now, now),
             Rest::Nap(nap) => {
                 thread::sleep(nap);
-                pace.rested(now, clock::now());
+                pace.rested(now, clock::now(), now + nap);
             }
             Rest::Sleep(limit) => {
                 watch.sleep(limit).await;
                 turn.warm_up();
-                pace.rested(now, clock::now());
+                pace.rested(now, clock::now(), now + limit);
             }
         }
         glommio::executor().yield_task_queue_now().await;
@@ -70,11 +73,20 @@ struct Pace {
     busy: f64,
     interval_from: Timestamp,
     rest: Duration,
+    /// When the last rest should have ended at the latest.
+    due: Timestamp,
 }
 
 impl Pace {
     const fn new(now: Timestamp) -> Self {
-        Self { nap: NAP_MAX, idle_turns: 0, busy: 0.0, interval_from: now, rest: Duration::ZERO }
+        Self {
+            nap: NAP_MAX,
+            idle_turns: 0,
+            busy: 0.0,
+            interval_from: now,
+            rest: Duration::ZERO,
+            due: now,
+        }
     }
 
     fn after(&mut self, done: &Done, now: Timestamp) -> Rest {
@@ -97,7 +109,15 @@ impl Pace {
         Rest::Nap(self.nap.min(until_next))
     }
 
-    fn rested(&mut self, from: Timestamp, to: Timestamp) {
+    /// Whether the turn that ends now, or the rest before it, has taken so long that calls may
+    /// have been harmed: what was due then was done late.
+    fn has_stalled(&self, now: Timestamp) -> bool {
+        now.since(self.due) > STALL_MIN
+    }
+
+    /// Takes in a rest that should have ended by `due`. Waking early is no reason to hurry less.
+    fn rested(&mut self, from: Timestamp, to: Timestamp, due: Timestamp) {
+        self.due = due.min(to);
         self.rest += to.since(from);
         let interval = to.since(self.interval_from);
         if interval >= HEALTH_INTERVAL {
@@ -116,6 +136,10 @@ const IDLE_TURNS: u32 = 20;
 
 /// A sleeping shard still reports that it is alive.
 const SLEEP_MAX: Duration = HEALTH_INTERVAL;
+
+/// From here on a shard that does not come to its work marks its calls: two and a half packets of
+/// speech, and most of what a jitter buffer of 60 ms makes up for.
+const STALL_MIN: Duration = Duration::from_millis(50);
 
 /// How long a closing shard waits for its BYEs to be answered. With the rest of the shutdown
 /// this stays within the 5 s that a service manager is promised.
@@ -153,6 +177,23 @@ mod tests {
     }
 
     #[test]
+    fn a_long_turn_and_a_long_nap_are_stalls_and_a_long_sleep_is_not() {
+        let ms = |ms| Timestamp::from_secs(1) + Duration::from_millis(ms);
+        let mut pace = Pace::new(ms(0));
+        assert!(!pace.has_stalled(ms(50)));
+        assert!(pace.has_stalled(ms(51)), "a turn of 51 ms");
+        // It asked for 1 ms of nap and got 60.
+        pace.rested(ms(0), ms(60), ms(1));
+        assert!(pace.has_stalled(ms(61)));
+        // It was woken before its time, and the turn took 20 ms.
+        pace.rested(ms(100), ms(400), ms(1100));
+        assert!(!pace.has_stalled(ms(420)));
+        // It was to sleep for a second at most and slept for longer.
+        pace.rested(ms(500), ms(1600), ms(1500));
+        assert!(pace.has_stalled(ms(1600)));
+    }
+
+    #[test]
     fn a_deadline_cuts_the_nap_short() {
         let mut pace = Pace::new(Timestamp::MIN);
         let next = Some(Timestamp::MIN + Duration::from_micros(70));
@@ -164,8 +205,8 @@ mod tests {
     fn busy_is_the_share_of_time_not_rested() {
         let mut pace = Pace::new(Timestamp::MIN);
         let at = |ms| Timestamp::MIN + Duration::from_millis(ms);
-        pace.rested(at(0), at(250));
-        pace.rested(at(500), at(1000));
+        pace.rested(at(0), at(250), at(250));
+        pace.rested(at(500), at(1000), at(1000));
         assert!((pace.busy - 0.25).abs() < 1e-9);
     }
 }

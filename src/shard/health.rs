@@ -47,6 +47,8 @@ pub struct ShardHealth {
     pub calls_refused: u64,
     /// Packets not measured because the stream table was full.
     pub streams_refused: u64,
+    /// Times that it came to its work more than 50 ms late: the machine was too busy.
+    pub stalls: u64,
     /// Share of time spent working, 0 to 1, over the last interval.
     pub busy: f64,
 }

@@ -69,26 +69,25 @@ impl Shard {
         out: &mut Outbox,
     ) {
         let mut batch = Batch::new();
-        for datagram in datagrams {
-            match classify(datagram.payload) {
-                // Of a packet that is cut off or encrypted the header says all there is.
-                Kind::Rtp => match RtpPacket::parse(datagram.payload)
-                    .or_else(|_| RtpPacket::parse_header(datagram.payload))
-                {
-                    Ok(packet) => {
-                        batch.push(self.parsed(&datagram, packet));
-                        if batch.is_full() {
-                            self.measure(&mut batch, out);
-                        }
+        // From within: a datagram is large, and does not go through the hands of `next`.
+        datagrams.into_iter().for_each(|datagram| match classify(datagram.payload) {
+            // Of a packet that is cut off or encrypted the header says all there is.
+            Kind::Rtp => match RtpPacket::parse(datagram.payload)
+                .or_else(|_| RtpPacket::parse_header(datagram.payload))
+            {
+                Ok(packet) => {
+                    batch.push(self.parsed(&datagram, packet));
+                    if batch.is_full() {
+                        self.measure(&mut batch, out);
                     }
-                    Err(_) => self.health.media_other += 1,
-                },
-                kind => {
-                    self.measure(&mut batch, out);
-                    self.observe_other(kind, &datagram, out);
                 }
+                Err(_) => self.health.media_other += 1,
+            },
+            kind => {
+                self.measure(&mut batch, out);
+                self.observe_other(kind, &datagram, out);
             }
-        }
+        });
         self.measure(&mut batch, out);
     }
 
@@ -105,7 +104,7 @@ impl Shard {
 
     #[inline]
     fn parsed<'a>(&self, datagram: &Datagram<'a>, packet: RtpPacket<'a>) -> Parsed<'a> {
-        let key = StreamKey::new(datagram.src, datagram.dst, packet.ssrc());
+        let key = StreamKey::new(&datagram.src, &datagram.dst, packet.ssrc());
         let hash = self.streams.hash(&key);
         Parsed { key, hash, at: datagram.received_at, marks: datagram.marks, packet }
     }

@@ -114,10 +114,11 @@ struct ReportedBefore {
 }
 
 impl StreamKey {
-    pub(crate) fn new(src: SocketAddr, dst: SocketAddr, ssrc: Ssrc) -> Self {
-        let ports = u32::from(src.port()) << 16 | u32::from(dst.port());
-        let scopes = [scope(src), scope(dst)];
-        Self { src: ip_bits(src.ip()), dst: ip_bits(dst.ip()), ports, ssrc: ssrc.0, scopes }
+    #[inline]
+    pub(crate) fn new(src: &SocketAddr, dst: &SocketAddr, ssrc: Ssrc) -> Self {
+        let (src, dst) = (Endpoint::of(src), Endpoint::of(dst));
+        let ports = u32::from(src.port) << 16 | u32::from(dst.port);
+        Self { src: src.ip, dst: dst.ip, ports, ssrc: ssrc.0, scopes: [src.scope, dst.scope] }
     }
 
     pub(crate) const fn ssrc(&self) -> Ssrc {
@@ -517,20 +518,31 @@ const fn is_sample(packet: &RtpPacket<'_>) -> bool {
     (packet.sequence() as u64).is_multiple_of(CLOSEUP_EVERY)
 }
 
-fn ip_bits(ip: IpAddr) -> u128 {
-    match ip {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
-        IpAddr::V6(v6) => v6.to_bits(),
+/// An address as a key holds it.
+struct Endpoint {
+    ip: u128,
+    port: u16,
+    /// The interface of a link-local address (RFC 4007 section 11), or 0.
+    scope: u32,
+}
+
+impl Endpoint {
+    #[inline]
+    fn of(address: &SocketAddr) -> Self {
+        match address {
+            SocketAddr::V4(address) => {
+                let ip = MAPPED | u128::from(address.ip().to_bits());
+                Self { ip, port: address.port(), scope: 0 }
+            }
+            SocketAddr::V6(address) => {
+                Self { ip: address.ip().to_bits(), port: address.port(), scope: address.scope_id() }
+            }
+        }
     }
 }
 
-/// The interface of a link-local address (RFC 4007 section 11), or 0.
-const fn scope(address: SocketAddr) -> u32 {
-    match address {
-        SocketAddr::V4(_) => 0,
-        SocketAddr::V6(address) => address.scope_id(),
-    }
-}
+/// The prefix of IPv4 addresses among those of IPv6 (RFC 4291 section 2.5.5.2).
+const MAPPED: u128 = 0xFFFF << 32;
 
 fn address(bits: u128, port: u16, scope: u32) -> SocketAddr {
     match Ipv6Addr::from_bits(bits).to_canonical() {

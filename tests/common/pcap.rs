@@ -60,7 +60,7 @@ pub fn read(files: &[&[u8]]) -> (Vec<Got>, Totals) {
     let files: Vec<_> = files.iter().map(|bytes| TempFile::new(bytes)).collect();
     let paths: Vec<_> = files.iter().map(TempFile::path).collect();
     let mut capture = Capture::open(&paths).unwrap();
-    let mut chunk = Chunk::new();
+    let mut chunk = Chunk::default();
     let mut got = Vec::new();
     while capture.fill(&mut chunk) {
         assert!(!chunk.frames().is_empty());

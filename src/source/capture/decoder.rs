@@ -4,6 +4,7 @@
 
 use super::{
     chunk::{Addressed, Chunk, Frame},
+    clock::Clock,
     fragments::Fragments,
     records::Record,
     streams::Streams,
@@ -22,6 +23,7 @@ pub(super) struct Decoder {
     fragments: Fragments,
     streams: Streams,
     messages: Messages,
+    clock: Clock,
     pub(super) ignored: Ignored,
 }
 
@@ -31,7 +33,10 @@ impl Decoder {
     pub(super) fn take(&mut self, chunk: &mut Chunk, record: &Record) {
         let bytes = &chunk.bytes()[record.start..record.start + record.len];
         match frame::decode_plain(record.link, bytes) {
-            Some(datagram) => chunk.push(in_place(chunk.bytes(), record.time, &datagram)),
+            Some(datagram) => {
+                let frame = in_place(chunk.bytes(), record.time, &datagram);
+                self.deliver(chunk, frame);
+            }
             None => self.take_any(chunk, record),
         }
     }
@@ -40,20 +45,45 @@ impl Decoder {
     fn take_any(&mut self, chunk: &mut Chunk, record: &Record) {
         let bytes = &chunk.bytes()[record.start..record.start + record.len];
         match frame::decode(record.link, bytes) {
-            Packet::Udp(datagram) => chunk.push(in_place(chunk.bytes(), record.time, &datagram)),
+            Packet::Udp(datagram) => {
+                let frame = in_place(chunk.bytes(), record.time, &datagram);
+                self.deliver(chunk, frame);
+            }
             Packet::Ignored(reason) => self.ignored.add(reason, 1),
             packet => {
                 self.take_piece(record.time, packet, 0);
-                self.messages.deliver(chunk, record.time);
+                self.deliver_messages(chunk, record.time);
             }
         }
+    }
+
+    #[inline]
+    fn deliver(&mut self, chunk: &mut Chunk, frame: Frame) {
+        if let Some(now) = self.clock.reach(frame.received_at) {
+            chunk.tick(now);
+        }
+        chunk.push(frame);
+    }
+
+    fn deliver_messages(&mut self, chunk: &mut Chunk, time: Timestamp) {
+        if !self.messages.ends.is_empty()
+            && let Some(now) = self.clock.reach(time)
+        {
+            chunk.tick(now);
+        }
+        self.messages.deliver(chunk, time);
+    }
+
+    /// The time that the capture has reached.
+    pub(super) const fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// Delivers what is whole after all, and gives up the rest.
     pub(super) fn finish(&mut self, chunk: &mut Chunk, now: Timestamp) {
         self.fragments.finish(&mut self.ignored);
         self.streams.finish(&mut self.messages, &mut self.ignored);
-        self.messages.deliver(chunk, now);
+        self.deliver_messages(chunk, now);
     }
 
     #[cold]

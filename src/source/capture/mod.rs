@@ -5,6 +5,7 @@
 //! file with a warning, and every table that a capture could fill has a bound.
 
 mod chunk;
+mod clock;
 mod decoder;
 mod fragments;
 mod generations;
@@ -19,10 +20,11 @@ mod totals;
 use std::{io, path::PathBuf};
 
 pub use self::{
-    chunk::{Chunk, Frame},
+    chunk::{Chunk, Frame, Step},
     totals::{FileTotals, Ignored, Progress, Totals},
 };
 use self::{decoder::Decoder, input::Input, merge::Merge};
+use crate::time::Timestamp;
 
 /// One or several capture files as one sequence of datagrams.
 ///
@@ -59,7 +61,7 @@ impl Capture {
     /// chunk is empty then.
     pub fn fill(&mut self, chunk: &mut Chunk) -> bool {
         chunk.clear();
-        while chunk.frames().is_empty() && !self.is_finished {
+        while chunk.is_empty() && !self.is_finished {
             let goes_on = match &mut self.feed {
                 Feed::One(input) => fill_in_place(input, &mut self.decoder, chunk),
                 Feed::Several(merge) => {
@@ -73,13 +75,19 @@ impl Capture {
             }
         }
         self.totals.ignored = self.decoder.ignored;
-        !chunk.frames().is_empty()
+        !chunk.is_empty()
     }
 
     /// What has been read so far: a chunk at a time.
     #[must_use]
     pub const fn totals(&self) -> &Totals {
         &self.totals
+    }
+
+    /// The time that the capture has reached, as its last tick said.
+    #[must_use]
+    pub const fn now(&self) -> Timestamp {
+        self.decoder.now()
     }
 
     /// How far reading has come.
