@@ -375,9 +375,10 @@ impl BurstRecord {
 pub struct CloseupRecord {
     /// Differentiated Services codepoint of late (RFC 2474), 0 to 63.
     pub dscp: Option<u8>,
-    /// How often a packet had another codepoint than the one before.
+    /// How often a packet had another codepoint than the one before. A capture tells that of every
+    /// packet, a socket that of the packets in one of 16 batches.
     pub dscp_changes: Option<u32>,
-    /// Time to live or hop limit of late.
+    /// Time to live or hop limit of late, 1 to 255.
     pub ttl: Option<u8>,
     /// Packets in which nothing can be heard, percent of those looked at; G.711 only.
     pub silence_percentage: Option<f64>,

@@ -183,7 +183,7 @@ pub struct Closeup {
     pub dscp: Option<u8>,
     /// Time to live or hop limit of late, 1 to 255.
     pub ttl: Option<u8>,
-    /// How often a packet had another codepoint than the one before.
+    /// How often a packet had another codepoint than the one before of which it is known.
     pub dscp_changes: u32,
     /// Packets whose payload was looked at: G.711 only.
     pub sampled: u32,

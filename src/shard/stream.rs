@@ -283,7 +283,7 @@ impl Stream {
     /// Whether a packet is one of those that are looked at closely.
     #[inline]
     pub(crate) const fn is_for_closeup(&self, packet: &RtpPacket<'_>, marks: IpMarks) -> bool {
-        is_sample(packet) || marks.dscp_octet() != self.dscp
+        is_sample(packet) || marks.is_other_dscp(self.dscp)
     }
 
     /// Looks at what is in a packet, and how it came, besides its time and place.

@@ -65,7 +65,13 @@ impl IpMarks {
         if self.ttl == TTL_UNKNOWN { None } else { Some(self.ttl) }
     }
 
-    /// The codepoint, or what stands for none: to be compared with.
+    /// Whether the codepoint is known, and another one than this octet says.
+    #[inline]
+    pub(crate) const fn is_other_dscp(self, octet: u8) -> bool {
+        self.dscp != octet && self.dscp != DSCP_UNKNOWN
+    }
+
+    /// The codepoint, or what stands for none.
     #[inline]
     pub(crate) const fn dscp_octet(self) -> u8 {
         self.dscp
