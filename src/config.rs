@@ -16,6 +16,7 @@ use crate::{
         score::Scoring,
         settings::{RawScoring, ScoringError},
     },
+    store::settings::{RawSettings, Settings, SettingsError},
 };
 
 /// Settings of `voxplane run`, complete and checked.
@@ -37,14 +38,18 @@ pub struct Config {
     pub data: PathBuf,
     /// Calls that one shard holds at once, finished ones of the last half minute included.
     pub max_calls_per_shard: usize,
-    /// Finished calls kept for the history.
+    /// Finished calls kept in memory beside those of the store.
     pub history_calls: usize,
     /// How long a call rings before it is answered.
     pub answer_delay: Duration,
     /// A call of which nothing has been heard for so long is over.
     pub idle_timeout: Duration,
+    /// Whether extended RTCP reports (RFC 3611) are sent.
+    pub rtcp_xr: bool,
     /// How calls are scored.
     pub scoring: Scoring,
+    /// How much history is kept.
+    pub store: Settings,
 }
 
 /// Settings as they may stand in a file or come from flags; what is `None` is not said.
@@ -73,8 +78,12 @@ pub struct RawConfig {
     pub answer_delay_ms: Option<u64>,
     /// See [`Config::idle_timeout`]; seconds.
     pub idle_timeout_s: Option<u64>,
+    /// See [`Config::rtcp_xr`].
+    pub rtcp_xr: Option<bool>,
     /// See [`Config::scoring`]; a table.
     pub scoring: Option<RawScoring>,
+    /// See [`Config::store`]; a table.
+    pub store: Option<RawSettings>,
 }
 
 impl RawConfig {
@@ -112,7 +121,9 @@ impl RawConfig {
             history_calls: self.history_calls.or(below.history_calls),
             answer_delay_ms: self.answer_delay_ms.or(below.answer_delay_ms),
             idle_timeout_s: self.idle_timeout_s.or(below.idle_timeout_s),
+            rtcp_xr: self.rtcp_xr.or(below.rtcp_xr),
             scoring: self.scoring.or(below.scoring),
+            store: self.store.or(below.store),
         }
     }
 
@@ -133,7 +144,9 @@ impl RawConfig {
             history_calls: self.history_calls.unwrap_or(DEFAULT_HISTORY_CALLS),
             answer_delay: Duration::from_millis(self.answer_delay_ms.unwrap_or(0)),
             idle_timeout: Duration::from_secs(self.idle_timeout_s.unwrap_or(DEFAULT_IDLE_SECS)),
+            rtcp_xr: self.rtcp_xr.unwrap_or(true),
             scoring: self.scoring.unwrap_or_default().complete()?,
+            store: self.store.unwrap_or_default().complete()?,
         };
         config.check()?;
         Ok(config)
@@ -275,6 +288,9 @@ pub enum ConfigError {
     /// The scoring table is wrong.
     #[error(transparent)]
     Scoring(#[from] ScoringError),
+    /// The store table is wrong.
+    #[error(transparent)]
+    Store(#[from] SettingsError),
     /// A shard would have no port.
     #[error("rtp_ports: {ports} has {pairs} pairs of ports, fewer than the {shards} shards")]
     TooFewPorts {

@@ -9,7 +9,9 @@
 //! source/ ──▶ wire/ ──▶ shard/ ──▶ ring ──▶ control/ ──▶ http/
 //! bytes in    views     state per   rtrb     join, score   read-only
 //! + kernel    on bytes  core, pure                         snapshots
-//! time stamps                                      └─────▶ analyze/
+//! time stamps                                      ├─────▶ store/ ──▶ http/
+//!                                                  │       history: calls as they finish
+//!                                                  └─────▶ analyze/
 //!                                                          captures: calls as they finish
 //! ```
 //!
@@ -21,6 +23,7 @@
 //! | [`ring`] | what passes between threads |
 //! | [`control`] | calls joined from the shards' reports, scored, published |
 //! | [`quality`] | the E-model and what it needs to know of codecs; pure functions |
+//! | [`store`] | finished calls, alerts and trends in a database; what readers ask of them |
 //! | [`http`] | the API over control's newest snapshot, behind a guarded door |
 //! | [`analyze`] | the same engine over captures; its calls and streams as text or JSON |
 //! | [`runtime`] | brings them together: an executor a shard, the control thread |
@@ -61,6 +64,8 @@ pub mod quality;
 pub mod control;
 
 mod json;
+
+pub mod store;
 
 pub mod http;
 

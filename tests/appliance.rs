@@ -166,6 +166,8 @@ fn a_configuration_that_is_not_ours_is_named() {
         ("answer_delay_ms = 999999999", ["answer_delay_ms: 999999999", "0 to 180000"]),
         ("idle_timeout_s = 0", ["idle_timeout_s: 0", "1 to 86400"]),
         ("[scoring]\nmos_modell = 'e'", ["line 2, mos_modell: ", "unknown field"]),
+        ("[store]\nretention = 7", ["line 2, retention: ", "unknown field"]),
+        ("[store]\ncalls_max = 7", ["store.calls_max: 7", "1000 to 50000000"]),
         ("[scoring.codec.opuss]\nie = 1", ["scoring.codec.opuss", "no codec has this name"]),
     ] {
         Refusal::of_run(config, &[]).assert(2, &words);

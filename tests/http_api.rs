@@ -137,7 +137,7 @@ fn history_is_newest_first_and_filters() {
         ("?since=2026-01-31T12:00:20Z&until=2026-01-31T12:00:40Z", vec!["three", "two"], 2),
     ] {
         let body = list(&server, &format!("/api/qos/history{query}"));
-        assert_eq!(keys(&body), ["count", "metrics", "total"]);
+        assert_eq!(keys(&body), ["count", "metrics", "next", "total"]);
         assert_eq!(ids(&body), expected, "{query}");
         assert_eq!(body["count"], expected.len(), "{query}");
         assert_eq!(body["total"], total, "{query}");

@@ -8,19 +8,20 @@ use std::{
 };
 
 /// What a stage may know of: its own left, and the words that all share.
-const STAGES: [(&str, &[&str]); 13] = [
+const STAGES: [(&str, &[&str]); 14] = [
     ("id", &[]),
     ("time", &[]),
     ("limits", &[]),
     ("wire", &["id", "limits", "time"]),
     ("source", &["limits", "time", "wire"]),
-    ("shard", &["id", "limits", "time", "wire"]),
+    ("shard", &["id", "limits", "quality", "time", "wire"]),
     ("ring", &["id", "limits", "shard", "time", "wire"]),
     ("quality", &["limits", "wire"]),
-    ("config", &["limits", "quality"]),
     ("control", &["id", "limits", "quality", "ring", "shard", "time", "wire"]),
     ("json", &[]),
-    ("http", &["control", "id", "json", "limits", "quality", "time"]),
+    ("store", &["control", "json", "quality", "time"]),
+    ("config", &["limits", "quality", "store"]),
+    ("http", &["control", "id", "json", "limits", "quality", "store", "time"]),
     ("analyze", &["control", "id", "json", "limits", "quality", "shard", "source", "time", "wire"]),
 ];
 

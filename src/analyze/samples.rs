@@ -6,7 +6,8 @@ use crate::{
     control::{
         record::{
             BurstRecord, CallRecord, CallScore, CallState, CloseupRecord, Conditions, Direction,
-            EndedBy, Expected, Figures, Integrity, StreamRecord, TimelinePoint, WorstInterval,
+            EndedBy, Expected, Figures, Integrity, RttFigures, StreamRecord, TimelinePoint,
+            WorstInterval,
         },
         streams::CallStreams,
     },
@@ -46,6 +47,7 @@ pub(super) fn call(id: &str, seconds: u64, mos: Option<f64>) -> CallRecord {
         from: Some("sip:alice@192.0.2.1".to_owned()),
         to: Some("sip:echo@192.0.2.2".to_owned()),
         user_agent: Some("phone 1.0".to_owned()),
+        source: Some([192, 0, 2, 1].into()),
         state: CallState::Ended,
         status_code: Some(200),
         ended_by: Some(EndedBy::Caller),
@@ -67,6 +69,7 @@ pub(super) fn call(id: &str, seconds: u64, mos: Option<f64>) -> CallRecord {
         jitter_max_ms: Some(9.0),
         latency_avg_ms: None,
         latency_max_ms: None,
+        rtt: RttFigures::default(),
         codec: Some("PCMU"),
         score: CallScore {
             mos_score: mos,
@@ -145,6 +148,7 @@ fn report(started: Timestamp) -> StreamReport {
         bursts: Bursts::default(),
         closeup: Closeup::default(),
         own_drops: 0,
+        has_left: false,
     }
 }
 
@@ -180,12 +184,15 @@ pub(super) fn stream(ssrc: u32, call_id: Option<&str>) -> StreamRecord {
         closeup: CloseupRecord::default(),
         discard_percentage: Some(0.0),
         rtt_ms: None,
+        rtt: RttFigures::default(),
         mos_cq: None,
         mos_lq: None,
         r_factor: None,
         mos_basis: None,
         mos_reason: Some("codec unknown"),
         impairments: None,
+        rtcp_bye: None,
+        remote: None,
         call_id: call_id.map(str::to_owned),
     }
 }

@@ -10,7 +10,8 @@ use super::{
     join::{Tally, call_score, mean_ms},
     record::{
         CallRecord, CallScore, CallState, Conditions, Distribution, EndedBy, Expected, Figures,
-        Integrity, ShardHealth, Snapshot, StreamRecord, TimelinePoint, Totals, WorstInterval,
+        Integrity, RttFigures, ShardHealth, Snapshot, StreamRecord, TimelinePoint, Totals,
+        WorstInterval,
     },
     streams::CallStreams,
 };
@@ -20,8 +21,8 @@ use crate::{
     shard::{
         distributions::Distributions,
         report::{
-            CallEvent, CallReport, Direction, LossRunsReport, RemoteReport, Report, RoundTrip,
-            RoundTripReport, StreamReport, TextField, TextReport,
+            CallEvent, CallReport, Direction, FarEndReport, LossRunsReport, RemoteReport, Report,
+            RoundTrip, RoundTripReport, StreamReport, TextField, TextReport,
         },
     },
     time::Timestamp,
@@ -44,6 +45,8 @@ pub struct Calls {
     shards: Vec<ShardHealth>,
     distributions: Distributions,
     has_news: bool,
+    /// Finished since they were last asked for, where anyone asks.
+    finished: Option<Vec<Arc<CallRecord>>>,
 }
 
 /// A call that is up: its record, and what the next report is compared with.
@@ -80,7 +83,16 @@ impl Calls {
             shards: Vec::new(),
             distributions: Distributions::new(),
             has_news: true,
+            finished: None,
         }
+    }
+
+    /// The same with finished calls kept for [`finished`](Self::finished), which must be asked
+    /// for them now and then.
+    #[must_use]
+    pub fn with_finished(mut self) -> Self {
+        self.finished = Some(Vec::new());
+        self
     }
 
     /// The same with timelines of at most `points` points, instead of five minutes of them.
@@ -120,6 +132,11 @@ impl Calls {
         self.history.drain(..)
     }
 
+    /// The calls that have finished since it was last called, oldest first.
+    pub fn finished(&mut self) -> impl Iterator<Item = Arc<CallRecord>> {
+        self.finished.iter_mut().flat_map(|finished| finished.drain(..))
+    }
+
     /// Takes in a report.
     pub fn apply(&mut self, report: &Report) {
         self.has_news = true;
@@ -131,6 +148,11 @@ impl Calls {
             Report::Remote(report) => {
                 if let Some(call) = self.call(report.call) {
                     call.on_remote(report);
+                }
+            }
+            Report::FarEnd(report) => {
+                if let Some(call) = self.call(report.call) {
+                    call.on_far_end(report);
                 }
             }
             Report::RoundTrip(report) => {
@@ -202,6 +224,8 @@ impl Calls {
             TextField::From => record.from.get_or_insert_default().push_str(&text),
             TextField::To => record.to.get_or_insert_default().push_str(&text),
             TextField::UserAgent => record.user_agent.get_or_insert_default().push_str(&text),
+            // One piece: no address is longer.
+            TextField::Source => record.source = text.parse().ok(),
         }
     }
 
@@ -257,6 +281,9 @@ impl Calls {
             return;
         };
         self.totals.add(&call.record);
+        if let Some(finished) = &mut self.finished {
+            finished.push(Arc::clone(&call.record));
+        }
         if self.history.len() >= self.history_max {
             self.history.pop_front();
         }
@@ -269,7 +296,7 @@ impl Calls {
 impl Call {
     fn new(at: Timestamp, scoring: Arc<Scoring>) -> Self {
         let pace = Pace { step: 1, pending: 0 };
-        Self { record: Arc::new(CallRecord::new(at, scoring)), pace: [pace; 2] }
+        Self { record: Arc::new(CallRecord::opened(at, scoring)), pace: [pace; 2] }
     }
 
     fn on_event(&mut self, at: Timestamp, event: CallEvent) {
@@ -317,6 +344,11 @@ impl Call {
         self.refresh();
     }
 
+    /// What the far end says is shown and changes nothing else.
+    fn on_far_end(&mut self, report: &FarEndReport) {
+        Arc::make_mut(&mut self.record).streams.hear(report);
+    }
+
     fn on_remote(&mut self, report: &RemoteReport) {
         let record = Arc::make_mut(&mut self.record);
         record.streams.send(&record.call_id, report);
@@ -333,7 +365,8 @@ impl Call {
         record.own_drops = streams.own_drops();
         record.integrity = integrity(record.own_drops);
         record.latency_avg_ms = mean_ms(&rtt);
-        record.latency_max_ms = (rtt.count > 0).then(|| f64::from(rtt.max_us) / 1e3);
+        record.rtt = RttFigures::new(&rtt);
+        record.latency_max_ms = record.rtt.rtt_max_ms;
         record.set_figures(rx, tx, &rtt);
     }
 
@@ -406,12 +439,15 @@ impl TimelinePoint {
 }
 
 impl CallRecord {
-    fn new(start_time: Timestamp, scoring: Arc<Scoring>) -> Self {
+    /// A call of which nothing is known but its INVITE.
+    #[must_use]
+    pub fn opened(start_time: Timestamp, scoring: Arc<Scoring>) -> Self {
         Self {
             call_id: String::new(),
             from: None,
             to: None,
             user_agent: None,
+            source: None,
             state: CallState::Trying,
             status_code: None,
             ended_by: None,
@@ -426,6 +462,7 @@ impl CallRecord {
             jitter_max_ms: None,
             latency_avg_ms: None,
             latency_max_ms: None,
+            rtt: RttFigures::default(),
             codec: None,
             score: CallScore { mos_reason: Some(NO_MEDIA), ..CallScore::default() },
             worst_interval: WorstInterval::default(),

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::record::{
-    BurstRecord, CallScore, CloseupRecord, Direction, Figures, LossRuns, StreamRecord,
+    BurstRecord, CallScore, CloseupRecord, Direction, Figures, LossRuns, RttFigures, StreamRecord,
 };
 use crate::{
     limits::JITTER_BUFFER,
@@ -189,6 +189,7 @@ pub(super) fn measured_record(
     (record.src, record.dst, record.ssrc) = (report.src, report.dst, report.ssrc);
     record.payload_type = Some(report.payload_type);
     record.clock_rate = (report.clock_rate > 0).then_some(report.clock_rate);
+    record.rtcp_bye = Some(report.has_left);
     record.call_id = call_id.map(str::to_owned);
     if record.clock_rate.is_none() {
         // Without the clock a time stamp says nothing.
@@ -216,6 +217,7 @@ pub(super) fn reported_record(
     record.first_time = Some(report.first_at);
     record.last_time = Some(report.last_at);
     record.rtt_ms = mean_ms(&report.rtt);
+    record.rtt = RttFigures::new(&report.rtt);
     record.call_id = call_id.map(str::to_owned);
     record
 }
@@ -275,6 +277,7 @@ fn measured(tally: &Tally, rtt: &RoundTrip, scoring: &Scoring) -> StreamRecord {
         jitter_mean_ms: tally.jitter_mean_ms(),
         jitter_max_ms: tally.jitter_max_ms(),
         rtt_ms: mean_ms(rtt),
+        rtt: RttFigures::new(rtt),
         mos_cq: score.mos_cq,
         mos_lq: score.mos_lq,
         r_factor: score.r_factor,

@@ -4,6 +4,7 @@
 
 mod calls;
 pub mod conditions;
+pub mod far_end;
 mod join;
 mod loss_runs;
 pub mod record;

@@ -10,7 +10,9 @@ use std::{
 
 use serde::{Serialize, Serializer};
 
-use super::{conditions::conditions, join::measured_record, streams::CallStreams};
+use super::{
+    conditions::conditions, far_end::FarEndView, join::measured_record, streams::CallStreams,
+};
 pub use super::{
     conditions::{Condition, Conditions, Expected},
     loss_runs::LossRuns,
@@ -39,6 +41,8 @@ pub struct CallRecord {
     pub to: Option<String>,
     /// The caller's User-Agent.
     pub user_agent: Option<String>,
+    /// Where its INVITE came from.
+    pub source: Option<IpAddr>,
     /// Where the call stands.
     pub state: CallState,
     /// The last final SIP status sent for the INVITE, or the last provisional one before that.
@@ -69,6 +73,9 @@ pub struct CallRecord {
     pub latency_avg_ms: Option<f64>,
     /// Longest round-trip time, milliseconds.
     pub latency_max_ms: Option<f64>,
+    /// The same in more figures.
+    #[serde(flatten)]
+    pub rtt: RttFigures,
     /// Codec of the worst direction.
     pub codec: Option<&'static str>,
     /// The scores of the worst direction.
@@ -273,6 +280,9 @@ pub struct StreamRecord {
     pub closeup: CloseupRecord,
     /// Mean round-trip time from RTCP, milliseconds.
     pub rtt_ms: Option<f64>,
+    /// The same in more figures.
+    #[serde(flatten)]
+    pub rtt: RttFigures,
     /// MOS-CQ; `None` where the delay is not known.
     pub mos_cq: Option<f64>,
     /// MOS-LQ.
@@ -285,8 +295,38 @@ pub struct StreamRecord {
     pub mos_reason: Option<&'static str>,
     /// R lost, by cause.
     pub impairments: Option<Impairments>,
+    /// Whether its source has said goodbye by RTCP; `None` where only the far end knows.
+    pub rtcp_bye: Option<bool>,
+    /// What its receiver says of it by extended RTCP reports.
+    pub remote: Option<Box<FarEndView>>,
     /// The call it belongs to; `None` for an orphan.
     pub call_id: Option<String>,
+}
+
+/// Round-trip times from RTCP: by LSR and DLSR (RFC 3550 section 6.4.1) and by LRR and DLRR
+/// (RFC 3611 section 4.5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct RttFigures {
+    /// Shortest, milliseconds.
+    pub rtt_min_ms: Option<f64>,
+    /// Longest, milliseconds.
+    pub rtt_max_ms: Option<f64>,
+    /// The last one, milliseconds.
+    pub rtt_last_ms: Option<f64>,
+    /// Measurements.
+    pub rtt_count: u32,
+}
+
+impl RttFigures {
+    pub(super) fn new(rtt: &RoundTrip) -> Self {
+        let ms = |us: u32| (rtt.count > 0).then(|| f64::from(us) / 1e3);
+        Self {
+            rtt_min_ms: ms(rtt.min_us),
+            rtt_max_ms: ms(rtt.max_us),
+            rtt_last_ms: ms(rtt.last_us),
+            rtt_count: rtt.count,
+        }
+    }
 }
 
 impl StreamRecord {
@@ -329,12 +369,15 @@ impl StreamRecord {
             discard_percentage: None,
             closeup: CloseupRecord::UNKNOWN,
             rtt_ms: None,
+            rtt: RttFigures { rtt_min_ms: None, rtt_max_ms: None, rtt_last_ms: None, rtt_count: 0 },
             mos_cq: None,
             mos_lq: None,
             r_factor: None,
             mos_basis: None,
             mos_reason: None,
             impairments: None,
+            rtcp_bye: None,
+            remote: None,
             call_id: None,
         }
     }

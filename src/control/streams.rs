@@ -7,14 +7,16 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 
 use super::{
+    far_end::FarEndView,
     join::{Tally, measured_record, reported_record},
     record::{LossRuns, StreamRecord},
 };
 use crate::{
-    id::StreamRef,
+    id::{Ssrc, StreamRef},
     quality::score::Scoring,
     shard::report::{
-        CLOSEUP_EVERY, Direction, LossRunsReport, RemoteReport, RoundTrip, StreamReport,
+        CLOSEUP_EVERY, Direction, FarEndReport, LossRunsReport, RemoteReport, RoundTrip,
+        StreamReport,
     },
     time::{NANOS_PER_SEC, Timestamp},
 };
@@ -32,6 +34,8 @@ pub struct CallStreams {
     sent: Option<Box<RemoteReport>>,
     /// Boxed: few calls are only observed and have RTCP on both sides.
     rtt: Option<Box<RoundTrip>>,
+    /// What far ends say of streams by extended reports; one entry a stream.
+    far_ends: Vec<FarEndReport>,
     /// How their records are scored.
     scoring: Arc<Scoring>,
 }
@@ -58,12 +62,18 @@ impl CallStreams {
     pub fn records(&self) -> impl Iterator<Item = StreamRecord> {
         let rtt = self.round_trip();
         let measured = self.measured.iter().map(move |report| {
-            let mut record = measured_record(report, &rtt, &self.scoring, Some(&self.call_id));
+            let mut record = StreamRecord {
+                remote: self.far_end(report.ssrc, report.direction, report.clock_rate),
+                ..measured_record(report, &rtt, &self.scoring, Some(&self.call_id))
+            };
             let runs = self.loss_runs.iter().find(|(stream, _)| *stream == report.stream);
             record.bursts.loss_runs = runs.map_or(LossRuns::NONE, |(_, runs)| runs.clone());
             record
         });
-        let reported = |sent| reported_record(sent, &self.scoring, Some(&self.call_id));
+        let reported = |sent: &RemoteReport| StreamRecord {
+            remote: self.far_end(sent.ssrc, Direction::Tx, sent.clock_rate),
+            ..reported_record(sent, &self.scoring, Some(&self.call_id))
+        };
         measured.chain(self.sent().map(reported))
     }
 
@@ -113,6 +123,32 @@ impl CallStreams {
     /// Takes in the round-trip times of a call that is only observed.
     pub(super) fn pass(&mut self, rtt: &RoundTrip) {
         self.rtt = Some(Box::new(*rtt));
+    }
+
+    /// Takes in what a far end says of a stream that it receives.
+    pub(super) fn hear(&mut self, report: &FarEndReport) {
+        let is_it = |known: &&mut FarEndReport| {
+            (known.ssrc, known.direction) == (report.ssrc, report.direction)
+        };
+        if let Some(known) = self.far_ends.iter_mut().find(is_it) {
+            known.at = report.at;
+            known.metrics = report.metrics.or(known.metrics);
+            known.summary = report.summary.or(known.summary);
+        } else if self.far_ends.len() < STREAMS_MAX {
+            self.far_ends.reserve_exact(1);
+            self.far_ends.push(*report);
+        }
+    }
+
+    fn far_end(
+        &self,
+        ssrc: Ssrc,
+        direction: Direction,
+        clock_rate: u32,
+    ) -> Option<Box<FarEndView>> {
+        let is_it = |it: &&FarEndReport| (it.ssrc, it.direction) == (ssrc, direction);
+        let said = self.far_ends.iter().find(is_it)?;
+        Some(Box::new(FarEndView::new(said, clock_rate)))
     }
 
     /// What the streams of one direction add up to, as they were measured, or else as the far end

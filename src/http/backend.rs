@@ -90,7 +90,7 @@ fn serve(listener: UnixListener, api: &Api, shared: &Shared) {
 fn work(server: &tiny_http::Server, api: &Api, shared: &Shared) {
     while !shared.stop.load(Relaxed) && !shared.renew.load(Relaxed) {
         match server.recv_timeout(PATIENCE) {
-            Ok(Some(request)) => respond(request, api),
+            Ok(Some(request)) => respond(request, api, shared),
             Ok(None) => {}
             Err(error) => {
                 tracing::warn!(%error, "the HTTP server has stopped accepting and is replaced");
@@ -100,31 +100,59 @@ fn work(server: &tiny_http::Server, api: &Api, shared: &Shared) {
     }
 }
 
-fn respond(request: tiny_http::Request, api: &Api) {
+fn respond(request: tiny_http::Request, api: &Api, shared: &Shared) {
     let answer =
         AssertUnwindSafe(|| api.answer(request.method().as_str(), request.url(), clock::wall()));
     let reply = catch_unwind(answer).unwrap_or_else(|_| Reply::error(500, "an error of our own"));
+    if reply.stream.is_none() {
+        return send(request, reply);
+    }
+    if shared.streaming.fetch_add(1, Relaxed) < STREAMS_MAX {
+        send(request, reply);
+    } else {
+        send(request, Reply::error(503, "other exports are running, try again"));
+    }
+    shared.streaming.fetch_sub(1, Relaxed);
+}
+
+/// Sends an answer to the door.
+fn send(request: tiny_http::Request, reply: Reply) {
     let common = [
         ("Content-Type", reply.content_type),
         ("Server", "voxplane"),
         ("Cache-Control", "no-store"),
         ("X-Content-Type-Options", "nosniff"),
     ];
-    let mut response = tiny_http::Response::from_data(reply.body)
-        .with_status_code(reply.status)
-        // Its length is known: a chunked answer would be of no use to an HTTP/1.0 client.
-        .with_chunked_threshold(usize::MAX);
-    for (name, value) in common.into_iter().chain(reply.header) {
-        if let Ok(header) = tiny_http::Header::from_bytes(name, value) {
-            response.add_header(header);
-        }
-    }
+    let headers = common.into_iter().chain(reply.header);
+    let headers =
+        headers.filter_map(|(name, value)| tiny_http::Header::from_bytes(name, value).ok());
+    let headers: Vec<_> = headers.collect();
+    let status = tiny_http::StatusCode(reply.status);
     // The other side is the door; if it has gone, nobody waits for the answer.
-    let _ = request.respond(response);
+    let _ = match reply.stream {
+        // For an HTTP/1.0 client tiny_http would hold all of it to tell its length.
+        Some(_) if *request.http_version() < tiny_http::HTTPVersion(1, 1) => {
+            let error = Reply::error(505, "what is streamed needs HTTP/1.1");
+            return send(request, error);
+        }
+        Some(stream) => {
+            request.respond(tiny_http::Response::new(status, headers, stream.0, None, None))
+        }
+        None => {
+            let length = Some(reply.body.len());
+            let body = io::Cursor::new(reply.body);
+            let response = tiny_http::Response::new(status, headers, body, length, None);
+            // Its length is known: a chunked answer would be of no use to an HTTP/1.0 client.
+            request.respond(response.with_chunked_threshold(usize::MAX))
+        }
+    };
 }
 
 /// Threads that answer: an answer is made in memory, so that few are enough.
 const WORKERS: usize = 4;
+
+/// Answers that are streamed at once: each keeps a thread for as long as its client takes.
+const STREAMS_MAX: usize = 2;
 
 /// How soon a thread notices that it must stop, and how long to wait before another attempt.
 const PATIENCE: Duration = Duration::from_millis(200);

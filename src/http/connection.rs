@@ -42,6 +42,14 @@ enum State {
         response: Vec<u8>,
         sent: usize,
     },
+    /// The answer is too long to be held: it is passed on as it comes.
+    Relaying {
+        server: UnixStream,
+        piece: Vec<u8>,
+        sent: usize,
+        /// Bytes passed on since the client was last given more time.
+        passed: usize,
+    },
     /// All is sent. What the client still sends is thrown away, because closing a socket with
     /// unread bytes resets it and may take the answer with it.
     Lingering {
@@ -79,6 +87,7 @@ impl Connection {
     pub(super) const fn unsent(&self) -> usize {
         match &self.state {
             State::Sending { response, sent } => response.len() - *sent,
+            State::Relaying { piece, sent, .. } => piece.len() - *sent,
             _ => 0,
         }
     }
@@ -90,7 +99,7 @@ impl Connection {
 
     /// Whether the server behind the door is busy with its request.
     pub(super) const fn is_asking(&self) -> bool {
-        matches!(self.state, State::Asking { .. })
+        matches!(self.state, State::Asking { .. } | State::Relaying { .. })
     }
 
     /// The client's socket has become readable or writable.
@@ -99,6 +108,7 @@ impl Connection {
             State::Receiving(_) => self.receive(token, now),
             State::Waiting(_) | State::Asking { .. } => Turn::Open,
             State::Sending { .. } => self.send(now),
+            State::Relaying { .. } => self.relay(now),
             State::Lingering { .. } => self.linger(),
         }
     }
@@ -114,6 +124,9 @@ impl Connection {
 
     /// The socket to the server behind the door has become readable or writable.
     pub(super) fn server_ready(&mut self, now: Instant) -> Turn {
+        if matches!(self.state, State::Relaying { .. }) {
+            return self.relay(now);
+        }
         let State::Asking { server, request, sent, response } = &mut self.state else {
             return Turn::Open;
         };
@@ -125,14 +138,18 @@ impl Connection {
                 Err(_) => return Turn::Unanswered,
             }
         }
-        match server.read_to_end(response) {
+        // One byte more than is held tells that there is more.
+        let room = HELD_MAX + 1 - response.len();
+        match server.take(room as u64).read_to_end(response) {
+            Ok(_) if response.len() > HELD_MAX => return self.start_relaying(now),
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Turn::Open,
             Err(_) => return Turn::Unanswered,
         }
         let mut response = core::mem::take(response);
-        let Some(line_end) = memchr::memchr(b'\n', &response) else { return Turn::Unanswered };
-        response.splice(line_end + 1..line_end + 1, CLOSE.bytes());
+        if !say_close(&mut response) {
+            return Turn::Unanswered;
+        }
         match self.start_sending(response, now) {
             Turn::Over => Turn::Over,
             _ => Turn::Answered,
@@ -152,7 +169,9 @@ impl Connection {
             State::Waiting(_) | State::Asking { .. } => {
                 Reply::error(503, "the request could not be answered in time")
             }
-            State::Sending { .. } | State::Lingering { .. } => return Turn::Over,
+            State::Sending { .. } | State::Relaying { .. } | State::Lingering { .. } => {
+                return Turn::Over;
+            }
         };
         self.answer(&reply, now)
     }
@@ -184,6 +203,61 @@ impl Connection {
         }
     }
 
+    /// From now on takes no more of the answer than the client takes.
+    fn start_relaying(&mut self, now: Instant) -> Turn {
+        let done = State::Lingering { discarded: 0 };
+        let State::Asking { server, mut response, .. } = core::mem::replace(&mut self.state, done)
+        else {
+            return Turn::Open;
+        };
+        if !say_close(&mut response) {
+            return Turn::Unanswered;
+        }
+        self.state = State::Relaying { server, piece: response, sent: 0, passed: 0 };
+        self.deadline = now + SEND_TIME;
+        self.relay(now)
+    }
+
+    /// Passes on what there is until either side must be waited for.
+    fn relay(&mut self, now: Instant) -> Turn {
+        let State::Relaying { server, piece, sent, passed } = &mut self.state else {
+            return Turn::Open;
+        };
+        loop {
+            if *sent == piece.len() {
+                *sent = 0;
+                piece.resize(PIECE, 0);
+                match server.read(piece) {
+                    Ok(0) => break,
+                    Ok(len) => piece.truncate(len),
+                    Err(error) => {
+                        piece.clear();
+                        match error.kind() {
+                            ErrorKind::Interrupted => continue,
+                            ErrorKind::WouldBlock => return Turn::Open,
+                            _ => return Turn::Over,
+                        }
+                    }
+                }
+            }
+            match self.client.write(&piece[*sent..]) {
+                Ok(written) => {
+                    *sent += written;
+                    *passed += written;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Turn::Open,
+                Err(_) => return Turn::Over,
+            }
+            // Who takes his share in time may go on for as long as there is more.
+            if *passed >= SHARE {
+                *passed = 0;
+                self.deadline = now + SEND_TIME;
+            }
+        }
+        self.close(now)
+    }
+
     fn start_sending(&mut self, response: Vec<u8>, now: Instant) -> Turn {
         self.state = State::Sending { response, sent: 0 };
         self.deadline = now + SEND_TIME;
@@ -200,6 +274,11 @@ impl Connection {
                 Err(_) => return Turn::Over,
             }
         }
+        self.close(now)
+    }
+
+    /// All is sent.
+    fn close(&mut self, now: Instant) -> Turn {
         if self.client.shutdown(Shutdown::Write).is_err() {
             return Turn::Over;
         }
@@ -224,6 +303,13 @@ impl Connection {
     }
 }
 
+/// Tells the client that the connection ends with this answer; whether it is one.
+fn say_close(response: &mut Vec<u8>) -> bool {
+    let Some(line_end) = memchr::memchr(b'\n', response) else { return false };
+    response.splice(line_end + 1..line_end + 1, CLOSE.bytes());
+    true
+}
+
 /// How long a head may take from the accept on.
 const HEAD_TIME: Duration = Duration::from_secs(5);
 
@@ -235,6 +321,16 @@ const ANSWER_TIME: Duration = Duration::from_secs(10);
 
 /// How long an answer may take to be sent: 3 MB at 1 Mbit/s.
 const SEND_TIME: Duration = Duration::from_secs(30);
+
+/// An answer up to here is taken whole, so that the server behind the door is free again; a
+/// thousand calls with all their streams are some 5 MB.
+const HELD_MAX: usize = 8 << 20;
+
+/// Bytes of a longer answer that are passed on at once.
+const PIECE: usize = 64 << 10;
+
+/// What a client must take of a longer answer in [`SEND_TIME`]: 70 kbit/s.
+const SHARE: usize = 256 << 10;
 
 /// How long a client may take to close after the answer.
 const LINGER_TIME: Duration = Duration::from_secs(1);

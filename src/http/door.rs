@@ -12,7 +12,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -52,6 +52,8 @@ pub(super) struct Shared {
     pub(super) stop: AtomicBool,
     /// The server does not answer and must be made anew.
     pub(super) renew: AtomicBool,
+    /// Answers that are being streamed.
+    pub(super) streaming: AtomicUsize,
     /// What the door has seen.
     pub(super) counters: Counters,
 }

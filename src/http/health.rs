@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::{
     control::record::{ShardHealth, Snapshot},
+    store::Status,
     time::Timestamp,
 };
 
@@ -28,6 +29,8 @@ pub(super) struct Health<'a> {
     active_calls: usize,
     /// Everything that we lost ourselves since start.
     own_drops: u64,
+    /// How the history is; `null` without one.
+    store: Option<Status>,
     shards: &'a [ShardHealth],
 }
 
@@ -42,8 +45,13 @@ struct Seen {
 }
 
 impl Watch {
-    /// Judges a snapshot at the time `now`.
-    pub(super) fn judge<'a>(&self, snapshot: &'a Snapshot, now: Timestamp) -> Health<'a> {
+    /// Judges a snapshot and the store at the time `now`.
+    pub(super) fn judge<'a>(
+        &self,
+        snapshot: &'a Snapshot,
+        store: Option<Status>,
+        now: Timestamp,
+    ) -> Health<'a> {
         let own_drops = own_drops(snapshot);
         let mut reasons = Vec::new();
         if snapshot.shards.is_empty() {
@@ -55,6 +63,9 @@ impl Watch {
         if self.dropped_lately(own_drops, now) {
             reasons.push("own drops within the last minute");
         }
+        if store.as_ref().is_some_and(|store| !store.state.is_writing()) {
+            reasons.push("the history is not written: finished calls wait in memory");
+        }
         Health {
             status: if reasons.is_empty() { "ok" } else { "degraded" },
             reasons,
@@ -64,6 +75,7 @@ impl Watch {
             snapshot_time: snapshot.taken_at,
             active_calls: snapshot.active.len(),
             own_drops,
+            store,
             shards: &snapshot.shards,
         }
     }
@@ -99,7 +111,7 @@ mod tests {
             let now = Timestamp::from_secs(secs);
             let shards = vec![ShardHealth { ring_full, ..ShardHealth::default() }];
             let snapshot = Snapshot { taken_at: now, shards, ..Snapshot::default() };
-            watch.judge(&snapshot, now).status
+            watch.judge(&snapshot, None, now).status
         };
         assert_eq!(at(100, 0), "ok");
         assert_eq!(at(101, 3), "degraded");
@@ -114,7 +126,7 @@ mod tests {
         let taken_at = Timestamp::from_secs(100);
         let snapshot = Snapshot { taken_at, shards, ..Snapshot::default() };
         let judge = |snapshot: &Snapshot, secs| {
-            Watch::default().judge(snapshot, Timestamp::from_secs(secs)).status
+            Watch::default().judge(snapshot, None, Timestamp::from_secs(secs)).status
         };
         assert_eq!(judge(&snapshot, 115), "ok");
         assert_eq!(judge(&snapshot, 116), "degraded");

@@ -1,7 +1,7 @@
-//! The HTTP API: a guarded door, then read-only routes over control's newest snapshot.
+//! The HTTP API: a guarded door, then read-only routes over the newest snapshot and the history.
 //!
 //! ```text
-//! clients ──▶ door ──▶ intake ──▶ private socket ──▶ tiny_http ──▶ routes ──▶ snapshot
+//! clients ──▶ door ──▶ intake ──▶ private socket ──▶ tiny_http ──▶ routes ──▶ snapshot, store
 //!             one thread, bounded connections         four threads
 //! ```
 //!
@@ -13,12 +13,14 @@ mod clock;
 mod connection;
 mod door;
 mod health;
+mod history;
 mod intake;
 mod prometheus;
 mod query;
 mod reply;
 mod routes;
 mod token;
+mod trends;
 
 use std::{
     io,
@@ -33,7 +35,7 @@ use self::{
     door::{Door, Shared},
     routes::Api,
 };
-use crate::control::snapshot::SnapshotCell;
+use crate::{control::snapshot::SnapshotCell, store};
 
 pub use self::token::Token;
 
@@ -44,6 +46,8 @@ pub struct Options {
     pub listener: TcpListener,
     /// What every request but `/healthz` must carry; `None` lets everyone in.
     pub token: Option<Token>,
+    /// The history; without one, only what the snapshots still have is shown.
+    pub store: Option<store::Reader>,
 }
 
 /// The running API. It stops when it is dropped.
@@ -68,7 +72,7 @@ impl Server {
         let (door, waker) =
             Door::new(options.listener, den.socket(), options.token, Arc::clone(&shared))?;
         let local_addr = door.local_addr()?;
-        let api = Api::new(snapshots, Arc::clone(&shared));
+        let api = Api::new(snapshots, options.store, Arc::clone(&shared));
         // From here on an error drops `server`, which ends the threads that have started.
         let mut server = Self { local_addr, shared, waker, threads: Vec::new() };
         let shared = Arc::clone(&server.shared);

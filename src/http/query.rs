@@ -88,7 +88,8 @@ impl Query {
     }
 }
 
-fn bad(name: &str, text: &str, what: &str) -> Reply {
+/// 400 for a parameter that is not what it should be.
+pub(super) fn bad(name: &str, text: &str, what: &str) -> Reply {
     Reply::error(400, &format!("parameter {name:?} is {text:?}, not {what}"))
 }
 

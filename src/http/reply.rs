@@ -1,12 +1,14 @@
 //! An answer before it is bytes: status, headers, body. It knows no route and no connection.
 
+use std::{fmt, io::Read};
+
 use serde::Serialize;
 use serde_json::json;
 
 use crate::json;
 
 /// An answer to a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(super) struct Reply {
     /// HTTP status code.
     pub(super) status: u16,
@@ -14,8 +16,26 @@ pub(super) struct Reply {
     pub(super) content_type: &'static str,
     /// Headers that this answer has beside the usual ones.
     pub(super) header: Option<(&'static str, &'static str)>,
-    /// The body.
+    /// The body, or what comes before what is streamed.
     pub(super) body: Vec<u8>,
+    /// The rest of a body that is too long to be held.
+    pub(super) stream: Option<Stream>,
+}
+
+/// A body that is made while it is sent.
+pub(super) struct Stream(pub(super) Box<dyn Read + Send>);
+
+impl PartialEq for Stream {
+    /// What is not made yet is like nothing.
+    fn eq(&self, _: &Self) -> bool {
+        false
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Stream")
+    }
 }
 
 impl Reply {
@@ -23,21 +43,36 @@ impl Reply {
     pub(super) fn json<T: Serialize>(value: &T) -> Self {
         let mut body = Vec::new();
         match json::write(&mut body, value) {
-            Ok(()) => Self { status: 200, content_type: JSON, header: None, body },
+            Ok(()) => Self::new(200, JSON, body),
             Err(error) => Self::error(500, &format!("the answer is no JSON: {error}")),
         }
     }
 
+    /// 200 with a text that is JSON already.
+    pub(super) fn json_text(text: String) -> Self {
+        Self::new(200, JSON, text.into_bytes())
+    }
+
     /// 200 with text of the given media type.
     pub(super) fn text(content_type: &'static str, text: String) -> Self {
-        Self { status: 200, content_type, header: None, body: text.into_bytes() }
+        Self::new(200, content_type, text.into_bytes())
+    }
+
+    /// 200 with a body that is made while it is sent.
+    pub(super) fn streamed(content_type: &'static str, body: impl Read + Send + 'static) -> Self {
+        let stream = Some(Stream(Box::new(body)));
+        Self { stream, ..Self::new(200, content_type, Vec::new()) }
+    }
+
+    fn new(status: u16, content_type: &'static str, body: Vec<u8>) -> Self {
+        Self { status, content_type, header: None, body, stream: None }
     }
 
     /// An error: `{"error":{"code","message"}}`.
     pub(super) fn error(status: u16, message: &str) -> Self {
         let code = name(status).1;
         let body = json!({"error": {"code": code, "message": message}}).to_string();
-        Self { status, content_type: JSON, header: None, body: body.into_bytes() }
+        Self::new(status, JSON, body.into_bytes())
     }
 
     /// The same with one more header.

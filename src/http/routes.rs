@@ -10,9 +10,10 @@ use serde::Serialize;
 use super::{
     door::Shared,
     health::{self, Watch},
-    prometheus,
+    history, prometheus,
     query::Query,
     reply::Reply,
+    trends,
 };
 use crate::{
     control::{
@@ -22,6 +23,7 @@ use crate::{
         snapshot::SnapshotCell,
     },
     quality::Scale,
+    store,
     time::Timestamp,
 };
 
@@ -29,14 +31,19 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Api {
     snapshots: SnapshotCell,
+    store: Option<store::Reader>,
     shared: Arc<Shared>,
     watch: Watch,
 }
 
 impl Api {
     /// Answers from what `snapshots` holds when asked; `shared` has the door's own counters.
-    pub(super) fn new(snapshots: SnapshotCell, shared: Arc<Shared>) -> Self {
-        Self { snapshots, shared, watch: Watch::default() }
+    pub(super) fn new(
+        snapshots: SnapshotCell,
+        store: Option<store::Reader>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self { snapshots, store, shared, watch: Watch::default() }
     }
 
     /// Answers a request at the time `now`. `target` is path and query.
@@ -61,12 +68,18 @@ impl Api {
         now: Timestamp,
     ) -> Result<Reply, Reply> {
         let query = Query::parse(query, route.parameters())?;
+        let store = self.store.as_ref();
         match route {
             Route::Metrics => metrics(&query, snapshot),
-            Route::Call(encoded) => call(encoded, snapshot),
-            Route::History => history(&query, snapshot),
+            Route::Call(encoded) => call(encoded, snapshot, store),
+            Route::History => history::list(&query, page(&query)?, snapshot, store),
+            Route::Export => history::export(&query, store),
+            Route::Trends => trends::answer(&query, store, now),
             Route::Statistics => Ok(Reply::json(&Statistics::of(snapshot))),
-            Route::Health => Ok(Reply::json(&self.watch.judge(snapshot, now))),
+            Route::Health => {
+                let store = store.map(store::Reader::status);
+                Ok(Reply::json(&self.watch.judge(snapshot, store, now)))
+            }
             Route::Prometheus => {
                 let text = prometheus::render(snapshot, &self.shared.counters, now);
                 Ok(Reply::text(prometheus::CONTENT_TYPE, text))
@@ -82,6 +95,8 @@ enum Route<'a> {
     /// With the call id as it stands in the path.
     Call(&'a str),
     History,
+    Export,
+    Trends,
     Statistics,
     Health,
     Prometheus,
@@ -92,6 +107,8 @@ impl<'a> Route<'a> {
         Some(match path {
             "/api/qos/metrics" => Self::Metrics,
             "/api/qos/history" => Self::History,
+            "/api/qos/export" => Self::Export,
+            "/api/qos/trends" => Self::Trends,
             "/api/qos/statistics" => Self::Statistics,
             "/healthz" => Self::Health,
             "/metrics" => Self::Prometheus,
@@ -102,7 +119,9 @@ impl<'a> Route<'a> {
     const fn parameters(self) -> &'static [&'static str] {
         match self {
             Self::Metrics => &["limit", "offset", "sort"],
-            Self::History => &["limit", "offset", "min_mos", "max_mos", "since", "until"],
+            Self::History => history::LIST_PARAMETERS,
+            Self::Export => history::EXPORT_PARAMETERS,
+            Self::Trends => trends::PARAMETERS,
             Self::Call(_) | Self::Statistics | Self::Health | Self::Prometheus => &[],
         }
     }
@@ -200,7 +219,7 @@ struct Call<'a> {
     timeline: &'a [TimelinePoint],
 }
 
-fn call(encoded: &str, snapshot: &Snapshot) -> Result<Reply, Reply> {
+fn call(encoded: &str, snapshot: &Snapshot, store: Option<&store::Reader>) -> Result<Reply, Reply> {
     let Ok(id) = percent_decode_str(encoded).decode_utf8() else {
         return Err(Reply::error(400, &format!("call id {encoded:?} is not UTF-8")));
     };
@@ -210,38 +229,10 @@ fn call(encoded: &str, snapshot: &Snapshot) -> Result<Reply, Reply> {
             let record = &call.seen_at(snapshot.taken_at);
             Ok(Reply::json(&Call { record, timeline: &record.timeline }))
         }
-        None => Err(Reply::error(404, &format!("no call with id {id:?}, active or in history"))),
+        None => history::call(&id, store)?.ok_or_else(|| {
+            Reply::error(404, &format!("no call with id {id:?}, active or in history"))
+        }),
     }
-}
-
-/// The body of `/api/qos/history`.
-#[derive(Serialize)]
-struct History<'a> {
-    /// How many are listed.
-    count: usize,
-    /// How many the filters let through.
-    total: usize,
-    metrics: Vec<&'a CallRecord>,
-}
-
-/// Newest first means last ended first. A call without a score passes no filter by MOS;
-/// `since <= start_time < until`.
-fn history(query: &Query, snapshot: &Snapshot) -> Result<Reply, Reply> {
-    let (limit, offset) = page(query)?;
-    let (min_mos, max_mos) = (query.number("min_mos", MOS)?, query.number("max_mos", MOS)?);
-    let (since, until) = (query.time("since")?, query.time("until")?);
-    let passes = |call: &CallRecord| {
-        let mos = call.score.mos_score;
-        min_mos.is_none_or(|min| mos.is_some_and(|mos| mos >= min))
-            && max_mos.is_none_or(|max| mos.is_some_and(|mos| mos <= max))
-            && since.is_none_or(|since| call.start_time >= since)
-            && until.is_none_or(|until| call.start_time < until)
-    };
-    let newest_first = snapshot.history.iter().rev().map(AsRef::as_ref);
-    let matching: Vec<&CallRecord> = newest_first.filter(|call| passes(call)).collect();
-    let total = matching.len();
-    let metrics: Vec<_> = matching.into_iter().skip(offset).take(limit).collect();
-    Ok(Reply::json(&History { count: metrics.len(), total, metrics }))
 }
 
 fn page(query: &Query) -> Result<(usize, usize), Reply> {
@@ -352,6 +343,3 @@ const LIMIT_DEFAULT: usize = 100;
 
 /// Most calls listed at once.
 const LIMIT_MAX: usize = 1000;
-
-/// What a filter by MOS may ask for.
-const MOS: core::ops::RangeInclusive<f64> = 0.0..=5.0;

@@ -95,6 +95,10 @@
 //!   form with BurstR is used, as most ports have it.
 //! - G.711's concealment waits 3.75 ms: a quarter of its longest pitch period, 30 samples at 8 kHz.
 //!   Lists that give 0.25 ms do not fit its algorithm. The two differ by 0.5 in R at most.
+//! - The end system delay that a far end states by RTCP XR (RFC 3611 section 4.7.3) is shown and
+//!   does not enter T: a score shall compare networks, with one stated jitter buffer for all, and
+//!   not depend on which phones say how much they wait. What is stated to far ends is
+//!   [`delay::terminal_ms`], so that (round trip + 2 × that) / 2 is T.
 //! - AMR-WB takes the diotic constants, since only those have a Bpl, and only for three modes.
 //!
 //! [`limits::JITTER_BUFFER`]: crate::limits::JITTER_BUFFER

@@ -6,11 +6,17 @@ use crate::{
     control::{Calls, snapshot::SnapshotCell},
     ring::ControlEnd,
     source::clock,
+    store::Feeder,
     time::Timestamp,
 };
 
 /// Runs until all shards are gone and all they said has been taken in.
-pub(super) fn run(mut calls: Calls, mut ends: Vec<ControlEnd>, cell: &SnapshotCell) {
+pub(super) fn run(
+    mut calls: Calls,
+    mut ends: Vec<ControlEnd>,
+    cell: &SnapshotCell,
+    store: &Feeder,
+) {
     let mut published_at = Timestamp::MIN;
     loop {
         // Asked first: what comes after the last word is nothing.
@@ -20,6 +26,7 @@ pub(super) fn run(mut calls: Calls, mut ends: Vec<ControlEnd>, cell: &SnapshotCe
             taken += end.drain(REPORTS_PER_TURN, |report| calls.apply(report));
             end.merge_distributions(calls.distributions_mut());
         }
+        calls.finished().for_each(|call| store.call(call));
         let now = clock::now();
         if is_done || calls.has_news() && now.since(published_at) >= PUBLISH_INTERVAL {
             cell.store(calls.snapshot(now));

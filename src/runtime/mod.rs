@@ -36,6 +36,7 @@ use crate::{
         clock, host,
         udp::{UdpOptions, UdpSocket},
     },
+    store::{self, Store},
 };
 
 /// A running appliance.
@@ -44,6 +45,7 @@ pub struct Appliance {
     shards: Vec<(ExecutorJoinHandle<io::Result<()>>, Doorbell)>,
     control: JoinHandle<()>,
     http: http::Server,
+    store: Store,
     closing: Arc<Closing>,
 }
 
@@ -81,8 +83,15 @@ impl Appliance {
         let closing = Arc::new(Closing::new(shards));
         let (parts, ends) = assemble(config, sockets);
         let cell = SnapshotCell::default();
-        let http = http::Server::start(http::Options { listener, token }, cell.clone())
-            .map_err(StartError::Host)?;
+        let store = Store::start(store::Options {
+            path: config.data.join(HISTORY_FILE),
+            settings: config.store,
+            clock: clock::now,
+        })?;
+        let reader = Some(store.reader());
+        let http =
+            http::Server::start(http::Options { listener, token, store: reader }, cell.clone())
+                .map_err(StartError::Host)?;
         let bells: Vec<_> = parts.iter().map(|(_, bell)| bell.clone()).collect();
         let mut executors = Vec::with_capacity(parts.len());
         for (index, (parts, bell)) in parts.into_iter().enumerate() {
@@ -92,12 +101,13 @@ impl Appliance {
         }
         let calls =
             Calls::new(clock::now(), config.history_calls).with_scoring(config.scoring.clone());
+        let (calls, feeder) = (calls.with_finished(), store.feeder());
         let control = thread::Builder::new()
             .name("control".to_owned())
-            .spawn(move || control::run(calls, ends, &cell))
+            .spawn(move || control::run(calls, ends, &cell, &feeder))
             .map_err(StartError::Host)?;
         let shards = executors.into_iter().zip(bells).collect();
-        Ok(Self { sip, shards, control, http, closing })
+        Ok(Self { sip, shards, control, http, store, closing })
     }
 
     /// Where SIP comes in, with the port that the system chose if 0 was asked for.
@@ -144,6 +154,7 @@ impl Appliance {
         }
         // Ends by itself once the shards' rings are abandoned and empty.
         let _ = self.control.join();
+        self.store.stop();
         self.http.stop();
         result
     }
@@ -198,6 +209,9 @@ pub enum StartError {
         /// What it says.
         reason: String,
     },
+    /// The history cannot be used.
+    #[error(transparent)]
+    Store(#[from] store::StartError),
     /// The API token cannot be used.
     #[error("API token file {path}: {source}")]
     Token {
@@ -291,6 +305,7 @@ fn assemble(config: &Config, sockets: Vec<Sockets>) -> (Vec<(Parts, Doorbell)>, 
             }));
         }
     }
+    let scoring = Arc::new(config.scoring.clone());
     let mut ends = Vec::with_capacity(shards);
     let wired = sockets.into_iter().zip(others).zip(handed_in).zip(bells).enumerate();
     let parts = wired.map(|(index, (((sockets, others), handed_in), bell))| {
@@ -304,6 +319,8 @@ fn assemble(config: &Config, sockets: Vec<Sockets>) -> (Vec<(Parts, Doorbell)>, 
             dialogs_max: config.max_calls_per_shard,
             answer_delay: config.answer_delay,
             idle_timeout: config.idle_timeout,
+            rtcp_xr: config.rtcp_xr,
+            scoring: Arc::clone(&scoring),
             seed,
             ..ShardConfig::default()
         });
@@ -340,6 +357,9 @@ fn remedy(error: &io::Error) -> &'static str {
         _ => "",
     }
 }
+
+/// The database in the data directory.
+const HISTORY_FILE: &str = "history.db";
 
 /// The least that glommio accepts; its rings are used for parking only.
 const IO_MEMORY_BYTES: usize = 64 << 10;

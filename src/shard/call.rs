@@ -39,8 +39,7 @@ impl Shard {
                 let Some(dialog) = self.dialogs.get_mut(slot) else { return };
                 dialog.last_heard = heard;
                 if dialog.rtcp_at <= now {
-                    self.send_rtcp(slot, now, out);
-                    self.report_remote(slot, now, out);
+                    self.run_rtcp(slot, now, out);
                 }
             }
             Phase::Ended { event, at } if at + LAST_PACKETS <= now => {
@@ -60,6 +59,7 @@ impl Shard {
         dialog.resend = Some(Resend::new(*answer, Awaits::Ack(dialog.invite_cseq), now));
         if let Phase::Ringing { .. } = dialog.phase {
             dialog.phase = Phase::Answered;
+            self.join_rtcp(slot, now);
             self.report_event(slot, now, CallEvent::Answered(200), out);
         }
         self.tell_flow(slot, now, out);
@@ -90,6 +90,7 @@ impl Shard {
             Phase::Answered => {
                 // Who hangs up has seen the answer, though its ACK may be lost.
                 dialog.resend = None;
+                self.leave_rtcp(slot, self.now.max(at), out);
                 self.end(slot, CallEvent::Ended(EndedBy::Caller), at);
             }
             Phase::Ended { .. } | Phase::Lingering { .. } => {}
@@ -119,6 +120,7 @@ impl Shard {
         let bye = Sent { src: dialog.local, dst: dialog.peer, bytes: bytes.into() };
         out.send(bye.src, bye.dst, |bytes| bytes.extend_from_slice(&bye.bytes));
         dialog.resend = Some(Resend::new(bye, Awaits::Response(dialog.local_cseq), now));
+        self.leave_rtcp(slot, now, out);
         self.end(slot, CallEvent::Ended(by), now);
         self.arm(slot);
     }
@@ -189,7 +191,9 @@ impl Shard {
         let Some(dialog) = self.dialogs.get(slot) else { return };
         let call = self.call_ref(dialog.id.serial);
         let uri = |value: Option<_>| value.map_or(&b""[..], |value| NameAddr::parse(value).uri);
+        let source = dialog.peer.ip().to_string();
         let texts = [
+            (TextField::Source, source.as_bytes()),
             (TextField::CallId, request.call_id().unwrap_or_default()),
             (TextField::From, uri(request.from())),
             (TextField::To, uri(request.to())),

@@ -188,6 +188,10 @@ impl Shard {
                     false
                 }
             },
+            State::Left { .. } => {
+                stream.come_back(parsed.at, &parsed.packet);
+                true
+            }
             // Its call is over. Unless another one expects this source, these are stragglers.
             State::Closed => {
                 if self.known_owner(parsed.key.src(), parsed.key.dst()).is_some() {
@@ -332,7 +336,7 @@ impl Shard {
         match stream.state {
             State::Probation { .. } | State::Vacant => true,
             State::Closed => now.since(stream.closed_at()) >= STREAM_IDLE,
-            State::Live => {
+            State::Live | State::Left { .. } => {
                 now.since(stream.last_at()) >= STREAM_IDLE && !self.is_remembered(slot, stream)
             }
         }
@@ -372,7 +376,8 @@ impl Shard {
     ) {
         let (shard, own_drops) = (self.config.id, self.health.own_drops());
         let Some(stream) = self.streams.at_mut(slot) else { return };
-        if stream.state == State::Live && (is_final || stream.has_news()) {
+        let is_measured = matches!(stream.state, State::Live | State::Left { .. });
+        if is_measured && (is_final || stream.has_news()) {
             let call = stream.dialog.map(|DialogId { serial, .. }| self.call_ref(serial));
             let Some(stream) = self.streams.at_mut(slot) else { return };
             out.report(Report::Stream(stream.report(shard, call, now, is_final, own_drops)));

@@ -9,6 +9,7 @@ use core::{ops::Range, time::Duration};
 use std::{
     collections::VecDeque,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
 };
 
 use arrayvec::ArrayVec;
@@ -56,6 +57,7 @@ use self::{
 use crate::{
     id::{CallRef, ShardId},
     limits::{DIALOGS_MAX, REPORT_INTERVAL, STREAMS_MAX, TIMERS_PER_TURN},
+    quality::score::Scoring,
     time::Timestamp,
     wire::Datagram,
 };
@@ -91,6 +93,10 @@ pub struct ShardConfig {
     pub answer_delay: Duration,
     /// A call of which nothing has been heard for so long is over.
     pub idle_timeout: Duration,
+    /// Whether extended reports (RFC 3611) are sent.
+    pub rtcp_xr: bool,
+    /// How the scores in them are made: as those of the API are.
+    pub scoring: Arc<Scoring>,
     /// Seeds hashes, tags, SSRCs. Secret in a live appliance, fixed in a simulation.
     pub seed: u64,
 }
@@ -107,6 +113,8 @@ impl Default for ShardConfig {
             streams_max: STREAMS_MAX,
             answer_delay: Duration::ZERO,
             idle_timeout: Duration::from_secs(300),
+            rtcp_xr: true,
+            scoring: Arc::default(),
             seed: 0,
         }
     }

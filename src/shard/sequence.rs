@@ -40,6 +40,12 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
+    /// Where a packet is in the stream, over all restarts, counted from 0; by its number, as
+    /// [`Sequence::highest`] counts.
+    const fn place(&self, number: u64) -> u64 {
+        self.expected_before + (number - self.base)
+    }
+
     fn shape_mut(&mut self) -> &mut LossShape {
         self.shape.get_or_insert_default()
     }
@@ -123,9 +129,28 @@ impl Sequence {
         if age < self.depth {
             self.discarded |= 1 << age;
             ledger.discarded += 1;
-            let place = self.place(age, ledger);
+            let place = ledger.place(self.highest - u64::from(age));
             ledger.shape_mut().mark(place, at);
         }
+    }
+
+    /// Whether a packet is one of those that may still be under way when a sequence has ended: a
+    /// little older than the newest, or among the next few.
+    pub(crate) const fn goes_on_with(&self, sequence: u16) -> bool {
+        let ahead = sequence.wrapping_sub(self.highest_sequence());
+        ahead < STRAGGLERS_MAX || ahead > MAX_MISORDER.wrapping_neg()
+    }
+
+    /// Goes on with a sequence that begins with this packet, which is still to arrive. What is
+    /// between the last packet and it was never sent.
+    #[cold]
+    pub(crate) fn begin_anew(&mut self, first: u16, ledger: &mut Ledger) {
+        self.settle(self.depth, ledger);
+        ledger.expected_before = self.counts(ledger).expected;
+        ledger.base = CYCLE + u64::from(first);
+        self.highest = ledger.base - 1;
+        (self.received, self.discarded, self.depth) = (0, 0, 0);
+        self.restart_at = None;
     }
 
     /// The highest sequence number with 16 bits of wraps, as a report block carries it
@@ -181,7 +206,7 @@ impl Sequence {
             Arrival::Duplicate
         } else if steps < MAX_DROPOUT {
             ledger.lost += u64::from(steps) - 1;
-            let missing = self.place(0, ledger) + 1;
+            let missing = ledger.place(self.highest + 1);
             ledger.shape_mut().mark(missing, before);
             self.advance(steps, ledger);
             Arrival::Newer { steps }
@@ -248,16 +273,10 @@ impl Sequence {
     /// The places of those of the `count` oldest packets that were not played.
     fn bad_places(&self, count: u32, ledger: &Ledger) -> impl Iterator<Item = u64> + use<> {
         let (played, depth) = (self.played(), self.depth);
-        let first = self.place(depth - 1, ledger);
+        let first = ledger.place(self.highest + 1 - u64::from(depth));
         let is_played = move |offset| offset < depth && (played >> (depth - 1 - offset)) & 1 == 1;
         let bad = (0..count).filter(move |&offset| !is_played(offset));
         bad.map(move |offset| first + u64::from(offset))
-    }
-
-    /// Where a packet is in the stream, over all restarts, counted from 0; by how many packets are
-    /// newer.
-    const fn place(&self, age: u32, ledger: &Ledger) -> u64 {
-        ledger.expected_before + (self.highest - age as u64 - ledger.base)
     }
 
     const fn played(&self) -> u128 {
@@ -270,6 +289,10 @@ pub(crate) const MAX_DROPOUT: u16 = 3000;
 
 /// A packet this much older than the newest is not reordered (RFC 3550 appendix A.1).
 const MAX_MISORDER: u16 = 100;
+
+/// Packets that may be lost around the end of a stream, a third of a second of them, before what
+/// comes is taken for another one.
+const STRAGGLERS_MAX: u16 = 16;
 
 /// Sequence numbers before they wrap.
 const CYCLE: u64 = 1 << 16;
@@ -339,6 +362,22 @@ mod tests {
     #[test]
     fn two_packets_far_off_are_a_restart_without_loss() {
         assert_eq!(counts(&[10, 11, 40_000, 40_001, 40_003]), (5, 6, 1, 0, 0));
+    }
+
+    #[test]
+    fn a_sequence_begun_anew_loses_nothing_before_its_first_packet() {
+        for first in [0, 1, 500, 65_535] {
+            let (mut state, mut ledger) = run(&[10, 11, 13]);
+            assert!(state.goes_on_with(12) && state.goes_on_with(28) && !state.goes_on_with(29));
+            state.begin_anew(first, &mut ledger);
+            for after in [0, 1, 3, 2, 6] {
+                state.arrive(first.wrapping_add(after), Timestamp::MIN, &mut ledger);
+            }
+            let counts = state.counts(&ledger);
+            assert_eq!((counts.received, counts.expected, counts.out_of_order), (8, 11, 1));
+            assert_eq!(state.extended_highest(), u32::from(first) + 6);
+            assert_eq!(state.shape(&ledger).unwrap().runs[..2], [2, 0]);
+        }
     }
 
     #[test]

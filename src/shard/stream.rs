@@ -9,6 +9,7 @@ use super::{
     jitter::{Jitter, LogBuckets, Sample},
     loss::Settled,
     report::{Bursts, CLOSEUP_EVERY, Closeup, Direction, LossRunsReport, RUNS_PIECE, StreamReport},
+    rtcp::delay_units,
     sequence::{Arrival, Ledger, Sequence},
     silence::is_silent,
 };
@@ -19,7 +20,7 @@ use crate::{
     wire::{
         IpMarks,
         codec::Codec,
-        rtcp::{ReportBlockValues, SenderReport},
+        rtcp::{ReportBlockValues, SenderReport, StatisticsSummaryValues},
         rtp::RtpPacket,
     },
 };
@@ -82,6 +83,8 @@ pub(crate) enum State {
     Probation { next: u16 },
     /// Measured.
     Live,
+    /// It has said goodbye; so many packets that followed on those before have come since.
+    Left { stragglers: u8 },
     /// Its call is over; what still comes is not looked at.
     Closed,
     /// No stream: the slot is free. A state, and not an `Option` around the stream, which would
@@ -107,10 +110,21 @@ impl Format {
 }
 
 /// The counts at the last report block sent (RFC 3550 appendix A.3).
+///
+/// Modulo 2^32, which what has come since never reaches.
 #[derive(Clone, Copy, Debug, Default)]
 struct ReportedBefore {
-    expected: u64,
-    received: u64,
+    expected: u32,
+    /// Duplicates included: A.3 counts them as received, and the far end expects it so.
+    received: u32,
+    duplicate: u32,
+}
+
+/// What is said to the far end about an interval (RFC 3550 section 6.4.1, RFC 3611 section 4.6).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IntervalReport {
+    pub(crate) block: ReportBlockValues,
+    pub(crate) summary: StatisticsSummaryValues,
 }
 
 impl StreamKey {
@@ -223,6 +237,31 @@ impl Stream {
     pub(crate) fn vacate(&mut self) {
         self.state = State::Vacant;
         self.ledger = Ledger::default();
+    }
+
+    /// Notes that its source has said goodbye.
+    #[cold]
+    pub(crate) fn leave(&mut self) {
+        if self.state == State::Live {
+            self.state = State::Left { stragglers: 0 };
+        }
+    }
+
+    /// Takes up again a stream that has said goodbye. What was under way belongs to it, and so does
+    /// all that follows where the goodbye was not meant; else a new sequence begins, and nothing
+    /// was lost before it.
+    #[cold]
+    pub(crate) fn come_back(&mut self, at: Timestamp, packet: &RtpPacket<'_>) {
+        let State::Left { stragglers } = self.state else { return };
+        if !self.sequence.goes_on_with(packet.sequence()) {
+            self.sequence.begin_anew(packet.sequence(), &mut self.ledger);
+            self.jitter.reanchor(at, packet.timestamp(), self.format.clock_rate);
+            self.state = State::Live;
+        } else if stragglers < STRAGGLERS_MAX {
+            self.state = State::Left { stragglers: stragglers + 1 };
+        } else {
+            self.state = State::Live;
+        }
     }
 
     /// When it was closed.
@@ -358,22 +397,39 @@ impl Stream {
         self.last_sender_report = Some((report.ntp_middle(), at));
     }
 
-    /// The report block about this stream (RFC 3550 section 6.4.1).
-    pub(crate) fn report_block(&mut self, now: Timestamp) -> ReportBlockValues {
+    /// What there is to say about the time since this was last asked.
+    pub(crate) fn interval_report(&mut self, now: Timestamp) -> IntervalReport {
         let counts = self.sequence.counts(&self.ledger);
-        // A.3 counts duplicates as received; the far end expects it so.
         let received = counts.received + counts.duplicate;
-        let expected_since = counts.expected.saturating_sub(self.reported.expected);
-        let received_since = received.saturating_sub(self.reported.received);
+        #[expect(clippy::cast_possible_truncation, reason = "compared modulo 2^32")]
+        let reported = ReportedBefore {
+            expected: counts.expected as u32,
+            received: received as u32,
+            duplicate: counts.duplicate as u32,
+        };
+        let before = core::mem::replace(&mut self.reported, reported);
+        let expected_since = reported.expected.wrapping_sub(before.expected);
+        let received_since = reported.received.wrapping_sub(before.received);
+        let duplicates = reported.duplicate.wrapping_sub(before.duplicate);
         let lost_since = expected_since.saturating_sub(received_since);
-        self.reported = ReportedBefore { expected: counts.expected, received };
-        let fraction = (lost_since << 8).checked_div(expected_since).unwrap_or(0).min(255);
+        let fraction =
+            (u64::from(lost_since) << 8).checked_div(expected_since.into()).unwrap_or(0).min(255);
         let lost = counts.expected.cast_signed() - received.cast_signed();
-        let (lsr, dlsr) = self.last_sender_report.map_or((0, 0), |(lsr, at)| {
-            let delay = (now.since(at).as_nanos() << 16) / 1_000_000_000;
-            (lsr, u32::try_from(delay).unwrap_or(u32::MAX))
-        });
-        ReportBlockValues {
+        let (lsr, dlsr) =
+            self.last_sender_report.map_or((0, 0), |(lsr, at)| (lsr, delay_units(at, now)));
+        let end = self.sequence.extended_highest().wrapping_add(1);
+        #[expect(clippy::cast_possible_truncation, reason = "sequence numbers have 16 bits")]
+        let summary = StatisticsSummaryValues {
+            ssrc: self.key.ssrc(),
+            begin_sequence: end.wrapping_sub(expected_since) as u16,
+            end_sequence: end as u16,
+            // Without the duplicates, which are told apart here.
+            lost: Some(expected_since.saturating_sub(received_since.wrapping_sub(duplicates))),
+            duplicates: Some(duplicates),
+            jitter: None,
+            hops: None,
+        };
+        let block = ReportBlockValues {
             ssrc: self.key.ssrc(),
             fraction_lost: u8::try_from(fraction).unwrap_or(u8::MAX),
             cumulative_lost: i32::try_from(lost.clamp(-0x80_0000, 0x7F_FFFF)).unwrap_or(0),
@@ -381,7 +437,16 @@ impl Stream {
             jitter: self.jitter.jitter_ticks(),
             lsr,
             dlsr,
-        }
+        };
+        IntervalReport { block, summary }
+    }
+
+    /// What a report to control would say now. What it will say is still news.
+    pub(crate) fn peek(&mut self, shard: ShardId, at: Timestamp, own_drops: u64) -> StreamReport {
+        let told = self.told;
+        let report = self.report(shard, None, at, false, own_drops);
+        self.told = told;
+        report
     }
 
     /// Whether packets have come since the last report to control.
@@ -439,6 +504,7 @@ impl Stream {
             ),
             closeup: self.closeup,
             own_drops: own_drops.saturating_sub(self.own_drops_before),
+            has_left: matches!(self.state, State::Left { .. }),
         }
     }
 
@@ -560,6 +626,10 @@ const PACKET_MAX_MS: u64 = 120;
 
 /// Half a second of speech in packets of 20 ms: so long a listener waits before its buffer moves.
 const LATE_RUN_MAX: u8 = 25;
+
+/// More packets than these, half a second of speech in packets of 20 ms, were not under way when
+/// their source said goodbye: it was not meant.
+const STRAGGLERS_MAX: u8 = 25;
 
 /// At the beginning of a talkspurt that much tells that the sender's clock did not run on through
 /// the silence.

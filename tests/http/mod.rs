@@ -15,8 +15,8 @@ use voxplane::{
     control::{
         record::{
             BurstRecord, CallRecord, CallScore, CallState, CloseupRecord, Conditions, Direction,
-            Distribution, EndedBy, Expected, Figures, Integrity, MosSum, MosTotals, ShardHealth,
-            Snapshot, StreamRecord, TimelinePoint, Totals, WorstInterval,
+            Distribution, EndedBy, Expected, Figures, Integrity, MosSum, MosTotals, RttFigures,
+            ShardHealth, Snapshot, StreamRecord, TimelinePoint, Totals, WorstInterval,
         },
         snapshot::SnapshotCell,
         streams::CallStreams,
@@ -28,6 +28,7 @@ use voxplane::{
         Counts,
         report::{Bursts, Closeup, StreamReport},
     },
+    store::Reader,
     time::Timestamp,
     wire::codec::Codec,
 };
@@ -74,7 +75,13 @@ pub(crate) fn serve(snapshot: Snapshot) -> Server {
 /// A server over `snapshots` that asks for `token`.
 pub(crate) fn start(snapshots: SnapshotCell, token: Option<Token>) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    Server::start(Options { listener, token }, snapshots).unwrap()
+    Server::start(Options { listener, token, store: None }, snapshots).unwrap()
+}
+
+/// A server over `snapshots` and a history.
+pub(crate) fn start_with(snapshots: SnapshotCell, store: Reader) -> Server {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    Server::start(Options { listener, token: None, store: Some(store) }, snapshots).unwrap()
 }
 
 /// A connection that gives up reading after half a minute.
@@ -144,6 +151,7 @@ pub(crate) fn call(id: &str, started: u64, mos: Option<f64>) -> CallRecord {
         from: Some("sip:alice@192.0.2.1".to_owned()),
         to: Some("sip:echo@192.0.2.2".to_owned()),
         user_agent: None,
+        source: Some([192, 0, 2, 1].into()),
         state: CallState::Active,
         status_code: Some(200),
         ended_by: None,
@@ -163,6 +171,7 @@ pub(crate) fn call(id: &str, started: u64, mos: Option<f64>) -> CallRecord {
         jitter_max_ms: Some(9.0),
         latency_avg_ms: None,
         latency_max_ms: None,
+        rtt: RttFigures::default(),
         codec: Some("PCMU"),
         score: CallScore {
             mos_score: mos,
@@ -232,6 +241,7 @@ fn report(ssrc: u32) -> StreamReport {
         bursts: Bursts::default(),
         closeup: Closeup::default(),
         own_drops: 0,
+        has_left: false,
     }
 }
 
@@ -267,12 +277,15 @@ pub(crate) fn stream(ssrc: u32, call_id: Option<&str>) -> StreamRecord {
         closeup: CloseupRecord::default(),
         discard_percentage: Some(0.0),
         rtt_ms: None,
+        rtt: RttFigures::default(),
         mos_cq: None,
         mos_lq: None,
         r_factor: None,
         mos_basis: None,
         mos_reason: None,
         impairments: None,
+        rtcp_bye: None,
+        remote: None,
         call_id: call_id.map(str::to_owned),
     }
 }

@@ -49,10 +49,16 @@ impl Appliance {
     /// Starts it with a configuration file and more flags; a flag given here is the only one of
     /// its name.
     pub(crate) fn with(config: &str, flags: &[&str]) -> Self {
+        Self::under(&[], config, flags)
+    }
+
+    /// The same as the last words of another command, which must end as this program.
+    pub(crate) fn under(wrapper: &[&str], config: &str, flags: &[&str]) -> Self {
         let dir = Scratch::new();
         let rtp_port = free_ports(RTP_PORTS);
-        let mut command = Command::new(VOXPLANE);
-        command.arg("run").args(flags);
+        let mut words = wrapper.iter().chain(&[VOXPLANE]);
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words).arg("run").args(flags);
         let range = format!("{rtp_port}-{}", rtp_port + RTP_PORTS - 1);
         let file = dir.file("voxplane.toml", config);
         let data = dir.path().join("data");
