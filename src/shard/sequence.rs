@@ -376,7 +376,7 @@ mod tests {
             let counts = state.counts(&ledger);
             assert_eq!((counts.received, counts.expected, counts.out_of_order), (8, 11, 1));
             assert_eq!(state.extended_highest(), u32::from(first) + 6);
-            assert_eq!(state.shape(&ledger).unwrap().runs[..2], [2, 0]);
+            assert_eq!(state.shape(&ledger).unwrap().runs[..2], [1, 1]);
         }
     }
 
