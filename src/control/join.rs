@@ -242,13 +242,12 @@ pub(super) fn mean_ms(rtt: &RoundTrip) -> Option<f64> {
 /// Bursts and gaps, by the time that their packets take.
 fn burst_record(report: &StreamReport, ptime_ms: Option<f64>) -> BurstRecord {
     let bursts = report.bursts;
-    let duration_ms = |packets: u64, of: u32| Some(ratio(packets, of.into())? * ptime_ms?);
-    let in_bursts = u64::from(bursts.packets);
+    let duration_ms = |packets: Option<f64>| Some(packets? * ptime_ms?);
     let longest = (bursts.longest > 0).then_some(bursts.longest);
     BurstRecord {
         bursts: Some(bursts.count),
-        burst_duration_ms: duration_ms(in_bursts, bursts.count),
-        gap_duration_ms: duration_ms(report.counts.expected.saturating_sub(in_bursts), bursts.gaps),
+        burst_duration_ms: duration_ms(bursts.mean_burst()),
+        gap_duration_ms: duration_ms(bursts.mean_gap(report.counts.expected)),
         longest_burst_packets: longest,
         longest_burst_time: longest.map(|_| bursts.longest_at),
         loss_runs: LossRuns::NONE,

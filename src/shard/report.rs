@@ -184,6 +184,22 @@ pub struct Bursts {
     pub longest_at: Timestamp,
 }
 
+impl Bursts {
+    /// Mean length of a burst, packets; `None` without one.
+    #[must_use]
+    pub fn mean_burst(&self) -> Option<f64> {
+        (self.count > 0).then(|| f64::from(self.packets) / f64::from(self.count))
+    }
+
+    /// Mean length of a gap of a stream of `total` packets, packets; `None` without one.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
+    pub fn mean_gap(&self, total: u64) -> Option<f64> {
+        let in_gaps = total.saturating_sub(self.packets.into());
+        (self.gaps > 0).then(|| in_gaps as f64 / f64::from(self.gaps))
+    }
+}
+
 /// What a closer look at one in [`CLOSEUP_EVERY`] packets of a stream, and at every change of the
 /// codepoint, has found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
