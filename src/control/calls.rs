@@ -504,7 +504,7 @@ impl CallRecord {
         self.jitter_avg_ms = tally.jitter_mean_ms();
         self.jitter_max_ms = tally.jitter_max_ms();
         self.codec = tally.codec.name();
-        self.score = call_score(&score);
+        self.score = call_score(&score, tally.buffer(self.streams.scoring()));
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! May allocate, never touches a shard; what it knows came through a ring.
 
+mod buffers;
 mod calls;
 pub mod conditions;
 pub mod far_end;

@@ -10,12 +10,13 @@ use std::{
 
 use serde::{Serialize, Serializer};
 
-use super::{
-    conditions::conditions, far_end::FarEndView, join::measured_record, streams::CallStreams,
-};
 pub use super::{
+    buffers::{AssumedBuffer, EmulatedBuffer, EmulatedBuffers},
     conditions::{Condition, Conditions, Expected},
     loss_runs::LossRuns,
+};
+use super::{
+    conditions::conditions, far_end::FarEndView, join::measured_record, streams::CallStreams,
 };
 pub use crate::shard::{
     health::ShardHealth,
@@ -158,6 +159,8 @@ pub struct CallScore {
     pub mos_reason: Option<&'static str>,
     /// The rating band of `mos_score`.
     pub quality_rating: Option<Rating>,
+    /// The jitter buffer that the scores assume.
+    pub jitter_buffer: Option<AssumedBuffer>,
 }
 
 /// The worst interval of a call, both directions; where they are on different scales, the lower
@@ -260,6 +263,18 @@ pub struct StreamRecord {
     pub jitter_max_ms: Option<f64>,
     /// 95th percentile of the A.8 estimate, milliseconds; the upper edge of its bucket.
     pub jitter_p95_ms: Option<f64>,
+    /// Packet delay variation against the fastest packet (RFC 5481 section 4.2), without the skew
+    /// of the sender's clock, milliseconds: median.
+    pub pdv_p50_ms: Option<f64>,
+    /// Its 95th percentile.
+    pub pdv_p95_ms: Option<f64>,
+    /// Its 99th percentile.
+    pub pdv_p99_ms: Option<f64>,
+    /// Its highest value.
+    pub pdv_max_ms: Option<f64>,
+    /// What the sender's clock gains on ours, ppm; `None` for the first 20 s, and while jitter
+    /// hides it.
+    pub skew_ppm: Option<f64>,
     /// Longest time between two packets, milliseconds.
     pub max_delta_ms: Option<f64>,
     /// Mean time between two packets, milliseconds.
@@ -295,6 +310,11 @@ pub struct StreamRecord {
     pub mos_reason: Option<&'static str>,
     /// R lost, by cause.
     pub impairments: Option<Impairments>,
+    /// The jitter buffer that the scores assume.
+    pub jitter_buffer: Option<AssumedBuffer>,
+    /// Both jitter buffers that are emulated; `None` of a stream that is not measured here, or
+    /// whose clock is not known.
+    pub buffers: Option<EmulatedBuffers>,
     /// Whether its source has said goodbye by RTCP; `None` where only the far end knows.
     pub rtcp_bye: Option<bool>,
     /// What its receiver says of it by extended RTCP reports.
@@ -360,6 +380,11 @@ impl StreamRecord {
             jitter_mean_ms: None,
             jitter_max_ms: None,
             jitter_p95_ms: None,
+            pdv_p50_ms: None,
+            pdv_p95_ms: None,
+            pdv_p99_ms: None,
+            pdv_max_ms: None,
+            skew_ppm: None,
             max_delta_ms: None,
             mean_delta_ms: None,
             burst_ratio: None,
@@ -376,6 +401,8 @@ impl StreamRecord {
             mos_basis: None,
             mos_reason: None,
             impairments: None,
+            jitter_buffer: None,
+            buffers: None,
             rtcp_bye: None,
             remote: None,
             call_id: None,

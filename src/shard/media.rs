@@ -148,10 +148,10 @@ impl Shard {
             stream.look_at(packet, parsed.marks);
         }
         if stream.is_media(packet.payload_type()) {
-            if let Some(sample) = stream.arrive(at, packet)
+            if let Some(jitter_us) = stream.arrive(at, packet, &self.depths)
                 && let Some(distributions) = &mut self.distributions
             {
-                distributions.jitter_us.saturating_record(sample.jitter_us.into());
+                distributions.jitter_us.saturating_record(jitter_us.into());
             }
         } else {
             self.change_format(slot, at, packet);
@@ -296,7 +296,7 @@ impl Shard {
             || super::stream::Format::assumed(payload_type),
             |dialog| dialog.format(stream.key.dst(), payload_type),
         );
-        stream.arrive_as(at, packet, format);
+        stream.arrive_as(at, packet, format, &self.depths);
     }
 
     /// Sends a packet back where it came from, under our own SSRC.
@@ -335,7 +335,7 @@ impl Shard {
         let Some(stream) = self.streams.at(slot) else { return true };
         match stream.state {
             State::Probation { .. } | State::Vacant => true,
-            State::Closed => now.since(stream.closed_at()) >= STREAM_IDLE,
+            State::Closed => now.since(stream.last_at()) >= STREAM_IDLE,
             State::Live | State::Left { .. } => {
                 now.since(stream.last_at()) >= STREAM_IDLE && !self.is_remembered(slot, stream)
             }
@@ -380,7 +380,8 @@ impl Shard {
         if is_measured && (is_final || stream.has_news()) {
             let call = stream.dialog.map(|DialogId { serial, .. }| self.call_ref(serial));
             let Some(stream) = self.streams.at_mut(slot) else { return };
-            out.report(Report::Stream(stream.report(shard, call, now, is_final, own_drops)));
+            let report = stream.report(shard, call, now, is_final, own_drops, &self.depths);
+            out.report(Report::Stream(report));
             for runs in stream.loss_runs(shard, call, is_final) {
                 out.report(Report::LossRuns(runs));
             }

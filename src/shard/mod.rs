@@ -15,6 +15,8 @@ use std::{
 use arrayvec::ArrayVec;
 
 mod answer;
+mod buckets;
+pub mod buffer;
 mod call;
 mod dialog;
 mod dialogs;
@@ -39,12 +41,14 @@ mod stream;
 mod streams;
 mod timers;
 mod user_agent;
+mod variation;
 
 pub use dialogs::owner;
 pub use outbox::{Outbox, Transmit};
 pub use sequence::Counts;
 
 use self::{
+    buffer::{Depths, JitterBuffers},
     dialog::Dialog,
     dialogs::Dialogs,
     distributions::Distributions,
@@ -93,6 +97,8 @@ pub struct ShardConfig {
     pub answer_delay: Duration,
     /// A call of which nothing has been heard for so long is over.
     pub idle_timeout: Duration,
+    /// The jitter buffers that are emulated for every stream.
+    pub jitter_buffers: JitterBuffers,
     /// Whether extended reports (RFC 3611) are sent.
     pub rtcp_xr: bool,
     /// How the scores in them are made: as those of the API are.
@@ -113,6 +119,7 @@ impl Default for ShardConfig {
             streams_max: STREAMS_MAX,
             answer_delay: Duration::ZERO,
             idle_timeout: Duration::from_secs(300),
+            jitter_buffers: JitterBuffers::default(),
             rtcp_xr: true,
             scoring: Arc::default(),
             seed: 0,
@@ -126,6 +133,8 @@ pub struct Shard {
     config: ShardConfig,
     dialogs: Dialogs,
     streams: Streams,
+    /// The settings of the jitter buffers, as packets need them.
+    depths: Depths,
     stream_serial: u64,
     timers: Timers,
     health: ShardHealth,
@@ -151,6 +160,7 @@ impl Shard {
         Self {
             dialogs: Dialogs::new(config.dialogs_max, config.seed),
             streams: Streams::new(config.streams_max, config.seed),
+            depths: Depths::new(&config.jitter_buffers),
             stream_serial: 0,
             timers: Timers::default(),
             health: ShardHealth { shard: config.id.0, ..ShardHealth::default() },

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 
-use super::{health::ShardHealth, sequence::Counts};
+use super::{buffer::BufferReport, health::ShardHealth, sequence::Counts};
 use crate::{
     id::{CallRef, Ssrc, StreamRef},
     time::Timestamp,
@@ -164,6 +164,10 @@ pub struct StreamReport {
     pub closeup: Closeup,
     /// What the shard lost itself since the stream began.
     pub own_drops: u64,
+    /// How much longer packets were under way than the fastest.
+    pub variation: DelayVariation,
+    /// What the emulated jitter buffers did.
+    pub buffers: BufferReport,
     /// Whether its source has said goodbye by RTCP, and has not come back since.
     pub has_left: bool,
 }
@@ -232,6 +236,22 @@ pub struct LossRunsReport {
     /// Runs of this length, of one packet more, and so on. [`RUN_LENGTHS`] stands for all that
     /// are longer, too.
     pub counts: [u32; RUNS_PIECE],
+}
+
+/// Packet delay variation against the fastest packet (RFC 5481 section 4.2), without the skew of
+/// the sender's clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct DelayVariation {
+    /// Median, microseconds.
+    pub p50_us: u32,
+    /// 95th percentile, microseconds.
+    pub p95_us: u32,
+    /// 99th percentile, microseconds.
+    pub p99_us: u32,
+    /// Highest, microseconds.
+    pub max_us: u32,
+    /// What the sender's clock gains on ours, ppm; `None` until it is known.
+    pub skew_ppm: Option<f32>,
 }
 
 /// Which way a stream goes in its call.
@@ -403,4 +423,4 @@ pub const RUN_LENGTHS: usize = 127;
 pub const RUNS_PIECE: usize = RUN_LENGTHS.div_ceil(3);
 
 // The ring's memory in `limits` counts on this.
-const _: () = assert!(size_of::<Report>() <= 280);
+const _: () = assert!(size_of::<Report>() <= 336);

@@ -3,14 +3,15 @@
 //! Measures nothing: all of it stands in the stream's report, and its scores come from where
 //! those of the API come from.
 
-use super::super::report::{RoundTrip, StreamReport};
+use super::super::{
+    buffer::BufferMode,
+    report::{RoundTrip, StreamReport},
+};
 use crate::{
-    limits::JITTER_BUFFER,
     quality::{
         Scale, delay,
         score::{ScoreInput, Scoring},
     },
-    time::millis,
     wire::{
         codec::Codec,
         rtcp::{Concealment, JitterBufferKind, VoipMetricsValues},
@@ -49,7 +50,10 @@ pub(super) fn voip_metrics(
         mos_lq: score.mos_lq,
         mos_cq: score.mos_cq,
         concealment: concealment(report.codec, scoring),
-        jitter_buffer_kind: Some(JitterBufferKind::Fixed),
+        jitter_buffer_kind: Some(match report.buffers.mode {
+            BufferMode::Fixed => JitterBufferKind::Fixed,
+            BufferMode::Adaptive => JitterBufferKind::Adaptive,
+        }),
         jitter_buffer_nominal_ms: jitter_buffer_ms,
         jitter_buffer_maximum_ms: jitter_buffer_ms,
         ..VoipMetricsValues::default()
@@ -72,7 +76,7 @@ fn score_input(report: &StreamReport, rtt: &RoundTrip) -> ScoreInput {
         discarded: counts.discarded,
         burst_ratio: (report.burst_ratio >= 1.0).then(|| f64::from(report.burst_ratio)),
         rtt_ms: mean(rtt.sum_us, rtt.count.into()).map(|us| us / 1e3),
-        jitter_buffer_ms: millis(JITTER_BUFFER),
+        jitter_buffer_ms: report.buffers.assumed_delay_ms(report.jitter_samples),
         jitter_ms: jitter_ms.filter(|_| report.clock_rate > 0),
     }
 }
