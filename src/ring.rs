@@ -10,7 +10,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use crate::{
     shard::{distributions::Distributions, report::Report},
     time::Timestamp,
-    wire::{Datagram, Transport},
+    wire::{Datagram, IpMarks, Transport},
 };
 
 /// A shard's end of the rings to control.
@@ -147,6 +147,7 @@ impl HandoffReceiver {
             src: unpack(&head[8..26]),
             dst: unpack(&head[26..44]),
             transport: Transport::Udp,
+            marks: IpMarks::UNKNOWN,
             payload: &self.payload,
         })
     }
@@ -191,6 +192,7 @@ mod tests {
             src: "192.0.2.1:5060".parse().unwrap(),
             dst: "[2001:db8::1]:5061".parse().unwrap(),
             transport: Transport::Udp,
+            marks: IpMarks::UNKNOWN,
             payload,
         }
     }

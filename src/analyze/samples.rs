@@ -5,8 +5,9 @@ use std::{net::SocketAddr, time::Duration};
 use crate::{
     control::{
         record::{
-            CallRecord, CallScore, CallState, Direction, EndedBy, Figures, Integrity, RttFigures,
-            StreamRecord, TimelinePoint, WorstInterval,
+            BurstRecord, CallRecord, CallScore, CallState, CloseupRecord, Conditions, Direction,
+            EndedBy, Expected, Figures, Integrity, RttFigures, StreamRecord, TimelinePoint,
+            WorstInterval,
         },
         streams::CallStreams,
     },
@@ -15,7 +16,7 @@ use crate::{
     shard::{
         Counts,
         buffer::BufferReport,
-        report::{DelayVariation, StreamReport},
+        report::{Bursts, Closeup, DelayVariation, StreamReport},
     },
     time::Timestamp,
     wire::codec::Codec,
@@ -83,6 +84,8 @@ pub(super) fn call(id: &str, seconds: u64, mos: Option<f64>) -> CallRecord {
         worst_interval: WorstInterval::default(),
         integrity: Integrity::Clean,
         own_drops: 0,
+        conditions: Conditions::default(),
+        expected: Expected::default(),
         streams: CallStreams::new(id, vec![report(started)], None),
         timeline: points
             .map(|(second, lost, mos)| TimelinePoint {
@@ -144,6 +147,8 @@ fn report(started: Timestamp) -> StreamReport {
         burst_ratio: 1.0,
         burst_density: 0.0,
         gap_density: 4.5,
+        bursts: Bursts::default(),
+        closeup: Closeup::default(),
         own_drops: 0,
         variation: DelayVariation::default(),
         buffers: BufferReport::default(),
@@ -184,6 +189,8 @@ pub(super) fn stream(ssrc: u32, call_id: Option<&str>) -> StreamRecord {
         burst_ratio: Some(1.0),
         burst_density: None,
         gap_density: None,
+        bursts: BurstRecord::default(),
+        closeup: CloseupRecord::default(),
         discard_percentage: Some(0.0),
         rtt_ms: None,
         rtt: RttFigures::default(),

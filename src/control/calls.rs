@@ -6,10 +6,11 @@ use std::{
 };
 
 use super::{
+    conditions::conditions,
     join::{Tally, call_score, mean_ms},
     record::{
-        CallRecord, CallScore, CallState, EndedBy, Figures, Integrity, RttFigures, ShardHealth,
-        Snapshot, StreamRecord, TimelinePoint, Totals, WorstInterval,
+        CallRecord, CallScore, CallState, Conditions, EndedBy, Expected, Figures, Integrity,
+        RttFigures, ShardHealth, Snapshot, StreamRecord, TimelinePoint, Totals, WorstInterval,
     },
     spreads::Spreads,
     streams::CallStreams,
@@ -20,8 +21,8 @@ use crate::{
     shard::{
         distributions::Distributions,
         report::{
-            CallEvent, CallReport, Direction, FarEndReport, RemoteReport, Report, RoundTrip,
-            RoundTripReport, StreamReport, TextField, TextReport,
+            CallEvent, CallReport, Direction, FarEndReport, LossRunsReport, RemoteReport, Report,
+            RoundTrip, RoundTripReport, StreamReport, TextField, TextReport,
         },
     },
     time::Timestamp,
@@ -117,6 +118,18 @@ impl Calls {
         StreamRecord::of_orphan(report, &self.scoring)
     }
 
+    /// The same with the pieces of its runs of lost packets.
+    #[must_use]
+    pub fn orphan_with_runs<'a>(
+        &self,
+        report: &StreamReport,
+        pieces: impl IntoIterator<Item = &'a LossRunsReport>,
+    ) -> StreamRecord {
+        let mut record = self.orphan(report);
+        pieces.into_iter().for_each(|piece| record.bursts.loss_runs.take(piece));
+        record
+    }
+
     /// Takes away the finished calls, oldest first.
     pub fn take_finished(&mut self) -> impl Iterator<Item = Arc<CallRecord>> {
         self.history.drain(..)
@@ -134,6 +147,7 @@ impl Calls {
             Report::Call(report) => self.on_call(report),
             Report::Text(report) => self.on_text(report),
             Report::Stream(report) => self.on_stream(report),
+            Report::LossRuns(report) => self.on_loss_runs(report),
             Report::Remote(report) => {
                 if let Some(call) = self.call(report.call) {
                     call.on_remote(report);
@@ -147,6 +161,11 @@ impl Calls {
             Report::RoundTrip(report) => {
                 if let Some(call) = self.call(report.call) {
                     call.on_round_trip(report);
+                }
+            }
+            Report::Flow(report) => {
+                if let Some(call) = self.call(report.call) {
+                    Arc::make_mut(&mut call.record).expected.change(report.at, report.flow);
                 }
             }
             Report::Health(health) => self.on_health(*health),
@@ -219,18 +238,36 @@ impl Calls {
         match report.call {
             Some(call) => {
                 // What was an orphan has found its call.
-                self.orphans.remove(&report.stream);
+                let orphan = self.orphans.remove(&report.stream);
                 let timeline_max = self.timeline_max;
                 if let Some(call) = self.call(call) {
                     call.on_stream(report, timeline_max);
+                    if let Some(orphan) = orphan {
+                        let streams = &mut Arc::make_mut(&mut call.record).streams;
+                        streams.adopt_runs(report.stream, orphan.bursts.loss_runs.clone());
+                    }
                 }
             }
             None => {
-                self.orphans.insert(report.stream, Arc::new(self.orphan(report)));
+                let mut orphan = self.orphan(report);
+                if let Some(before) = self.orphans.get(&report.stream) {
+                    orphan.bursts.loss_runs = before.bursts.loss_runs.clone();
+                }
+                self.orphans.insert(report.stream, Arc::new(orphan));
                 if self.orphans.len() > ORPHANS_MAX {
                     self.orphans.pop_first();
                 }
             }
+        }
+    }
+
+    fn on_loss_runs(&mut self, report: &LossRunsReport) {
+        if let Some(call) = report.call {
+            if let Some(call) = self.call(call) {
+                Arc::make_mut(&mut call.record).streams.take_runs(report);
+            }
+        } else if let Some(orphan) = self.orphans.get_mut(&report.stream) {
+            Arc::make_mut(orphan).bursts.loss_runs.take(report);
         }
     }
 
@@ -436,6 +473,8 @@ impl CallRecord {
             worst_interval: WorstInterval::default(),
             integrity: Integrity::Clean,
             own_drops: 0,
+            conditions: Conditions::default(),
+            expected: Expected::default(),
             streams: CallStreams::scored_by(scoring),
             timeline: Vec::new(),
         }
@@ -447,6 +486,7 @@ impl CallRecord {
         self.end_time = Some(at);
         self.duration_seconds =
             self.answer_time.map_or(0.0, |answered| at.since(answered).as_secs_f64());
+        self.conditions = conditions(self, at);
         self.timeline.shrink_to_fit();
     }
 

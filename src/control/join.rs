@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use super::{
     buffers::{AssumedBuffer, Buffers, EmulatedBuffers},
-    record::{CallScore, Direction, Figures, RttFigures, StreamRecord},
+    record::{
+        BurstRecord, CallScore, CloseupRecord, Direction, Figures, LossRuns, RttFigures,
+        StreamRecord,
+    },
 };
 use crate::{
     quality::{
@@ -15,7 +18,7 @@ use crate::{
     },
     shard::{
         buffer::BufferMode,
-        report::{DelayVariation, RemoteReport, RoundTrip, StreamReport},
+        report::{Closeup, DelayVariation, RemoteReport, RoundTrip, StreamReport},
     },
     time::millis,
     wire::codec::Codec,
@@ -227,7 +230,9 @@ pub(super) fn measured_record(
         burst_ratio: tally.burst_ratio,
         burst_density: Some(report.burst_density.into()),
         gap_density: Some(report.gap_density.into()),
+        bursts: burst_record(report, tally.ptime_ms),
         discard_percentage: percentage(tally.discarded, tally.expected),
+        closeup: closeup_record(&report.closeup),
         // Without the clock no packet is late.
         buffers: tally.emulated(rtt, scoring).filter(|_| report.clock_rate > 0),
         ..measured(&tally, rtt, scoring)
@@ -290,6 +295,30 @@ pub(super) fn call_score(score: &Score, buffer: AssumedBuffer) -> CallScore {
 /// Mean of the round-trip times, milliseconds.
 pub(super) fn mean_ms(rtt: &RoundTrip) -> Option<f64> {
     ratio(rtt.sum_us, rtt.count.into()).map(|us| us / 1e3)
+}
+
+/// Bursts and gaps, by the time that their packets take.
+fn burst_record(report: &StreamReport, ptime_ms: Option<f64>) -> BurstRecord {
+    let bursts = report.bursts;
+    let duration_ms = |packets: Option<f64>| Some(packets? * ptime_ms?);
+    let longest = (bursts.longest > 0).then_some(bursts.longest);
+    BurstRecord {
+        bursts: Some(bursts.count),
+        burst_duration_ms: duration_ms(bursts.mean_burst()),
+        gap_duration_ms: duration_ms(bursts.mean_gap(report.counts.expected)),
+        longest_burst_packets: longest,
+        longest_burst_time: longest.map(|_| bursts.longest_at),
+        loss_runs: LossRuns::NONE,
+    }
+}
+
+fn closeup_record(closeup: &Closeup) -> CloseupRecord {
+    CloseupRecord {
+        dscp: closeup.dscp,
+        dscp_changes: closeup.dscp.map(|_| closeup.dscp_changes),
+        ttl: closeup.ttl,
+        silence_percentage: percentage(closeup.silent.into(), closeup.sampled.into()),
+    }
 }
 
 /// What both directions have in common.

@@ -4,8 +4,10 @@
 
 mod buffers;
 mod calls;
+pub mod conditions;
 pub mod far_end;
 mod join;
+mod loss_runs;
 pub mod record;
 pub mod snapshot;
 pub mod spreads;

@@ -10,8 +10,15 @@ use std::{
 
 use serde::{Serialize, Serializer};
 
-pub use super::buffers::{AssumedBuffer, EmulatedBuffer, EmulatedBuffers};
-use super::{far_end::FarEndView, join::measured_record, spreads::Spreads, streams::CallStreams};
+pub use super::{
+    buffers::{AssumedBuffer, EmulatedBuffer, EmulatedBuffers},
+    conditions::{Condition, Conditions, Expected},
+    loss_runs::LossRuns,
+};
+use super::{
+    conditions::conditions, far_end::FarEndView, join::measured_record, spreads::Spreads,
+    streams::CallStreams,
+};
 pub use crate::shard::{
     health::ShardHealth,
     report::{Direction, EndedBy},
@@ -84,6 +91,11 @@ pub struct CallRecord {
     /// How much we lost ourselves while the call was up: datagrams and reports, all sockets and
     /// rings of its shard.
     pub own_drops: u64,
+    /// What is wrong with its media: when the call ended, or when it was looked at.
+    pub conditions: Conditions,
+    /// When media was expected.
+    #[serde(skip)]
+    pub expected: Expected,
     /// Both directions.
     pub streams: CallStreams,
     /// Quality over time, oldest first; in lists it is left out.
@@ -92,11 +104,18 @@ pub struct CallRecord {
 }
 
 impl CallRecord {
-    /// The call as it looks at a moment: the one figure that time itself changes is its duration
-    /// while it is up.
+    /// The call as it looks at a moment: time itself changes its duration while it is up, and
+    /// media that does not come makes a condition.
     #[must_use]
     pub fn seen_at(&self, now: Timestamp) -> Self {
-        Self { duration_seconds: self.duration_at(now), ..self.clone() }
+        let conditions = self.conditions_at(now);
+        Self { duration_seconds: self.duration_at(now), conditions, ..self.clone() }
+    }
+
+    /// What is wrong with its media at a moment, or was when it ended.
+    #[must_use]
+    pub fn conditions_at(&self, now: Timestamp) -> Conditions {
+        if self.state.is_over() { self.conditions } else { conditions(self, now) }
     }
 
     /// Seconds since the answer, or between answer and end.
@@ -267,8 +286,14 @@ pub struct StreamRecord {
     pub burst_density: Option<f64>,
     /// Lost or discarded inside gaps, percent (RFC 3611 section 4.7.2, Gmin 16).
     pub gap_density: Option<f64>,
+    /// Bursts and gaps of loss.
+    #[serde(flatten)]
+    pub bursts: BurstRecord,
     /// Discarded of expected, percent.
     pub discard_percentage: Option<f64>,
+    /// What a closer look at its packets has found.
+    #[serde(flatten)]
+    pub closeup: CloseupRecord,
     /// Mean round-trip time from RTCP, milliseconds.
     pub rtt_ms: Option<f64>,
     /// The same in more figures.
@@ -366,7 +391,9 @@ impl StreamRecord {
             burst_ratio: None,
             burst_density: None,
             gap_density: None,
+            bursts: BurstRecord::UNKNOWN,
             discard_percentage: None,
+            closeup: CloseupRecord::UNKNOWN,
             rtt_ms: None,
             rtt: RttFigures { rtt_min_ms: None, rtt_max_ms: None, rtt_last_ms: None, rtt_count: 0 },
             mos_cq: None,
@@ -382,6 +409,56 @@ impl StreamRecord {
             call_id: None,
         }
     }
+}
+
+/// Bursts and gaps of the lost and discarded packets of a stream (RFC 3611 section 4.7.2,
+/// Gmin 16), and the runs that they come in.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct BurstRecord {
+    /// How many bursts.
+    pub bursts: Option<u32>,
+    /// Mean duration of a burst, milliseconds; `None` without one.
+    pub burst_duration_ms: Option<f64>,
+    /// Mean duration of a gap, milliseconds; `None` without one.
+    pub gap_duration_ms: Option<f64>,
+    /// Packets of the longest burst; `None` without one.
+    pub longest_burst_packets: Option<u32>,
+    /// When the packet before the longest burst came, give or take 15 packets.
+    pub longest_burst_time: Option<Timestamp>,
+    /// Runs of lost or discarded packets, as pairs of length and count.
+    pub loss_runs: LossRuns,
+}
+
+impl BurstRecord {
+    /// One in which nothing is known.
+    const UNKNOWN: Self = Self {
+        bursts: None,
+        burst_duration_ms: None,
+        gap_duration_ms: None,
+        longest_burst_packets: None,
+        longest_burst_time: None,
+        loss_runs: LossRuns::NONE,
+    };
+}
+
+/// What a closer look at some packets of a stream has found.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct CloseupRecord {
+    /// Differentiated Services codepoint of late (RFC 2474), 0 to 63.
+    pub dscp: Option<u8>,
+    /// How often a packet had another codepoint than the one before. A capture tells that of every
+    /// packet, a socket that of the packets in one of 16 batches.
+    pub dscp_changes: Option<u32>,
+    /// Time to live or hop limit of late, 1 to 255.
+    pub ttl: Option<u8>,
+    /// Packets in which nothing can be heard, percent of those looked at; G.711 only.
+    pub silence_percentage: Option<f64>,
+}
+
+impl CloseupRecord {
+    /// One in which nothing is known.
+    const UNKNOWN: Self =
+        Self { dscp: None, dscp_changes: None, ttl: None, silence_percentage: None };
 }
 
 /// One interval of a measured stream, for the timeline.

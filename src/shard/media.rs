@@ -19,7 +19,7 @@ use crate::{
     limits::{FIRST_REPORT, STREAM_IDLE},
     time::Timestamp,
     wire::{
-        Datagram, Transport,
+        Datagram, IpMarks, Transport,
         classify::{Kind, classify},
         rtp::RtpPacket,
     },
@@ -34,6 +34,7 @@ pub(super) struct Parsed<'a> {
     key: StreamKey,
     hash: u64,
     at: Timestamp,
+    marks: IpMarks,
     packet: RtpPacket<'a>,
 }
 
@@ -105,7 +106,8 @@ impl Shard {
     #[inline]
     fn parsed<'a>(&self, datagram: &Datagram<'a>, packet: RtpPacket<'a>) -> Parsed<'a> {
         let key = StreamKey::new(&datagram.src, &datagram.dst, packet.ssrc());
-        Parsed { key, hash: self.streams.hash(&key), at: datagram.received_at, packet }
+        let hash = self.streams.hash(&key);
+        Parsed { key, hash, at: datagram.received_at, marks: datagram.marks, packet }
     }
 
     #[cold]
@@ -143,6 +145,9 @@ impl Shard {
             return;
         }
         let Some(stream) = self.streams.at_mut(slot) else { return };
+        if stream.is_for_closeup(packet, parsed.marks) {
+            stream.look_at(packet, parsed.marks);
+        }
         if stream.is_media(packet.payload_type()) {
             if let Some(jitter_us) = stream.arrive(at, packet, &self.depths)
                 && let Some(distributions) = &mut self.distributions
@@ -180,6 +185,7 @@ impl Shard {
                 _ => {
                     self.health.unconfirmed += 1;
                     stream.begin_again(parsed.at, &parsed.packet, own_drops);
+                    stream.look_at(&parsed.packet, parsed.marks);
                     false
                 }
             },
@@ -217,7 +223,8 @@ impl Shard {
             || super::stream::Format::assumed(packet.payload_type()),
             |dialog| dialog.format(key.dst(), packet.payload_type()),
         );
-        let stream = Stream::new(*key, serial, *at, packet, format, self.health.own_drops());
+        let mut stream = Stream::new(*key, serial, *at, packet, format, self.health.own_drops());
+        stream.look_at(packet, parsed.marks);
         let Some(slot) = self.streams.insert(parsed.hash, stream) else {
             self.health.streams_refused += 1;
             return None;
@@ -392,6 +399,9 @@ impl Shard {
             let Some(stream) = self.streams.at_mut(slot) else { return };
             let report = stream.report(shard, call, now, is_final, own_drops, &self.depths);
             out.report(Report::Stream(report));
+            for runs in stream.loss_runs(shard, call, is_final) {
+                out.report(Report::LossRuns(runs));
+            }
         }
     }
 }

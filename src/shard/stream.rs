@@ -9,8 +9,13 @@ use super::{
     buffer::{Buffers, Depths},
     dialog::DialogId,
     jitter::Jitter,
-    report::{DelayVariation, Direction, StreamReport},
+    loss::Settled,
+    report::{
+        Bursts, CLOSEUP_EVERY, Closeup, DelayVariation, Direction, LossRunsReport, RUNS_PIECE,
+        StreamReport,
+    },
     sequence::{Arrival, Ledger, Sequence},
+    silence::is_silent,
     variation::{Points, Variation},
 };
 use crate::{
@@ -18,6 +23,7 @@ use crate::{
     limits::JITTER_BUFFER,
     time::Timestamp,
     wire::{
+        IpMarks,
         codec::Codec,
         rtcp::{ReportBlockValues, SenderReport, StatisticsSummaryValues},
         rtp::RtpPacket,
@@ -38,10 +44,10 @@ pub(crate) struct Stream {
     /// Whether its packets are sent back.
     pub(crate) is_echoed: bool,
     last_marker: bool,
-    /// Which way it goes in its call.
-    pub(crate) direction: Direction,
     /// Where its packets count among the shard's distributions.
     pub(crate) group: u8,
+    /// The codepoint of the last packet, as [`IpMarks::dscp_octet`] has it.
+    dscp: u8,
     sequence: Sequence,
     /// Arrival of the last packet; of a stream that is closed, when it was.
     last_at: Timestamp,
@@ -62,6 +68,10 @@ pub(crate) struct Stream {
     reported: ReportedBefore,
     /// The lower bits of how many packets had been received by the last report to control.
     told: u32,
+    /// What a closer look at some packets has found, but for the codepoint.
+    closeup: Closeup,
+    /// Which way it goes in its call.
+    pub(crate) direction: Direction,
 }
 
 /// What tells streams apart.
@@ -184,6 +194,7 @@ impl Stream {
             dialog: None,
             direction: Direction::Rx,
             last_marker: packet.marker(),
+            dscp: IpMarks::UNKNOWN.dscp_octet(),
             format,
             last_at: at,
             delta_max_us: 0,
@@ -202,6 +213,7 @@ impl Stream {
             last_sender_report: LastSenderReport::default(),
             reported: ReportedBefore::default(),
             told: 0,
+            closeup: Closeup::default(),
         }
     }
 
@@ -263,6 +275,12 @@ impl Stream {
         self.last_at = now;
     }
 
+    /// Leaves its slot free, and gives back what it holds besides.
+    pub(crate) fn vacate(&mut self) {
+        self.state = State::Vacant;
+        self.ledger = Ledger::default();
+    }
+
     /// Notes that its source has said goodbye.
     #[cold]
     pub(crate) fn leave(&mut self) {
@@ -318,9 +336,9 @@ impl Stream {
         self.last_marker = packet.marker();
         let is_consecutive = arrival == Arrival::Newer { steps: 1 };
         let deviation = self.jitter.deviation_nanos(at, rtp_time);
-        let jump = if begins_talkspurt { TALKSPURT_JUMP_NANOS } else { TIMESTAMP_JUMP_NANOS };
-        let is_jump = (is_consecutive || begins_talkspurt)
-            && deviation.unsigned_abs() > jump
+        let is_jump = deviation.unsigned_abs() > TALKSPURT_JUMP_NANOS
+            && (begins_talkspurt || is_consecutive)
+            && (begins_talkspurt || self.has_set_clock(deviation, rtp_time))
             && self.format.clock_rate != 0;
         if is_jump || arrival == Arrival::Restarted {
             self.reanchor(at, rtp_time, self.format.clock_rate);
@@ -336,9 +354,34 @@ impl Stream {
         }
         self.note_delta(last_at, at);
         if self.format.clock_rate != 0 && self.buffers.arrive(over, depths) {
-            self.sequence.discard(packet.sequence(), &mut self.ledger);
+            self.sequence.discard(packet.sequence(), at, &mut self.ledger);
         }
         Some(jitter_us)
+    }
+
+    /// Whether a packet is one of those that are looked at closely.
+    #[inline]
+    pub(crate) const fn is_for_closeup(&self, packet: &RtpPacket<'_>, marks: IpMarks) -> bool {
+        is_sample(packet) || marks.is_other_dscp(self.dscp)
+    }
+
+    /// Looks at what is in a packet, and how it came, besides its time and place.
+    #[cold]
+    pub(crate) fn look_at(&mut self, packet: &RtpPacket<'_>, marks: IpMarks) {
+        let closeup = &mut self.closeup;
+        if let Some(dscp) = marks.dscp() {
+            closeup.dscp_changes += u32::from(closeup.dscp.is_some_and(|before| before != dscp));
+            closeup.dscp = Some(dscp);
+            self.dscp = marks.dscp_octet();
+        }
+        closeup.ttl = marks.ttl().or(closeup.ttl);
+        let is_sample = is_sample(packet) && packet.payload_type() == self.format.payload_type;
+        if let Some(is_silent) =
+            is_silent(self.format.codec, packet.payload()).filter(|_| is_sample)
+        {
+            closeup.sampled += 1;
+            closeup.silent += u32::from(is_silent);
+        }
     }
 
     /// Takes in when a packet came: gives back the jitter estimate, microseconds, and how far above
@@ -487,6 +530,7 @@ impl Stream {
         let counts = self.sequence.counts(&self.ledger);
         self.told = lower(counts.received + counts.duplicate);
         let shape = self.sequence.shape(&self.ledger);
+        let shape = shape.as_ref();
         let (jitter_samples, jitter_sum_us, jitter_max_us) = self.jitter.summary();
         #[expect(clippy::cast_possible_truncation, reason = "a ratio needs no more digits")]
         let short = |value: f64| value as f32;
@@ -512,14 +556,42 @@ impl Stream {
             jitter_p95_us: self.jitter_us.quantile_us(0.95, jitter_max_us),
             jitter_sum_us,
             delta_max_us: self.delta_max_us,
-            burst_ratio: short(shape.burst_ratio(counts.expected).unwrap_or(0.0)),
-            burst_density: short(shape.burst_density()),
-            gap_density: short(shape.gap_density(counts.expected)),
+            burst_ratio: short(
+                shape.and_then(|shape| shape.burst_ratio(counts.expected)).unwrap_or(0.0),
+            ),
+            burst_density: short(shape.map_or(0.0, Settled::burst_density)),
+            gap_density: short(shape.map_or(0.0, |shape| shape.gap_density(counts.expected))),
+            bursts: shape.map_or_else(
+                || Bursts { gaps: 1, ..Bursts::default() },
+                |shape| shape.bursts(counts.expected),
+            ),
+            closeup: self.closeup,
             own_drops: own_drops.saturating_sub(self.own_drops_before),
             has_left: matches!(self.state, State::Left { .. }),
             variation: self.delay_variation(),
             buffers: self.buffers.report(depths),
         }
+    }
+
+    /// The runs of its lost and discarded packets, in pieces, if they are news to control or
+    /// `is_final`.
+    pub(crate) fn loss_runs(
+        &mut self,
+        shard: ShardId,
+        call: Option<CallRef>,
+        is_final: bool,
+    ) -> impl Iterator<Item = LossRunsReport> + use<> {
+        let stream = StreamRef { shard, serial: self.serial };
+        let runs = self.sequence.new_runs(is_final, &mut self.ledger);
+        runs.into_iter().flat_map(move |(settled, longest)| {
+            (0..longest).step_by(RUNS_PIECE).map(move |start| {
+                let piece = settled.runs.iter().skip(start).take(RUNS_PIECE);
+                let mut counts = [0; RUNS_PIECE];
+                counts.iter_mut().zip(piece).for_each(|(count, &of)| *count = of);
+                let first_length = u8::try_from(start + 1).unwrap_or(u8::MAX);
+                LossRunsReport { stream, call, is_final, first_length, counts }
+            })
+        })
     }
 
     fn delay_variation(&self) -> DelayVariation {
@@ -544,12 +616,23 @@ impl Stream {
     /// Counts a packet by its sequence number; `None` if it adds nothing to go on with.
     #[inline]
     fn count(&mut self, at: Timestamp, packet: &RtpPacket<'_>) -> Option<Arrival> {
-        let arrival = self.sequence.arrive(packet.sequence(), &mut self.ledger);
+        let arrival = self.sequence.arrive(packet.sequence(), self.last_at, &mut self.ledger);
         if matches!(arrival, Arrival::Duplicate | Arrival::Stray) {
             return None;
         }
         self.last_at = self.last_at.max(at);
         Some(arrival)
+    }
+
+    /// Whether it was the sender that moved the next packet in sequence away from the last one:
+    /// by more than the network may delay it, or by more than any packet lasts. Some set no marker
+    /// behind a silence, nor when they set their clock anew.
+    #[cold]
+    fn has_set_clock(&self, deviation: i64, rtp_time: u32) -> bool {
+        let step = rtp_time.wrapping_sub(self.jitter.last_rtp_time()).cast_signed();
+        let step_ms =
+            u64::from(step.unsigned_abs()) * 1000 / u64::from(self.format.clock_rate.max(1));
+        deviation.unsigned_abs() > TIMESTAMP_JUMP_NANOS || step_ms > PACKET_MAX_MS
     }
 
     /// Takes in the time since the packet before.
@@ -567,6 +650,12 @@ impl Stream {
             self.ptime_ticks = step;
         }
     }
+}
+
+/// Whether a packet is looked at whatever it is, by its sequence number.
+#[inline]
+const fn is_sample(packet: &RtpPacket<'_>) -> bool {
+    (packet.sequence() as u64).is_multiple_of(CLOSEUP_EVERY)
 }
 
 /// The lower bits of a count: enough to tell how much it has grown since.
@@ -611,6 +700,9 @@ fn address(bits: u128, port: u16, scope: u32) -> SocketAddr {
 /// A time stamp that is off by more than this in the very next packet was set by the sender, not
 /// delayed by the network, which may well stall for a second.
 const TIMESTAMP_JUMP_NANOS: u64 = 2_000_000_000;
+
+/// The longest packet of speech: Opus has room for 120 ms (RFC 7587 section 4.2).
+const PACKET_MAX_MS: u64 = 120;
 
 /// More packets than these, half a second of speech in packets of 20 ms, were not under way when
 /// their source said goodbye: it was not meant.

@@ -14,7 +14,7 @@ use voxplane::{
         report::{Report, StreamReport},
     },
     time::Timestamp,
-    wire::{Datagram, Transport, rtp::RtpHeader},
+    wire::{Datagram, IpMarks, Transport, rtp::RtpHeader},
 };
 use zerocopy::IntoBytes as _;
 
@@ -93,6 +93,7 @@ pub fn reports_with(jitter_buffers: JitterBuffers, packets: &[Packet]) -> Vec<St
             src: ([198, 51, 100, 1], 4000).into(),
             dst: ([192, 0, 2, 1], 20_000).into(),
             transport: Transport::Udp,
+            marks: IpMarks::UNKNOWN,
             payload: header.as_bytes(),
         };
         shard.observe([datagram], &mut out);

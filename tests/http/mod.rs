@@ -14,9 +14,9 @@ use serde_json::Value;
 use voxplane::{
     control::{
         record::{
-            CallRecord, CallScore, CallState, Direction, EndedBy, Figures, Integrity, MosSum,
-            MosTotals, RttFigures, ShardHealth, Snapshot, StreamRecord, TimelinePoint, Totals,
-            WorstInterval,
+            BurstRecord, CallRecord, CallScore, CallState, CloseupRecord, Conditions, Direction,
+            EndedBy, Expected, Figures, Integrity, MosSum, MosTotals, RttFigures, ShardHealth,
+            Snapshot, StreamRecord, TimelinePoint, Totals, WorstInterval,
         },
         snapshot::SnapshotCell,
         spreads::{Distribution, Spread, Spreads},
@@ -28,7 +28,7 @@ use voxplane::{
     shard::{
         Counts,
         buffer::BufferReport,
-        report::{DelayVariation, StreamReport},
+        report::{Bursts, Closeup, DelayVariation, StreamReport},
     },
     store::Reader,
     time::Timestamp,
@@ -187,6 +187,8 @@ pub(crate) fn call(id: &str, started: u64, mos: Option<f64>) -> CallRecord {
         worst_interval: WorstInterval::default(),
         integrity: Integrity::Clean,
         own_drops: 0,
+        conditions: Conditions::default(),
+        expected: Expected::default(),
         streams: CallStreams::new(id, vec![report(0xDEAD_BEEF)], None),
         timeline: vec![TimelinePoint {
             direction: Direction::Rx,
@@ -239,6 +241,8 @@ fn report(ssrc: u32) -> StreamReport {
         burst_ratio: 1.0,
         burst_density: 0.0,
         gap_density: 2.0,
+        bursts: Bursts::default(),
+        closeup: Closeup::default(),
         own_drops: 0,
         variation: DelayVariation::default(),
         buffers: BufferReport::default(),
@@ -279,6 +283,8 @@ pub(crate) fn stream(ssrc: u32, call_id: Option<&str>) -> StreamRecord {
         burst_ratio: Some(1.0),
         burst_density: None,
         gap_density: None,
+        bursts: BurstRecord::default(),
+        closeup: CloseupRecord::default(),
         discard_percentage: Some(0.0),
         rtt_ms: None,
         rtt: RttFigures::default(),

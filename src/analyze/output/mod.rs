@@ -175,7 +175,7 @@ mod tests {
             samples::{address, at_ms, call, failed, stream},
         },
         control::record::Integrity,
-        wire::{Datagram, Transport},
+        wire::{Datagram, IpMarks, Transport},
     };
 
     fn options(format: Format, call: Option<&str>, limit: usize) -> Options {
@@ -266,6 +266,7 @@ mod tests {
                 src: address(from),
                 dst: address(to),
                 transport: Transport::Udp,
+                marks: IpMarks::UNKNOWN,
                 payload: text.as_bytes(),
             });
         }
@@ -416,6 +417,7 @@ mod tests {
                     src,
                     dst: SocketAddr::new(Ipv6Addr::from(end).into(), 5060),
                     transport: Transport::Udp,
+                    marks: IpMarks::UNKNOWN,
                     payload: payload.as_bytes(),
                 });
             }

@@ -30,6 +30,8 @@ pub(super) fn voip_metrics(
     let counts = report.counts;
     let input = score_input(report, rtt);
     let score = scoring.score(&input);
+    // Without a burst there is none that lasts (RFC 3611 section 4.7.2).
+    let duration_ms = |packets: Option<f64>| packets.unwrap_or(0.0) * input.ptime_ms;
     let has_r = score.mos_cq.is_some() && score.basis.is_some_and(|it| it.scale == Scale::Nb);
     let jitter_buffer_ms = input.jitter_buffer_ms;
     let terminal_ms =
@@ -40,6 +42,8 @@ pub(super) fn voip_metrics(
         discard_rate: share(counts.discarded, counts.expected),
         burst_density: f64::from(report.burst_density) / 100.0,
         gap_density: f64::from(report.gap_density) / 100.0,
+        burst_duration_ms: duration_ms(report.bursts.mean_burst()),
+        gap_duration_ms: duration_ms(report.bursts.mean_gap(counts.expected)),
         round_trip_ms: (rtt.count > 0).then(|| f64::from(rtt.last_us) / 1e3),
         end_system_delay_ms: Some(terminal_ms),
         r_factor: score.r_factor.filter(|_| has_r),
