@@ -10,6 +10,7 @@ mod join;
 mod loss_runs;
 pub mod record;
 pub mod snapshot;
+pub mod spreads;
 pub mod streams;
 
 pub use calls::Calls;

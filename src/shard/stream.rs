@@ -44,8 +44,8 @@ pub(crate) struct Stream {
     /// Whether its packets are sent back.
     pub(crate) is_echoed: bool,
     last_marker: bool,
-    /// Which way it goes in its call.
-    pub(crate) direction: Direction,
+    /// Where its packets count among the shard's distributions.
+    pub(crate) group: u8,
     /// The codepoint of the last packet, as [`IpMarks::dscp_octet`] has it.
     dscp: u8,
     sequence: Sequence,
@@ -62,6 +62,8 @@ pub(crate) struct Stream {
     ledger: Ledger,
     pub(crate) serial: u64,
     pub(crate) dialog: Option<DialogId>,
+    /// Which way it goes in its call.
+    pub(crate) direction: Direction,
     first_at: Timestamp,
     own_drops_before: u64,
     last_sender_report: LastSenderReport,
@@ -196,6 +198,7 @@ impl Stream {
             format,
             last_at: at,
             delta_max_us: 0,
+            group: 0,
             ptime_ticks: 0,
             sequence,
             ledger,
@@ -218,6 +221,17 @@ impl Stream {
     #[inline]
     pub(crate) fn is_media(&self, payload_type: PayloadType) -> bool {
         payload_type == self.format.payload_type && self.format.codec.is_paced()
+    }
+
+    /// The codec of the media in it.
+    pub(crate) const fn codec(&self) -> Codec {
+        self.format.codec
+    }
+
+    /// How much longer than the fastest the last packet was under way, microseconds.
+    #[inline]
+    pub(crate) fn variation_us(&self) -> u32 {
+        self.variation.last_us()
     }
 
     /// The payload type of the media in it.
