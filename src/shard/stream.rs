@@ -62,6 +62,8 @@ pub(crate) struct Stream {
     ledger: Ledger,
     pub(crate) serial: u64,
     pub(crate) dialog: Option<DialogId>,
+    /// Which way it goes in its call.
+    pub(crate) direction: Direction,
     first_at: Timestamp,
     own_drops_before: u64,
     last_sender_report: LastSenderReport,
