@@ -71,10 +71,10 @@ impl ControlEnd {
         count
     }
 
-    /// Merges filled distributions into `all` and sends them back empty.
-    pub fn merge_distributions(&mut self, all: &mut Distributions) {
+    /// Has filled distributions merged and sends them back empty.
+    pub fn drain_distributions(&mut self, mut merge: impl FnMut(&Distributions)) {
         while let Ok(mut filled) = self.filled.pop() {
-            all.merge(&filled);
+            merge(&filled);
             filled.clear();
             let _ = self.emptied.push(filled);
         }
@@ -226,13 +226,13 @@ mod tests {
         let mut current = Box::<Distributions>::default();
         let mut all = Distributions::new();
         for value in 1..100 {
-            current.jitter_us.saturating_record(value);
+            current.rtt_us.saturating_record(value);
             shard.exchange(|empty| std::mem::replace(&mut current, empty));
             if value % 3 == 0 {
-                control.merge_distributions(&mut all);
+                control.drain_distributions(|filled| all.merge(filled));
             }
         }
-        control.merge_distributions(&mut all);
-        assert_eq!(all.jitter_us.len() + current.jitter_us.len(), 99);
+        control.drain_distributions(|filled| all.merge(filled));
+        assert_eq!(all.rtt_us.len() + current.rtt_us.len(), 99);
     }
 }

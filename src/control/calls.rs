@@ -8,9 +8,10 @@ use std::{
 use super::{
     join::{Tally, call_score, mean_ms},
     record::{
-        CallRecord, CallScore, CallState, Distribution, EndedBy, Figures, Integrity, RttFigures,
-        ShardHealth, Snapshot, StreamRecord, TimelinePoint, Totals, WorstInterval,
+        CallRecord, CallScore, CallState, EndedBy, Figures, Integrity, RttFigures, ShardHealth,
+        Snapshot, StreamRecord, TimelinePoint, Totals, WorstInterval,
     },
+    spreads::Spreads,
     streams::CallStreams,
 };
 use crate::{
@@ -42,6 +43,8 @@ pub struct Calls {
     totals: Totals,
     shards: Vec<ShardHealth>,
     distributions: Distributions,
+    /// What they come to; `None` when more has been merged since.
+    spreads: Option<Arc<Spreads>>,
     has_news: bool,
     /// Finished since they were last asked for, where anyone asks.
     finished: Option<Vec<Arc<CallRecord>>>,
@@ -80,6 +83,7 @@ impl Calls {
             totals: Totals::default(),
             shards: Vec::new(),
             distributions: Distributions::new(),
+            spreads: None,
             has_news: true,
             finished: None,
         }
@@ -149,9 +153,10 @@ impl Calls {
         }
     }
 
-    /// The distributions of all shards since the start, to merge into.
-    pub const fn distributions_mut(&mut self) -> &mut Distributions {
-        &mut self.distributions
+    /// Takes in distributions of a shard.
+    pub fn merge_distributions(&mut self, filled: &Distributions) {
+        self.distributions.merge(filled);
+        self.spreads = None;
     }
 
     /// Whether anything has come since the last snapshot.
@@ -171,8 +176,9 @@ impl Calls {
             orphans: self.orphans.values().cloned().collect(),
             totals: self.totals,
             shards: self.shards.clone(),
-            jitter_us: distribution(&self.distributions.jitter_us),
-            rtt_us: distribution(&self.distributions.rtt_us),
+            spreads: Arc::clone(
+                self.spreads.get_or_insert_with(|| Arc::new(Spreads::of(&self.distributions))),
+            ),
         }
     }
 
@@ -509,17 +515,6 @@ fn halved(timeline: &[TimelinePoint]) -> Vec<TimelinePoint> {
 
 const fn integrity(own_drops: u64) -> Integrity {
     if own_drops > 0 { Integrity::Suspect } else { Integrity::Clean }
-}
-
-fn distribution(histogram: &hdrhistogram::Histogram<u64>) -> Distribution {
-    Distribution {
-        count: histogram.len(),
-        mean: histogram.mean(),
-        p50: histogram.value_at_quantile(0.5),
-        p95: histogram.value_at_quantile(0.95),
-        p99: histogram.value_at_quantile(0.99),
-        max: histogram.max(),
-    }
 }
 
 fn saturate(value: u64) -> u32 {

@@ -8,6 +8,7 @@ pub mod far_end;
 mod join;
 pub mod record;
 pub mod snapshot;
+pub mod spreads;
 pub mod streams;
 
 pub use calls::Calls;

@@ -11,7 +11,7 @@ use std::{
 use serde::{Serialize, Serializer};
 
 pub use super::buffers::{AssumedBuffer, EmulatedBuffer, EmulatedBuffers};
-use super::{far_end::FarEndView, join::measured_record, streams::CallStreams};
+use super::{far_end::FarEndView, join::measured_record, spreads::Spreads, streams::CallStreams};
 pub use crate::shard::{
     health::ShardHealth,
     report::{Direction, EndedBy},
@@ -422,10 +422,8 @@ pub struct Snapshot {
     pub totals: Totals,
     /// One entry a shard.
     pub shards: Vec<ShardHealth>,
-    /// Distribution of the A.8 jitter estimate over all speech packets, microseconds.
-    pub jitter_us: Distribution,
-    /// Distribution of round-trip times from RTCP, microseconds.
-    pub rtt_us: Distribution,
+    /// Distributions over all packets and reports since the start.
+    pub spreads: Arc<Spreads>,
 }
 
 /// Totals over all finished calls since start.
@@ -500,23 +498,6 @@ pub struct MosSum {
     pub calls: u64,
     /// Sum of their `mos_score`.
     pub sum: f64,
-}
-
-/// Count and quantiles of a distribution; microseconds.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct Distribution {
-    /// Samples.
-    pub count: u64,
-    /// Arithmetic mean.
-    pub mean: f64,
-    /// Median.
-    pub p50: u64,
-    /// 95th percentile.
-    pub p95: u64,
-    /// 99th percentile.
-    pub p99: u64,
-    /// Highest.
-    pub max: u64,
 }
 
 fn display<T: core::fmt::Display, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {

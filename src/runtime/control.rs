@@ -24,7 +24,7 @@ pub(super) fn run(
         let mut taken = 0;
         for end in &mut ends {
             taken += end.drain(REPORTS_PER_TURN, |report| calls.apply(report));
-            end.merge_distributions(calls.distributions_mut());
+            end.drain_distributions(|filled| calls.merge_distributions(filled));
         }
         calls.finished().for_each(|call| store.call(call));
         let now = clock::now();

@@ -15,6 +15,7 @@ use super::{
     timers::Timer,
 };
 use crate::{
+    id::Trunk,
     limits::{FIRST_REPORT, STREAM_IDLE},
     time::Timestamp,
     wire::{
@@ -146,7 +147,7 @@ impl Shard {
             if let Some(jitter_us) = stream.arrive(at, packet, &self.depths)
                 && let Some(distributions) = &mut self.distributions
             {
-                distributions.jitter_us.saturating_record(jitter_us.into());
+                distributions.record(stream.group, jitter_us, stream.variation_us());
             }
         } else {
             self.change_format(slot, at, packet);
@@ -224,7 +225,7 @@ impl Shard {
         match owner {
             Some(owner) => self.attach(slot, owner),
             None if self.config.role == Role::Observe => self.remember_orphan(slot, serial),
-            None => {}
+            None => self.group(slot),
         }
         let first_look = if owner.is_some() { FIRST_REPORT } else { PROBATION };
         self.timers.wake(*at + first_look, Timer::Stream { slot, serial });
@@ -278,6 +279,18 @@ impl Shard {
         // Signalling vouches for it: no probation.
         stream.state = State::Live;
         stream.is_echoed = dialog.policy == Policy::Echo;
+        self.group(slot);
+    }
+
+    /// Finds the group that a stream's packets count in.
+    #[cold]
+    fn group(&mut self, slot: u32) {
+        let Some(distributions) = &mut self.distributions else { return };
+        let Some(stream) = self.streams.at_mut(slot) else { return };
+        let dialog = stream.dialog.and_then(|id| self.dialogs.by_id(id));
+        let source = dialog.map_or_else(|| stream.key.src(), |dialog| dialog.peer);
+        stream.group = self.groups.place(stream.codec(), Trunk::of(source.ip()));
+        distributions.make_room(&self.groups);
     }
 
     #[cold]
@@ -289,7 +302,11 @@ impl Shard {
             || super::stream::Format::assumed(payload_type),
             |dialog| dialog.format(stream.key.dst(), payload_type),
         );
+        let codec = stream.codec();
         stream.arrive_as(at, packet, format, &self.depths);
+        if stream.codec() != codec {
+            self.group(slot);
+        }
     }
 
     /// Sends a packet back where it came from, under our own SSRC.

@@ -49,7 +49,7 @@ use self::{
     buffer::{Depths, JitterBuffers},
     dialog::Dialog,
     dialogs::Dialogs,
-    distributions::Distributions,
+    distributions::{Distributions, Groups},
     health::ShardHealth,
     report::{CallEvent, CallReport, Report},
     sip_statistics::SipStatistics,
@@ -139,6 +139,7 @@ pub struct Shard {
     sip_statistics: SipStatistics,
     /// `None` where calls are only observed: nobody asks for those of a capture.
     distributions: Option<Box<Distributions>>,
+    groups: Groups,
     /// Streams whose call may yet be announced, where calls are only observed.
     orphans: VecDeque<(u32, u64)>,
     rng: fastrand::Rng,
@@ -164,6 +165,7 @@ impl Shard {
             health: ShardHealth { shard: config.id.0, ..ShardHealth::default() },
             sip_statistics: SipStatistics::default(),
             distributions: (config.role == Role::Answer).then(Box::default),
+            groups: Groups::default(),
             orphans: VecDeque::new(),
             rng,
             scratch: Vec::new(),
@@ -259,7 +261,8 @@ impl Shard {
     }
 
     /// Exchanges the distributions filled so far for an empty set.
-    pub fn swap_distributions(&mut self, empty: Box<Distributions>) -> Box<Distributions> {
+    pub fn swap_distributions(&mut self, mut empty: Box<Distributions>) -> Box<Distributions> {
+        empty.make_room(&self.groups);
         self.distributions.replace(empty).unwrap_or_default()
     }
 

@@ -41,6 +41,8 @@ pub(crate) struct Stream {
     last_marker: bool,
     /// Which way it goes in its call.
     pub(crate) direction: Direction,
+    /// Where its packets count among the shard's distributions.
+    pub(crate) group: u8,
     sequence: Sequence,
     /// Arrival of the last packet; of a stream that is closed, when it was.
     last_at: Timestamp,
@@ -182,6 +184,7 @@ impl Stream {
             format,
             last_at: at,
             delta_max_us: 0,
+            group: 0,
             ptime_ticks: 0,
             sequence,
             ledger,
@@ -204,6 +207,17 @@ impl Stream {
     #[inline]
     pub(crate) fn is_media(&self, payload_type: PayloadType) -> bool {
         payload_type == self.format.payload_type && self.format.codec.is_paced()
+    }
+
+    /// The codec of the media in it.
+    pub(crate) const fn codec(&self) -> Codec {
+        self.format.codec
+    }
+
+    /// How much longer than the fastest the last packet was under way, microseconds.
+    #[inline]
+    pub(crate) fn variation_us(&self) -> u32 {
+        self.variation.last_us()
     }
 
     /// The payload type of the media in it.

@@ -14,15 +14,16 @@ use serde_json::Value;
 use voxplane::{
     control::{
         record::{
-            CallRecord, CallScore, CallState, Direction, Distribution, EndedBy, Figures, Integrity,
-            MosSum, MosTotals, RttFigures, ShardHealth, Snapshot, StreamRecord, TimelinePoint,
-            Totals, WorstInterval,
+            CallRecord, CallScore, CallState, Direction, EndedBy, Figures, Integrity, MosSum,
+            MosTotals, RttFigures, ShardHealth, Snapshot, StreamRecord, TimelinePoint, Totals,
+            WorstInterval,
         },
         snapshot::SnapshotCell,
+        spreads::{Distribution, Spread, Spreads},
         streams::CallStreams,
     },
     http::{Options, Server, Token},
-    id::{CallRef, ShardId, Ssrc, StreamRef},
+    id::{CallRef, ShardId, Ssrc, StreamRef, Trunk},
     quality::{MosBasis, MosKind, Rating, Scale, Source},
     shard::{
         Counts,
@@ -336,14 +337,22 @@ pub(crate) fn snapshot() -> Snapshot {
             busy: 0.25,
             ..ShardHealth::default()
         }],
-        jitter_us: Distribution {
-            count: 1000,
-            mean: 1500.0,
-            p50: 1000,
-            p95: 4000,
-            p99: 8000,
-            max: 9000,
-        },
+        spreads: spreads().into(),
+    }
+}
+
+/// 1,000 packets of PCMA from one network.
+fn spreads() -> Spreads {
+    let jitter_us =
+        Distribution { count: 1000, mean: 1500.0, p50: 1000, p95: 4000, p99: 8000, max: 9000 };
+    let variation_us =
+        Distribution { count: 1000, mean: 2500.0, p50: 2000, p95: 5000, p99: 9000, max: 9500 };
+    let all = Spread { jitter_us, variation_us };
+    let trunk = Trunk::of([192, 0, 2, 1].into());
+    Spreads {
+        all,
+        by_codec: vec![(Codec::Pcma, all)],
+        by_trunk: vec![(Some(trunk), all)],
         rtt_us: Distribution::default(),
     }
 }
