@@ -44,9 +44,9 @@
 //!   Tr = 2 Ta, a symmetric packet call (O).
 //! - The network's delay: half the mean RTCP round trip, wrong by the asymmetry of the path; else
 //!   the configured one; else it is unknown.
-//! - The jitter buffer: one of the two that are emulated ([`shard::buffer`], O), by default the fixed
-//!   one of 60 ms over the fastest packet. Its discards are in Ppl, its delay, nominal or the mean
-//!   of the adaptive one, is in Ta; each score says which it is.
+//! - The jitter buffer: one of the two that are emulated ([`shard::buffer`], O), by default the
+//!   fixed one of 60 ms over the fastest packet. Its discards are in Ppl, its delay, nominal or the
+//!   mean of the adaptive one, is in Ta; each score says which it is.
 //! - All else: the default column of G.107 Table 3, with TELR 65 dB and WEPL 110 dB (S).
 //!
 //! MOS-LQ is the same with Id = 0 (RFC 3611 section 4.7.5); MOS-CQ has the delay in it. Below

@@ -12,7 +12,7 @@ use super::{
     emodel::{Delay, Equipment},
     simplified,
 };
-use crate::{limits::JITTER_BUFFER, time::millis, wire::codec::Codec};
+use crate::{limits::JITTER_BUFFER, wire::codec::Codec};
 
 /// How streams are scored: the `[scoring]` table of the configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,7 +46,7 @@ impl Default for Scoring {
             model: Model::EModel,
             g711_plc: true,
             assumed_one_way_delay_ms: None,
-            far_end_buffer_ms: millis(JITTER_BUFFER),
+            far_end_buffer_ms: JITTER_BUFFER.as_secs_f64() * 1e3,
             overrides: Vec::new(),
         }
     }

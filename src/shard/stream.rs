@@ -14,6 +14,7 @@ use super::{
         Bursts, CLOSEUP_EVERY, Closeup, DelayVariation, Direction, LossRunsReport, RUNS_PIECE,
         StreamReport,
     },
+    rtcp::delay_units,
     sequence::{Arrival, Ledger, Sequence},
     silence::is_silent,
     variation::{Points, Variation},
@@ -65,8 +66,12 @@ pub(crate) struct Stream {
     /// Which way it goes in its call.
     pub(crate) direction: Direction,
     first_at: Timestamp,
-    own_drops_before: u64,
-    last_sender_report: LastSenderReport,
+    /// When the last sender report came.
+    sender_report_at: Timestamp,
+    /// The middle 32 bits of its NTP time; 0 if none has come.
+    sender_report_ntp: u32,
+    /// The lower bits of what the shard had lost itself.
+    own_drops_before: u32,
     reported: ReportedBefore,
     /// The lower bits of how many packets had been received by the last report to control.
     told: u32,
@@ -119,14 +124,6 @@ impl Format {
         let (codec, clock_rate) = Codec::from_static(payload_type.0).unwrap_or((Codec::Unknown, 0));
         Self { payload_type, codec, clock_rate }
     }
-}
-
-/// The last sender report: the middle 32 bits of its NTP time, 0 if none has come, and of the time
-/// of its arrival.
-#[derive(Clone, Copy, Debug, Default)]
-struct LastSenderReport {
-    ntp: u32,
-    arrival: u32,
 }
 
 /// The counts at the last report block sent (RFC 3550 appendix A.3).
@@ -211,8 +208,9 @@ impl Stream {
             jitter_us: LogBuckets::new(),
             variation_us: LogBuckets::new(),
             first_at: at,
-            own_drops_before: own_drops,
-            last_sender_report: LastSenderReport::default(),
+            sender_report_at: Timestamp::MIN,
+            sender_report_ntp: 0,
+            own_drops_before: lower(own_drops),
             reported: ReportedBefore::default(),
             told: 0,
             closeup: Closeup::default(),
@@ -452,8 +450,7 @@ impl Stream {
 
     /// Remembers a sender report, for the round-trip time that the far end will compute.
     pub(crate) fn on_sender_report(&mut self, at: Timestamp, report: &SenderReport<'_>) {
-        let (ntp, arrival) = (report.ntp_middle(), at.to_ntp_middle());
-        self.last_sender_report = LastSenderReport { ntp, arrival };
+        (self.sender_report_ntp, self.sender_report_at) = (report.ntp_middle(), at);
     }
 
     /// What there is to say about the time since this was last asked.
@@ -473,8 +470,8 @@ impl Stream {
         let fraction =
             (u64::from(lost_since) << 8).checked_div(expected_since.into()).unwrap_or(0).min(255);
         let lost = counts.expected.cast_signed() - received.cast_signed();
-        let LastSenderReport { ntp: lsr, arrival } = self.last_sender_report;
-        let dlsr = if lsr == 0 { 0 } else { now.to_ntp_middle().wrapping_sub(arrival) };
+        let lsr = self.sender_report_ntp;
+        let dlsr = if lsr == 0 { 0 } else { delay_units(self.sender_report_at, now) };
         let end = self.sequence.extended_highest().wrapping_add(1);
         #[expect(clippy::cast_possible_truncation, reason = "sequence numbers have 16 bits")]
         let summary = StatisticsSummaryValues {
@@ -568,7 +565,7 @@ impl Stream {
                 |shape| shape.bursts(counts.expected),
             ),
             closeup: self.closeup,
-            own_drops: own_drops.saturating_sub(self.own_drops_before),
+            own_drops: lower(own_drops).wrapping_sub(self.own_drops_before).into(),
             has_left: matches!(self.state, State::Left { .. }),
             variation: self.delay_variation(),
             buffers: self.buffers.report(depths),

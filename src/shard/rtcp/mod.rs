@@ -9,7 +9,7 @@ mod observed;
 mod participant;
 mod send;
 
-pub(crate) use self::participant::{Answers, Participant, XrWanted};
+pub(crate) use self::participant::{Answers, Participant, XrWanted, delay_units};
 
 use std::net::SocketAddr;
 

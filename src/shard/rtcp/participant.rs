@@ -170,7 +170,7 @@ impl Default for XrWanted {
 }
 
 /// The time since `at` in 1/65536 s, as DLSR and DLRR have it.
-fn delay_units(at: Timestamp, now: Timestamp) -> u32 {
+pub(crate) fn delay_units(at: Timestamp, now: Timestamp) -> u32 {
     let units = (now.since(at).as_nanos() << 16) / 1_000_000_000;
     u32::try_from(units).unwrap_or(u32::MAX)
 }
