@@ -16,6 +16,7 @@ use crate::{
         score::Scoring,
         settings::{RawScoring, ScoringError},
     },
+    shard::buffer::{BufferError, JitterBuffers, RawJitterBuffers},
     store::settings::{RawSettings, Settings, SettingsError},
 };
 
@@ -44,8 +45,12 @@ pub struct Config {
     pub answer_delay: Duration,
     /// A call of which nothing has been heard for so long is over.
     pub idle_timeout: Duration,
+    /// Whether extended RTCP reports (RFC 3611) are sent.
+    pub rtcp_xr: bool,
     /// How calls are scored.
     pub scoring: Scoring,
+    /// The jitter buffers that are emulated for every stream.
+    pub jitter_buffers: JitterBuffers,
     /// How much history is kept.
     pub store: Settings,
 }
@@ -76,8 +81,12 @@ pub struct RawConfig {
     pub answer_delay_ms: Option<u64>,
     /// See [`Config::idle_timeout`]; seconds.
     pub idle_timeout_s: Option<u64>,
+    /// See [`Config::rtcp_xr`].
+    pub rtcp_xr: Option<bool>,
     /// See [`Config::scoring`]; a table.
     pub scoring: Option<RawScoring>,
+    /// See [`Config::jitter_buffers`]; a table.
+    pub jitter_buffer: Option<RawJitterBuffers>,
     /// See [`Config::store`]; a table.
     pub store: Option<RawSettings>,
 }
@@ -117,7 +126,9 @@ impl RawConfig {
             history_calls: self.history_calls.or(below.history_calls),
             answer_delay_ms: self.answer_delay_ms.or(below.answer_delay_ms),
             idle_timeout_s: self.idle_timeout_s.or(below.idle_timeout_s),
+            rtcp_xr: self.rtcp_xr.or(below.rtcp_xr),
             scoring: self.scoring.or(below.scoring),
+            jitter_buffer: self.jitter_buffer.or(below.jitter_buffer),
             store: self.store.or(below.store),
         }
     }
@@ -127,6 +138,8 @@ impl RawConfig {
     /// # Errors
     /// A value is out of its range; the error names it.
     pub fn complete(self) -> Result<Config, ConfigError> {
+        let jitter_buffers = self.jitter_buffer.unwrap_or_default().complete()?;
+        let scoring = self.scoring.unwrap_or_default().complete()?;
         let config = Config {
             shards: self.shards,
             sip: self.sip.unwrap_or(DEFAULT_SIP),
@@ -139,7 +152,9 @@ impl RawConfig {
             history_calls: self.history_calls.unwrap_or(DEFAULT_HISTORY_CALLS),
             answer_delay: Duration::from_millis(self.answer_delay_ms.unwrap_or(0)),
             idle_timeout: Duration::from_secs(self.idle_timeout_s.unwrap_or(DEFAULT_IDLE_SECS)),
-            scoring: self.scoring.unwrap_or_default().complete()?,
+            scoring: Scoring { far_end_buffer_ms: jitter_buffers.fixed_ms.into(), ..scoring },
+            jitter_buffers,
+            rtcp_xr: self.rtcp_xr.unwrap_or(true),
             store: self.store.unwrap_or_default().complete()?,
         };
         config.check()?;
@@ -241,6 +256,9 @@ impl TryFrom<String> for PortRange {
 /// Why the settings cannot be used. Each is one sentence.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
+    /// The table of the jitter buffers is wrong.
+    #[error(transparent)]
+    Buffer(#[from] BufferError),
     /// The API would be open to the network without a token.
     #[error("http: {http} is not a loopback address, so api_token_file is needed")]
     Exposed {

@@ -6,15 +6,24 @@
 use std::{
     f64::consts::TAU,
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
 };
 
 use serde_json::Value;
 
+#[path = "live/caller.rs"]
+mod caller;
+#[path = "live/dissect.rs"]
+mod dissect;
 mod live;
+#[path = "live/recorder.rs"]
+mod recorder;
+use caller::Caller;
+use dissect::{USUAL_FIELDS, WRONG, dissect};
 use live::{Appliance, Scratch, free_ports, is_installed, wait};
+use recorder::Recorder;
 
 #[test]
 fn a_phone_hears_its_own_voice_and_both_directions_are_scored() {
@@ -22,6 +31,7 @@ fn a_phone_hears_its_own_voice_and_both_directions_are_scored() {
     let appliance = Appliance::start();
     let dir = Scratch::new();
     configure(&dir, modules);
+    let recording = Recording::start(&appliance);
     let screen = call(&dir, &format!("sip:echo@{}", appliance.sip));
 
     // What baresip says: packets it sent and had back, and lost by our reports and by its count.
@@ -54,6 +64,46 @@ fn a_phone_hears_its_own_voice_and_both_directions_are_scored() {
         assert!(number(&stream["packets_received"]) > 100.0);
     }
     assert_eq!(streams[0]["packets_received"], sent);
+    if let Some(recording) = recording {
+        recording.assert_well_formed(&appliance);
+    }
+}
+
+/// What passed on the wire, where that can be recorded and read.
+struct Recording {
+    caller: Caller,
+    recorder: Recorder,
+    file: PathBuf,
+}
+
+impl Recording {
+    fn start(appliance: &Appliance) -> Option<Self> {
+        let is_possible = is_installed("tshark", "tshark") && Recorder::is_possible();
+        let file = appliance.dir().path().join("call.pcapng");
+        let caller = Caller::new(appliance.sip);
+        let recorder = is_possible.then(|| Recorder::start(appliance, &caller, &file))?;
+        Some(Self { caller, recorder, file })
+    }
+
+    /// Both sides have reported, ours with extended reports and a goodbye, and nothing is wrong
+    /// with any packet of the call.
+    fn assert_well_formed(self, appliance: &Appliance) {
+        self.recorder.stop(&self.caller);
+        let rtp = appliance.rtp_port;
+        let dissect = |filter: &str| dissect(&self.file, rtp, filter, &USUAL_FIELDS);
+        let ours = format!("udp.srcport >= {rtp} && udp.srcport < {}", rtp + live::RTP_PORTS);
+        for filter in [
+            format!("{ours} && rtcp.pt == 200 && rtcp.xr.bt == 4 && rtcp.xr.bt == 7"),
+            format!("{ours} && rtcp.pt == 203"),
+            format!("!({ours}) && rtcp.pt == 200"),
+        ] {
+            assert!(!dissect(&filter).is_empty(), "{filter}");
+        }
+        let wrong = dissect("_ws.malformed");
+        assert!(wrong.is_empty(), "{wrong:#?}");
+        let wrong = dissect(&format!("{ours} && {WRONG}"));
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    }
 }
 
 /// Where its modules are, if it is installed.

@@ -3,14 +3,17 @@
 //! Where tshark is not installed, or may not record, this test says so and passes.
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
-use std::{net::UdpSocket, path::Path, process::Command, thread, time::Duration};
+use std::{net::UdpSocket, thread, time::Duration};
 
 #[path = "live/caller.rs"]
 mod caller;
+#[path = "live/dissect.rs"]
+mod dissect;
 mod live;
 #[path = "live/recorder.rs"]
 mod recorder;
 use caller::Caller;
+use dissect::{USUAL_FIELDS, WRONG, dissect};
 use live::{Appliance, RTP_PORTS, is_installed};
 use recorder::Recorder;
 
@@ -41,7 +44,8 @@ fn what_we_send_is_well_formed() {
         "(udp.srcport == {sip} || (udp.srcport >= {rtp} && udp.srcport < {}))",
         rtp + RTP_PORTS
     );
-    let count = |filter: &str| dissect(&file, rtp, &format!("{ours} && {filter}")).len();
+    let count =
+        |filter: &str| dissect(&file, rtp, &format!("{ours} && {filter}"), &USUAL_FIELDS).len();
     // The answers above, the dialog's, its media for four seconds, and RTCP, due in this time.
     for (filter, least) in [
         ("sip.Status-Code == 200", 4),
@@ -49,29 +53,15 @@ fn what_we_send_is_well_formed() {
         ("sip.Status-Code == 200 && sdp", 1),
         ("sip.Method == \"BYE\"", 1),
         ("rtp && !rtcp", 190),
-        ("rtcp.pt == 200 && rtcp.pt == 202", 1),
+        ("rtcp.pt == 200 && rtcp.pt == 202 && rtcp.pt == 207", 1),
+        ("rtcp.xr.bt == 4 && rtcp.xr.bt == 6 && rtcp.xr.bt == 7", 1),
+        ("rtcp.pt == 203", 1),
     ] {
         let found = count(filter);
         assert!(found >= least, "{filter}: {found}");
     }
-    let wrong = dissect(&file, rtp, &format!("{ours} && {WRONG}"));
+    let wrong = dissect(&file, rtp, &format!("{ours} && {WRONG}"), &USUAL_FIELDS);
     assert!(wrong.is_empty(), "{wrong:#?}");
-}
-
-/// The packets that a display filter lets through, a line each.
-fn dissect(file: &Path, rtp: u16, filter: &str) -> Vec<String> {
-    let mut command = Command::new("tshark");
-    command.arg("-r").arg(file).args(["-Y", filter, "-T", "fields"]);
-    for field in ["frame.number", "udp.srcport", "_ws.col.Info", "_ws.expert.message"] {
-        command.args(["-e", field]);
-    }
-    for port in (rtp..rtp + RTP_PORTS).step_by(2) {
-        command.args(["-d", &format!("udp.port=={port},rtp")]);
-        command.args(["-d", &format!("udp.port=={},rtcp", port + 1)]);
-    }
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
 }
 
 /// Someone's RTP.
@@ -100,6 +90,3 @@ impl Media {
         }
     }
 }
-
-/// Malformed, or an expert's warning or error.
-const WRONG: &str = "(_ws.malformed || _ws.expert.severity >= 6291456)";

@@ -188,6 +188,7 @@ fn assert_lives(reports: &[Report]) {
             Report::Call(report) => report.call,
             Report::Text(report) => report.call,
             Report::Remote(report) => report.call,
+            Report::FarEnd(report) => report.call,
             Report::RoundTrip(report) => report.call,
             // A stream that its call has forgotten may outlive it.
             Report::Stream(_) | Report::Health(_) => continue,

@@ -72,6 +72,7 @@ fn the_history_tells_what_the_network_did() {
             loss: rng.f64() * 0.2,
             duplicate: rng.f64() * 0.1,
             reorder: rng.f64() * 0.1,
+            ..Path::default()
         };
         let sip = Path { loss: rng.f64() * 0.2, ..media };
         let plans = (0..6).map(|index: u32| {
@@ -616,7 +617,8 @@ fn an_echo_whose_sequence_restarts_has_no_billions_of_packets_expected() {
 
 /// A run with everything in it.
 fn busy(seed: u64) -> Sim {
-    let path = Path { delay: ms(40), jitter: ms(50), loss: 0.1, duplicate: 0.1, reorder: 0.1 };
+    let delay = Path { delay: ms(40), jitter: ms(50), ..Path::default() };
+    let path = Path { loss: 0.1, duplicate: 0.1, reorder: 0.1, ..delay };
     let plans = (0..12).map(|index: u32| {
         let user = if index.is_multiple_of(3) { "echo" } else { "sink" };
         let speech = speech(ssrc(index), 65_400, 300 + 20 * index);

@@ -14,7 +14,7 @@ const STAGES: [(&str, &[&str]); 14] = [
     ("limits", &[]),
     ("wire", &["id", "limits", "time"]),
     ("source", &["limits", "time", "wire"]),
-    ("shard", &["id", "limits", "time", "wire"]),
+    ("shard", &["id", "limits", "quality", "time", "wire"]),
     ("ring", &["id", "limits", "shard", "time", "wire"]),
     ("quality", &["limits", "wire"]),
     ("control", &["id", "limits", "quality", "ring", "shard", "time", "wire"]),

@@ -46,6 +46,7 @@ impl Gatherer {
                 },
                 Report::Text(text) if text.call.shard == ShardId(0) => self.calls.apply(report),
                 Report::RoundTrip(rtt) if rtt.call.shard == ShardId(0) => self.calls.apply(report),
+                Report::FarEnd(said) if said.call.shard == ShardId(0) => self.calls.apply(report),
                 _ => {}
             }
         }

@@ -5,14 +5,18 @@ use std::{net::SocketAddr, time::Duration};
 use crate::{
     control::{
         record::{
-            CallRecord, CallScore, CallState, Direction, EndedBy, Figures, Integrity, StreamRecord,
-            TimelinePoint, WorstInterval,
+            CallRecord, CallScore, CallState, Direction, EndedBy, Figures, Integrity, RttFigures,
+            StreamRecord, TimelinePoint, WorstInterval,
         },
         streams::CallStreams,
     },
     id::{CallRef, ShardId, Ssrc, StreamRef},
     quality::{MosBasis, MosKind, Rating, Scale, Source},
-    shard::{Counts, report::StreamReport},
+    shard::{
+        Counts,
+        buffer::BufferReport,
+        report::{DelayVariation, StreamReport},
+    },
     time::Timestamp,
     wire::codec::Codec,
 };
@@ -65,6 +69,7 @@ pub(super) fn call(id: &str, seconds: u64, mos: Option<f64>) -> CallRecord {
         jitter_max_ms: Some(9.0),
         latency_avg_ms: None,
         latency_max_ms: None,
+        rtt: RttFigures::default(),
         codec: Some("PCMU"),
         score: CallScore {
             mos_score: mos,
@@ -73,6 +78,7 @@ pub(super) fn call(id: &str, seconds: u64, mos: Option<f64>) -> CallRecord {
             mos_basis: mos.map(|_| basis),
             mos_reason: mos.is_none().then_some("no media"),
             quality_rating: mos.map(Rating::from_mos),
+            jitter_buffer: None,
         },
         worst_interval: WorstInterval::default(),
         integrity: Integrity::Clean,
@@ -139,6 +145,9 @@ fn report(started: Timestamp) -> StreamReport {
         burst_density: 0.0,
         gap_density: 4.5,
         own_drops: 0,
+        variation: DelayVariation::default(),
+        buffers: BufferReport::default(),
+        has_left: false,
     }
 }
 
@@ -165,6 +174,11 @@ pub(super) fn stream(ssrc: u32, call_id: Option<&str>) -> StreamRecord {
         jitter_mean_ms: Some(3.0),
         jitter_max_ms: Some(9.0),
         jitter_p95_ms: None,
+        pdv_p50_ms: None,
+        pdv_p95_ms: None,
+        pdv_p99_ms: None,
+        pdv_max_ms: None,
+        skew_ppm: None,
         max_delta_ms: Some(41.5),
         mean_delta_ms: None,
         burst_ratio: Some(1.0),
@@ -172,12 +186,17 @@ pub(super) fn stream(ssrc: u32, call_id: Option<&str>) -> StreamRecord {
         gap_density: None,
         discard_percentage: Some(0.0),
         rtt_ms: None,
+        rtt: RttFigures::default(),
         mos_cq: None,
         mos_lq: None,
         r_factor: None,
         mos_basis: None,
         mos_reason: Some("codec unknown"),
         impairments: None,
+        jitter_buffer: None,
+        buffers: None,
+        rtcp_bye: None,
+        remote: None,
         call_id: call_id.map(str::to_owned),
     }
 }

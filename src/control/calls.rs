@@ -8,8 +8,8 @@ use std::{
 use super::{
     join::{Tally, call_score, mean_ms},
     record::{
-        CallRecord, CallScore, CallState, Distribution, EndedBy, Figures, Integrity, ShardHealth,
-        Snapshot, StreamRecord, TimelinePoint, Totals, WorstInterval,
+        CallRecord, CallScore, CallState, Distribution, EndedBy, Figures, Integrity, RttFigures,
+        ShardHealth, Snapshot, StreamRecord, TimelinePoint, Totals, WorstInterval,
     },
     streams::CallStreams,
 };
@@ -19,8 +19,8 @@ use crate::{
     shard::{
         distributions::Distributions,
         report::{
-            CallEvent, CallReport, Direction, RemoteReport, Report, RoundTrip, RoundTripReport,
-            StreamReport, TextField, TextReport,
+            CallEvent, CallReport, Direction, FarEndReport, RemoteReport, Report, RoundTrip,
+            RoundTripReport, StreamReport, TextField, TextReport,
         },
     },
     time::Timestamp,
@@ -133,6 +133,11 @@ impl Calls {
             Report::Remote(report) => {
                 if let Some(call) = self.call(report.call) {
                     call.on_remote(report);
+                }
+            }
+            Report::FarEnd(report) => {
+                if let Some(call) = self.call(report.call) {
+                    call.on_far_end(report);
                 }
             }
             Report::RoundTrip(report) => {
@@ -301,6 +306,11 @@ impl Call {
         self.refresh();
     }
 
+    /// What the far end says is shown and changes nothing else.
+    fn on_far_end(&mut self, report: &FarEndReport) {
+        Arc::make_mut(&mut self.record).streams.hear(report);
+    }
+
     fn on_remote(&mut self, report: &RemoteReport) {
         let record = Arc::make_mut(&mut self.record);
         record.streams.send(&record.call_id, report);
@@ -317,7 +327,8 @@ impl Call {
         record.own_drops = streams.own_drops();
         record.integrity = integrity(record.own_drops);
         record.latency_avg_ms = mean_ms(&rtt);
-        record.latency_max_ms = (rtt.count > 0).then(|| f64::from(rtt.max_us) / 1e3);
+        record.rtt = RttFigures::new(&rtt);
+        record.latency_max_ms = record.rtt.rtt_max_ms;
         record.set_figures(rx, tx, &rtt);
     }
 
@@ -413,6 +424,7 @@ impl CallRecord {
             jitter_max_ms: None,
             latency_avg_ms: None,
             latency_max_ms: None,
+            rtt: RttFigures::default(),
             codec: None,
             score: CallScore { mos_reason: Some(NO_MEDIA), ..CallScore::default() },
             worst_interval: WorstInterval::default(),
@@ -451,7 +463,7 @@ impl CallRecord {
         self.jitter_avg_ms = tally.jitter_mean_ms();
         self.jitter_max_ms = tally.jitter_max_ms();
         self.codec = tally.codec.name();
-        self.score = call_score(&score);
+        self.score = call_score(&score, tally.buffer(self.streams.scoring()));
     }
 }
 

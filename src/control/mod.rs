@@ -2,7 +2,9 @@
 //!
 //! May allocate, never touches a shard; what it knows came through a ring.
 
+mod buffers;
 mod calls;
+pub mod far_end;
 mod join;
 pub mod record;
 pub mod snapshot;

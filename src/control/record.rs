@@ -10,7 +10,8 @@ use std::{
 
 use serde::{Serialize, Serializer};
 
-use super::{join::measured_record, streams::CallStreams};
+pub use super::buffers::{AssumedBuffer, EmulatedBuffer, EmulatedBuffers};
+use super::{far_end::FarEndView, join::measured_record, streams::CallStreams};
 pub use crate::shard::{
     health::ShardHealth,
     report::{Direction, EndedBy},
@@ -67,6 +68,9 @@ pub struct CallRecord {
     pub latency_avg_ms: Option<f64>,
     /// Longest round-trip time, milliseconds.
     pub latency_max_ms: Option<f64>,
+    /// The same in more figures.
+    #[serde(flatten)]
+    pub rtt: RttFigures,
     /// Codec of the worst direction.
     pub codec: Option<&'static str>,
     /// The scores of the worst direction.
@@ -137,6 +141,8 @@ pub struct CallScore {
     pub mos_reason: Option<&'static str>,
     /// The rating band of `mos_score`.
     pub quality_rating: Option<Rating>,
+    /// The jitter buffer that the scores assume.
+    pub jitter_buffer: Option<AssumedBuffer>,
 }
 
 /// The worst interval of a call, both directions; where they are on different scales, the lower
@@ -239,6 +245,18 @@ pub struct StreamRecord {
     pub jitter_max_ms: Option<f64>,
     /// 95th percentile of the A.8 estimate, milliseconds; the upper edge of its bucket.
     pub jitter_p95_ms: Option<f64>,
+    /// Packet delay variation against the fastest packet (RFC 5481 section 4.2), without the skew
+    /// of the sender's clock, milliseconds: median.
+    pub pdv_p50_ms: Option<f64>,
+    /// Its 95th percentile.
+    pub pdv_p95_ms: Option<f64>,
+    /// Its 99th percentile.
+    pub pdv_p99_ms: Option<f64>,
+    /// Its highest value.
+    pub pdv_max_ms: Option<f64>,
+    /// What the sender's clock gains on ours, ppm; `None` for the first 20 s, and while jitter
+    /// hides it.
+    pub skew_ppm: Option<f64>,
     /// Longest time between two packets, milliseconds.
     pub max_delta_ms: Option<f64>,
     /// Mean time between two packets, milliseconds.
@@ -253,6 +271,9 @@ pub struct StreamRecord {
     pub discard_percentage: Option<f64>,
     /// Mean round-trip time from RTCP, milliseconds.
     pub rtt_ms: Option<f64>,
+    /// The same in more figures.
+    #[serde(flatten)]
+    pub rtt: RttFigures,
     /// MOS-CQ; `None` where the delay is not known.
     pub mos_cq: Option<f64>,
     /// MOS-LQ.
@@ -265,8 +286,43 @@ pub struct StreamRecord {
     pub mos_reason: Option<&'static str>,
     /// R lost, by cause.
     pub impairments: Option<Impairments>,
+    /// The jitter buffer that the scores assume.
+    pub jitter_buffer: Option<AssumedBuffer>,
+    /// Both jitter buffers that are emulated; `None` of a stream that is not measured here, or
+    /// whose clock is not known.
+    pub buffers: Option<EmulatedBuffers>,
+    /// Whether its source has said goodbye by RTCP; `None` where only the far end knows.
+    pub rtcp_bye: Option<bool>,
+    /// What its receiver says of it by extended RTCP reports.
+    pub remote: Option<Box<FarEndView>>,
     /// The call it belongs to; `None` for an orphan.
     pub call_id: Option<String>,
+}
+
+/// Round-trip times from RTCP: by LSR and DLSR (RFC 3550 section 6.4.1) and by LRR and DLRR
+/// (RFC 3611 section 4.5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct RttFigures {
+    /// Shortest, milliseconds.
+    pub rtt_min_ms: Option<f64>,
+    /// Longest, milliseconds.
+    pub rtt_max_ms: Option<f64>,
+    /// The last one, milliseconds.
+    pub rtt_last_ms: Option<f64>,
+    /// Measurements.
+    pub rtt_count: u32,
+}
+
+impl RttFigures {
+    pub(super) fn new(rtt: &RoundTrip) -> Self {
+        let ms = |us: u32| (rtt.count > 0).then(|| f64::from(us) / 1e3);
+        Self {
+            rtt_min_ms: ms(rtt.min_us),
+            rtt_max_ms: ms(rtt.max_us),
+            rtt_last_ms: ms(rtt.last_us),
+            rtt_count: rtt.count,
+        }
+    }
 }
 
 impl StreamRecord {
@@ -300,6 +356,11 @@ impl StreamRecord {
             jitter_mean_ms: None,
             jitter_max_ms: None,
             jitter_p95_ms: None,
+            pdv_p50_ms: None,
+            pdv_p95_ms: None,
+            pdv_p99_ms: None,
+            pdv_max_ms: None,
+            skew_ppm: None,
             max_delta_ms: None,
             mean_delta_ms: None,
             burst_ratio: None,
@@ -307,12 +368,17 @@ impl StreamRecord {
             gap_density: None,
             discard_percentage: None,
             rtt_ms: None,
+            rtt: RttFigures { rtt_min_ms: None, rtt_max_ms: None, rtt_last_ms: None, rtt_count: 0 },
             mos_cq: None,
             mos_lq: None,
             r_factor: None,
             mos_basis: None,
             mos_reason: None,
             impairments: None,
+            jitter_buffer: None,
+            buffers: None,
+            rtcp_bye: None,
+            remote: None,
             call_id: None,
         }
     }

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 
 use super::{
+    far_end::FarEndView,
     join::{Tally, measured_record, reported_record},
     record::StreamRecord,
 };
 use crate::{
+    id::Ssrc,
     quality::score::Scoring,
-    shard::report::{Direction, RemoteReport, RoundTrip, StreamReport},
+    shard::report::{Direction, FarEndReport, RemoteReport, RoundTrip, StreamReport},
 };
 
 /// A call's streams in both directions.
@@ -25,6 +27,8 @@ pub struct CallStreams {
     sent: Option<Box<RemoteReport>>,
     /// Boxed: few calls are only observed and have RTCP on both sides.
     rtt: Option<Box<RoundTrip>>,
+    /// What far ends say of streams by extended reports; one entry a stream.
+    far_ends: Vec<FarEndReport>,
     /// How their records are scored.
     scoring: Arc<Scoring>,
 }
@@ -50,11 +54,14 @@ impl CallStreams {
     /// A record of each stream, measured ones first.
     pub fn records(&self) -> impl Iterator<Item = StreamRecord> {
         let rtt = self.round_trip();
-        let measured = self
-            .measured
-            .iter()
-            .map(move |report| measured_record(report, &rtt, &self.scoring, Some(&self.call_id)));
-        let reported = |sent| reported_record(sent, &self.scoring, Some(&self.call_id));
+        let measured = self.measured.iter().map(move |report| StreamRecord {
+            remote: self.far_end(report.ssrc, report.direction, report.clock_rate),
+            ..measured_record(report, &rtt, &self.scoring, Some(&self.call_id))
+        });
+        let reported = |sent: &RemoteReport| StreamRecord {
+            remote: self.far_end(sent.ssrc, Direction::Tx, sent.clock_rate),
+            ..reported_record(sent, &self.scoring, Some(&self.call_id))
+        };
         measured.chain(self.sent().map(reported))
     }
 
@@ -90,6 +97,32 @@ impl CallStreams {
     /// Takes in the round-trip times of a call that is only observed.
     pub(super) fn pass(&mut self, rtt: &RoundTrip) {
         self.rtt = Some(Box::new(*rtt));
+    }
+
+    /// Takes in what a far end says of a stream that it receives.
+    pub(super) fn hear(&mut self, report: &FarEndReport) {
+        let is_it = |known: &&mut FarEndReport| {
+            (known.ssrc, known.direction) == (report.ssrc, report.direction)
+        };
+        if let Some(known) = self.far_ends.iter_mut().find(is_it) {
+            known.at = report.at;
+            known.metrics = report.metrics.or(known.metrics);
+            known.summary = report.summary.or(known.summary);
+        } else if self.far_ends.len() < STREAMS_MAX {
+            self.far_ends.reserve_exact(1);
+            self.far_ends.push(*report);
+        }
+    }
+
+    fn far_end(
+        &self,
+        ssrc: Ssrc,
+        direction: Direction,
+        clock_rate: u32,
+    ) -> Option<Box<FarEndView>> {
+        let is_it = |it: &&FarEndReport| (it.ssrc, it.direction) == (ssrc, direction);
+        let said = self.far_ends.iter().find(is_it)?;
+        Some(Box::new(FarEndView::new(said, clock_rate)))
     }
 
     /// What the streams of one direction add up to, as they were measured, or else as the far end

@@ -44,7 +44,9 @@
 //!   Tr = 2 Ta, a symmetric packet call (O).
 //! - The network's delay: half the mean RTCP round trip, wrong by the asymmetry of the path; else
 //!   the configured one; else it is unknown.
-//! - The jitter buffer: fixed, 60 ms over the fastest recent packet ([`limits::JITTER_BUFFER`], O).
+//! - The jitter buffer: one of the two that are emulated ([`shard::buffer`], O), by default the fixed
+//!   one of 60 ms over the fastest packet. Its discards are in Ppl, its delay, nominal or the mean
+//!   of the adaptive one, is in Ta; each score says which it is.
 //! - All else: the default column of G.107 Table 3, with TELR 65 dB and WEPL 110 dB (S).
 //!
 //! MOS-LQ is the same with Id = 0 (RFC 3611 section 4.7.5); MOS-CQ has the delay in it. Below
@@ -95,9 +97,13 @@
 //!   form with BurstR is used, as most ports have it.
 //! - G.711's concealment waits 3.75 ms: a quarter of its longest pitch period, 30 samples at 8 kHz.
 //!   Lists that give 0.25 ms do not fit its algorithm. The two differ by 0.5 in R at most.
+//! - The end system delay that a far end states by RTCP XR (RFC 3611 section 4.7.3) is shown and
+//!   does not enter T: a score shall compare networks, with one stated jitter buffer for all, and
+//!   not depend on which phones say how much they wait. What is stated to far ends is
+//!   [`delay::terminal_ms`], so that (round trip + 2 × that) / 2 is T.
 //! - AMR-WB takes the diotic constants, since only those have a Bpl, and only for three modes.
 //!
-//! [`limits::JITTER_BUFFER`]: crate::limits::JITTER_BUFFER
+//! [`shard::buffer`]: crate::shard::buffer
 
 mod basis;
 pub mod codec;

@@ -296,6 +296,7 @@ fn assemble(config: &Config, sockets: Vec<Sockets>) -> (Vec<(Parts, Doorbell)>, 
             }));
         }
     }
+    let scoring = Arc::new(config.scoring.clone());
     let mut ends = Vec::with_capacity(shards);
     let wired = sockets.into_iter().zip(others).zip(handed_in).zip(bells).enumerate();
     let parts = wired.map(|(index, (((sockets, others), handed_in), bell))| {
@@ -309,6 +310,9 @@ fn assemble(config: &Config, sockets: Vec<Sockets>) -> (Vec<(Parts, Doorbell)>, 
             dialogs_max: config.max_calls_per_shard,
             answer_delay: config.answer_delay,
             idle_timeout: config.idle_timeout,
+            jitter_buffers: config.jitter_buffers,
+            rtcp_xr: config.rtcp_xr,
+            scoring: Arc::clone(&scoring),
             seed,
             ..ShardConfig::default()
         });

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use arrayvec::ArrayVec;
 
-use super::stream::Format;
+use super::{rtcp::XrWanted, stream::Format};
 use crate::{
     id::PayloadType,
     limits::FORMATS_MAX,
@@ -26,6 +26,8 @@ pub(crate) struct Agreed {
     /// All formats offered that are known, the chosen one first.
     pub(crate) formats: ArrayVec<Format, FORMATS_MAX>,
     pub(crate) is_muxed: bool,
+    /// The extended reports that it asks for; `None` if it says nothing about them.
+    pub(crate) xr: Option<XrWanted>,
     /// Our direction.
     pub(crate) direction: Direction,
     /// Which media description was taken.
@@ -51,8 +53,8 @@ impl Agreed {
             (None, Direction::SendOnly) => Direction::Inactive,
             (_, direction) => direction,
         };
-        let is_muxed = media.rtcp_mux();
-        Some(Self { remote_rtp, remote_rtcp, formats, is_muxed, direction, media_index })
+        let (is_muxed, xr) = (media.rtcp_mux(), media.rtcp_xr().map(XrWanted::read));
+        Some(Self { remote_rtp, remote_rtcp, formats, is_muxed, xr, direction, media_index })
     }
 }
 
@@ -63,6 +65,8 @@ pub(crate) struct Ourselves {
     pub(crate) rtp: SocketAddr,
     pub(crate) session_id: u64,
     pub(crate) version: u32,
+    /// The extended reports that we send.
+    pub(crate) xr: XrWanted,
 }
 
 /// Appends the answer to an offer.
@@ -105,7 +109,23 @@ pub(crate) fn write_answer(
         if agreed.is_muxed {
             out.extend_from_slice(b"a=rtcp-mux\r\n");
         }
+        if let Some(wanted) = agreed.xr {
+            write_extended_reports(out, wanted.and(us.xr));
+        }
     }
+}
+
+/// Appends which extended reports go both ways: of those asked for, those that we have. None is
+/// the answer of one who understands and does not take part (RFC 3611 section 5.2).
+fn write_extended_reports(out: &mut Vec<u8>, agreed: XrWanted) {
+    let named = [
+        (agreed.round_trip, "rcvr-rtt=all"),
+        (agreed.summary, "stat-summary=loss,dup"),
+        (agreed.metrics, "voip-metrics"),
+    ];
+    let names: ArrayVec<_, 3> =
+        named.into_iter().filter(|(is_agreed, _)| *is_agreed).map(|(_, name)| name).collect();
+    let _ = write!(out, "a=rtcp-xr:{}\r\n", names.join(" "));
 }
 
 /// Appends an offer, for an INVITE that came without one.
@@ -221,6 +241,7 @@ mod tests {
         rtp: SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 9)), 20_000),
         session_id: 7,
         version: 1,
+        xr: XrWanted::ALL,
     };
 
     fn answer(offer: &str) -> Option<(Agreed, String)> {
@@ -259,6 +280,26 @@ mod tests {
         let (agreed, text) = answer(held).unwrap();
         assert_eq!(agreed.remote_rtp, None);
         assert!(text.contains("a=recvonly"));
+    }
+
+    #[test]
+    fn extended_reports_that_are_asked_for_are_named_in_the_answer() {
+        let named = |attribute: &str| {
+            let offer = format!("v=0\r\nm=audio 4000 RTP/AVP 0\r\n{attribute}");
+            let (agreed, text) = answer(&offer).unwrap();
+            let line = text.lines().find(|line| line.contains("rtcp-xr")).map(str::to_owned);
+            (agreed.xr, line)
+        };
+        assert_eq!(named(""), (None, None));
+        let (xr, line) = named("a=rtcp-xr:pkt-loss-rle=64 voip-metrics rcvr-rtt=all:20\r\n");
+        assert_eq!(xr, Some(XrWanted { summary: false, ..XrWanted::ALL }));
+        assert_eq!(line.unwrap(), "a=rtcp-xr:rcvr-rtt=all voip-metrics");
+        assert_eq!(named("a=rtcp-xr:\r\n"), (Some(XrWanted::NONE), Some("a=rtcp-xr:".to_owned())));
+        // Of the session, unless the media say it.
+        let of_session = "v=0\r\na=rtcp-xr:stat-summary\r\nm=audio 4000 RTP/AVP 0\r\n";
+        let (agreed, text) = answer(of_session).unwrap();
+        assert_eq!(agreed.xr, Some(XrWanted { summary: true, ..XrWanted::NONE }));
+        assert!(text.ends_with("a=rtcp-xr:stat-summary=loss,dup\r\n"));
     }
 
     #[test]

@@ -39,8 +39,7 @@ impl Shard {
                 let Some(dialog) = self.dialogs.get_mut(slot) else { return };
                 dialog.last_heard = heard;
                 if dialog.rtcp_at <= now {
-                    self.send_rtcp(slot, now, out);
-                    self.report_remote(slot, now, out);
+                    self.run_rtcp(slot, now, out);
                 }
             }
             Phase::Ended { event, at } if at + LAST_PACKETS <= now => {
@@ -60,6 +59,7 @@ impl Shard {
         dialog.resend = Some(Resend::new(*answer, Awaits::Ack(dialog.invite_cseq), now));
         if let Phase::Ringing { .. } = dialog.phase {
             dialog.phase = Phase::Answered;
+            self.join_rtcp(slot, now);
             self.report_event(slot, now, CallEvent::Answered(200), out);
         }
     }
@@ -89,6 +89,7 @@ impl Shard {
             Phase::Answered => {
                 // Who hangs up has seen the answer, though its ACK may be lost.
                 dialog.resend = None;
+                self.leave_rtcp(slot, self.now.max(at), out);
                 self.end(slot, CallEvent::Ended(EndedBy::Caller), at);
             }
             Phase::Ended { .. } | Phase::Lingering { .. } => {}
@@ -118,6 +119,7 @@ impl Shard {
         let bye = Sent { src: dialog.local, dst: dialog.peer, bytes: bytes.into() };
         out.send(bye.src, bye.dst, |bytes| bytes.extend_from_slice(&bye.bytes));
         dialog.resend = Some(Resend::new(bye, Awaits::Response(dialog.local_cseq), now));
+        self.leave_rtcp(slot, now, out);
         self.end(slot, CallEvent::Ended(by), now);
         self.arm(slot);
     }

@@ -10,7 +10,8 @@ use arrayvec::ArrayVec;
 
 use super::{
     observe::{FORGOTTEN, SETTLED, UNANSWERED},
-    report::{CallEvent, Reported, RoundTrip},
+    report::CallEvent,
+    rtcp::Participant,
     seen::Seen,
     stream::Format,
 };
@@ -207,8 +208,8 @@ pub(crate) struct Media {
     /// Our synchronization source.
     pub(crate) ssrc: Ssrc,
     pub(crate) sent: SentMedia,
-    pub(crate) reported: Option<Reported>,
-    pub(crate) rtt: RoundTrip,
+    /// Its part in RTCP.
+    pub(crate) rtcp: Participant,
 }
 
 /// What has been sent of a stream.

@@ -11,8 +11,9 @@ use super::{
     answer::{Agreed, Ourselves, write_answer, write_offer},
     dialog::{Awaits, Dialog, DialogId, Media, Phase, Policy, Sent, SentMedia, Text, Texts},
     outbox::Outbox,
-    report::{CallEvent, RoundTrip},
+    report::CallEvent,
     response::{ALLOW, Content, Status, response_address, write_response, write_to},
+    rtcp::{Participant, XrWanted},
     user_agent::remote_tag,
 };
 use crate::{
@@ -183,13 +184,11 @@ impl Shard {
             session_version: 1,
             ssrc: Ssrc(self.rng.u32(..)),
             sent: SentMedia::default(),
-            reported: None,
-            rtt: RoundTrip::default(),
+            rtcp: Participant::default(),
         };
         if let Some(agreed) = agreed {
             media.agree(agreed);
         }
-        let first_report = self.rtcp_interval() / 2;
         Dialog {
             id,
             hash: self.dialogs.hash(call_id, tag),
@@ -206,7 +205,7 @@ impl Shard {
             seen: None,
             policy: Policy::for_user(Uri::parse(uri).user.unwrap_or_default()),
             last_heard: at,
-            rtcp_at: at + first_report,
+            rtcp_at: Timestamp::MAX,
             armed: Timestamp::MAX,
             streams: Vec::new(),
         }
@@ -229,6 +228,7 @@ impl Shard {
             rtp: self.advertised(dialog.media.local),
             session_id: u64::from(dialog.media.ssrc.0),
             version: dialog.media.session_version,
+            xr: if self.config.rtcp_xr { XrWanted::ALL } else { XrWanted::NONE },
         };
         let mut sdp = core::mem::take(&mut self.scratch);
         sdp.clear();
@@ -280,6 +280,7 @@ impl Media {
         self.remote_rtcp = agreed.remote_rtcp.or(self.remote_rtcp);
         self.formats = agreed.formats;
         self.is_muxed = agreed.is_muxed;
+        self.rtcp.wanted = agreed.xr.unwrap_or_default();
         self.direction = agreed.direction;
     }
 }

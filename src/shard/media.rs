@@ -143,10 +143,10 @@ impl Shard {
         }
         let Some(stream) = self.streams.at_mut(slot) else { return };
         if stream.is_media(packet.payload_type()) {
-            if let Some(sample) = stream.arrive(at, packet)
+            if let Some(jitter_us) = stream.arrive(at, packet, &self.depths)
                 && let Some(distributions) = &mut self.distributions
             {
-                distributions.jitter_us.saturating_record(sample.jitter_us.into());
+                distributions.jitter_us.saturating_record(jitter_us.into());
             }
         } else {
             self.change_format(slot, at, packet);
@@ -182,6 +182,10 @@ impl Shard {
                     false
                 }
             },
+            State::Left { .. } => {
+                stream.come_back(parsed.at, &parsed.packet);
+                true
+            }
             // Its call is over. Unless another one expects this source, these are stragglers.
             State::Closed => {
                 if self.known_owner(parsed.key.src(), parsed.key.dst()).is_some() {
@@ -285,7 +289,7 @@ impl Shard {
             || super::stream::Format::assumed(payload_type),
             |dialog| dialog.format(stream.key.dst(), payload_type),
         );
-        stream.arrive_as(at, packet, format);
+        stream.arrive_as(at, packet, format, &self.depths);
     }
 
     /// Sends a packet back where it came from, under our own SSRC.
@@ -324,8 +328,8 @@ impl Shard {
         let Some(stream) = self.streams.at(slot) else { return true };
         match stream.state {
             State::Probation { .. } | State::Vacant => true,
-            State::Closed => now.since(stream.closed_at()) >= STREAM_IDLE,
-            State::Live => {
+            State::Closed => now.since(stream.last_at()) >= STREAM_IDLE,
+            State::Live | State::Left { .. } => {
                 now.since(stream.last_at()) >= STREAM_IDLE && !self.is_remembered(slot, stream)
             }
         }
@@ -365,10 +369,12 @@ impl Shard {
     ) {
         let (shard, own_drops) = (self.config.id, self.health.own_drops());
         let Some(stream) = self.streams.at_mut(slot) else { return };
-        if stream.state == State::Live && (is_final || stream.has_news()) {
+        let is_measured = matches!(stream.state, State::Live | State::Left { .. });
+        if is_measured && (is_final || stream.has_news()) {
             let call = stream.dialog.map(|DialogId { serial, .. }| self.call_ref(serial));
             let Some(stream) = self.streams.at_mut(slot) else { return };
-            out.report(Report::Stream(stream.report(shard, call, now, is_final, own_drops)));
+            let report = stream.report(shard, call, now, is_final, own_drops, &self.depths);
+            out.report(Report::Stream(report));
         }
     }
 }

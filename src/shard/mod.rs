@@ -9,11 +9,14 @@ use core::{ops::Range, time::Duration};
 use std::{
     collections::VecDeque,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
 };
 
 use arrayvec::ArrayVec;
 
 mod answer;
+mod buckets;
+pub mod buffer;
 mod call;
 mod dialog;
 mod dialogs;
@@ -36,12 +39,14 @@ mod stream;
 mod streams;
 mod timers;
 mod user_agent;
+mod variation;
 
 pub use dialogs::owner;
 pub use outbox::{Outbox, Transmit};
 pub use sequence::Counts;
 
 use self::{
+    buffer::{Depths, JitterBuffers},
     dialog::Dialog,
     dialogs::Dialogs,
     distributions::Distributions,
@@ -54,6 +59,7 @@ use self::{
 use crate::{
     id::{CallRef, ShardId},
     limits::{DIALOGS_MAX, REPORT_INTERVAL, STREAMS_MAX, TIMERS_PER_TURN},
+    quality::score::Scoring,
     time::Timestamp,
     wire::Datagram,
 };
@@ -89,6 +95,12 @@ pub struct ShardConfig {
     pub answer_delay: Duration,
     /// A call of which nothing has been heard for so long is over.
     pub idle_timeout: Duration,
+    /// The jitter buffers that are emulated for every stream.
+    pub jitter_buffers: JitterBuffers,
+    /// Whether extended reports (RFC 3611) are sent.
+    pub rtcp_xr: bool,
+    /// How the scores in them are made: as those of the API are.
+    pub scoring: Arc<Scoring>,
     /// Seeds hashes, tags, SSRCs. Secret in a live appliance, fixed in a simulation.
     pub seed: u64,
 }
@@ -105,6 +117,9 @@ impl Default for ShardConfig {
             streams_max: STREAMS_MAX,
             answer_delay: Duration::ZERO,
             idle_timeout: Duration::from_secs(300),
+            jitter_buffers: JitterBuffers::default(),
+            rtcp_xr: true,
+            scoring: Arc::default(),
             seed: 0,
         }
     }
@@ -116,6 +131,8 @@ pub struct Shard {
     config: ShardConfig,
     dialogs: Dialogs,
     streams: Streams,
+    /// The settings of the jitter buffers, as packets need them.
+    depths: Depths,
     stream_serial: u64,
     timers: Timers,
     health: ShardHealth,
@@ -141,6 +158,7 @@ impl Shard {
         Self {
             dialogs: Dialogs::new(config.dialogs_max, config.seed),
             streams: Streams::new(config.streams_max, config.seed),
+            depths: Depths::new(&config.jitter_buffers),
             stream_serial: 0,
             timers: Timers::default(),
             health: ShardHealth { shard: config.id.0, ..ShardHealth::default() },

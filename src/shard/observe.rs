@@ -14,8 +14,9 @@ use super::{
     Shard,
     dialog::{Dialog, DialogId, Media, Phase, Policy, SentMedia, Texts},
     outbox::Outbox,
-    report::{CallEvent, EndedBy, Report, RoundTrip, RoundTripReport},
-    seen::{Answer, Seen, Side},
+    report::{CallEvent, EndedBy},
+    rtcp::Participant,
+    seen::Side,
     user_agent::remote_tag,
 };
 use crate::{
@@ -23,7 +24,6 @@ use crate::{
     time::Timestamp,
     wire::{
         Datagram,
-        rtcp::{ReportBlock, RtcpCompound, RtcpPacket},
         sdp::{Direction, SessionDescription},
         sip::{Method, NameAddr, SipMessage, StartLine},
     },
@@ -80,46 +80,6 @@ impl Shard {
             }
         }
         self.arm(place.slot);
-    }
-
-    /// Follows an RTCP datagram that passes.
-    #[cold]
-    pub(super) fn observe_rtcp(&mut self, datagram: &Datagram<'_>, out: &mut Outbox) {
-        let Ok(compound) = RtcpCompound::parse(datagram.payload) else {
-            self.health.media_other += 1;
-            return;
-        };
-        self.health.rtcp_packets += 1;
-        let Some(slot) = self.dialogs.find_between(datagram.src, datagram.dst) else { return };
-        let Some(dialog) = self.dialogs.get_mut(slot) else { return };
-        let (at, src) = (datagram.received_at, datagram.src);
-        dialog.last_heard = dialog.last_heard.max(at);
-        let Some(seen) = dialog.seen.as_deref_mut() else { return };
-        let known = seen.rtt.count;
-        let Some(sender) = seen.sender(src, datagram.dst) else { return };
-        let on_blocks = |seen: &mut Seen, blocks: &[ReportBlock]| {
-            for block in blocks {
-                let answer = Answer { ssrc: block.ssrc(), lsr: block.lsr(), dlsr: block.dlsr() };
-                if let Some(rtt_us) = seen.on_answer(sender, answer, at) {
-                    seen.rtt.record(rtt_us);
-                }
-            }
-        };
-        for packet in compound.packets() {
-            match packet {
-                RtcpPacket::SenderReport(report) => {
-                    seen.on_sender_report(report.ssrc(), report.ntp_middle(), at);
-                    on_blocks(seen, report.blocks());
-                }
-                RtcpPacket::ReceiverReport(report) => on_blocks(seen, report.blocks()),
-                _ => {}
-            }
-        }
-        let (rtt, serial) = (seen.rtt, dialog.id.serial);
-        if rtt.count > known {
-            let call = self.call_ref(serial);
-            out.report(Report::RoundTrip(RoundTripReport { call, rtt }));
-        }
     }
 
     /// Does what is due for an observed call.
@@ -439,8 +399,7 @@ fn observed(
             session_version: 0,
             ssrc: Ssrc(0),
             sent: SentMedia::default(),
-            reported: None,
-            rtt: RoundTrip::default(),
+            rtcp: Participant::default(),
         },
         seen: Some(Box::default()),
         policy: Policy::Sink,

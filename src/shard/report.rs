@@ -7,11 +7,14 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 
-use super::{health::ShardHealth, sequence::Counts};
+use super::{buffer::BufferReport, health::ShardHealth, sequence::Counts};
 use crate::{
     id::{CallRef, Ssrc, StreamRef},
     time::Timestamp,
-    wire::codec::Codec,
+    wire::{
+        codec::Codec,
+        rtcp::{StatisticsSummary, VoipMetrics},
+    },
 };
 
 /// One message from a shard to control.
@@ -25,6 +28,8 @@ pub enum Report {
     Stream(StreamReport),
     /// The far end's view of a stream sent from here.
     Remote(RemoteReport),
+    /// The far end's extended reports about a stream that it receives.
+    FarEnd(FarEndReport),
     /// The round-trip time between the two sides of a call that is only observed.
     RoundTrip(RoundTripReport),
     /// The shard's own state.
@@ -151,6 +156,28 @@ pub struct StreamReport {
     pub gap_density: f32,
     /// What the shard lost itself since the stream began.
     pub own_drops: u64,
+    /// How much longer packets were under way than the fastest.
+    pub variation: DelayVariation,
+    /// What the emulated jitter buffers did.
+    pub buffers: BufferReport,
+    /// Whether its source has said goodbye by RTCP, and has not come back since.
+    pub has_left: bool,
+}
+
+/// Packet delay variation against the fastest packet (RFC 5481 section 4.2), without the skew of
+/// the sender's clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct DelayVariation {
+    /// Median, microseconds.
+    pub p50_us: u32,
+    /// 95th percentile, microseconds.
+    pub p95_us: u32,
+    /// 99th percentile, microseconds.
+    pub p99_us: u32,
+    /// Highest, microseconds.
+    pub max_us: u32,
+    /// What the sender's clock gains on ours, ppm; `None` until it is known.
+    pub skew_ppm: Option<f32>,
 }
 
 /// Which way a stream goes in its call.
@@ -223,13 +250,49 @@ pub struct Reported {
     pub reports: u32,
 }
 
-/// Round-trip times of a call (RFC 3550 section 6.4.1), microseconds.
+/// What one side says by extended reports (RFC 3611) about a stream that it receives.
+#[derive(Clone, Copy, Debug)]
+pub struct FarEndReport {
+    /// The call.
+    pub call: CallRef,
+    /// When it arrived or was seen.
+    pub at: Timestamp,
+    /// The stream's synchronization source.
+    pub ssrc: Ssrc,
+    /// Which way the stream goes in its call.
+    pub direction: Direction,
+    /// VoIP metrics (section 4.7), if there were any.
+    pub metrics: Option<VoipMetrics>,
+    /// The last statistics summary (section 4.6), if there was one.
+    pub summary: Option<StatisticsSummary>,
+}
+
+impl FarEndReport {
+    /// One that says nothing yet.
+    pub(crate) const fn new(
+        call: CallRef,
+        at: Timestamp,
+        ssrc: Ssrc,
+        direction: Direction,
+    ) -> Self {
+        Self { call, at, ssrc, direction, metrics: None, summary: None }
+    }
+
+    /// Whether it says anything.
+    pub(crate) const fn says_something(&self) -> bool {
+        self.metrics.is_some() || self.summary.is_some()
+    }
+}
+
+/// Round-trip times of a call (RFC 3550 section 6.4.1, RFC 3611 section 4.5), microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RoundTrip {
     /// Measurements.
     pub count: u32,
     /// The last one.
     pub last_us: u32,
+    /// The shortest one; 0 as long as there is none.
+    pub min_us: u32,
     /// The longest one.
     pub max_us: u32,
     /// Their sum.
@@ -239,6 +302,7 @@ pub struct RoundTrip {
 impl RoundTrip {
     /// Takes in one measurement.
     pub(crate) fn record(&mut self, us: u32) {
+        self.min_us = if self.count == 0 { us } else { self.min_us.min(us) };
         self.count += 1;
         self.last_us = us;
         self.max_us = self.max_us.max(us);
@@ -250,4 +314,4 @@ impl RoundTrip {
 pub const TEXT_PIECE: usize = 200;
 
 // The ring's memory in `limits` counts on this.
-const _: () = assert!(size_of::<Report>() <= 232);
+const _: () = assert!(size_of::<Report>() <= 296);

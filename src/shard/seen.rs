@@ -8,6 +8,7 @@ use arrayvec::ArrayVec;
 
 use super::{
     report::{Direction, RoundTrip},
+    rtcp::Answers,
     stream::Format,
 };
 use crate::{
@@ -34,6 +35,8 @@ pub(crate) struct Seen {
     sent: ArrayVec<SentReport, SENT_REPORTS_MAX>,
     /// The last round trip from here to each side and back.
     halves: [Option<Half>; 2],
+    /// The last answer of each kind that each side has given.
+    answers: [[Option<Answer>; 2]; 2],
     pub(crate) rtt: RoundTrip,
 }
 
@@ -53,7 +56,7 @@ pub(crate) enum Side {
     Callee,
 }
 
-/// A sender report that has passed.
+/// A sender report or a receiver's reference time that has passed.
 #[derive(Clone, Copy, Debug)]
 struct SentReport {
     ssrc: Ssrc,
@@ -61,9 +64,11 @@ struct SentReport {
     at: Timestamp,
 }
 
-/// What a side has said about a stream that it receives (RFC 3550 section 6.4.1).
+/// What a side has said about a report that it has received: LSR and DLSR (RFC 3550 section
+/// 6.4.1), or LRR and DLRR (RFC 3611 section 4.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
+    pub(crate) to: Answers,
     pub(crate) ssrc: Ssrc,
     pub(crate) lsr: u32,
     pub(crate) dlsr: u32,
@@ -74,8 +79,6 @@ pub(crate) struct Answer {
 struct Half {
     us: u32,
     at: Timestamp,
-    /// What told it: it tells nothing when it is repeated.
-    answer: Answer,
 }
 
 impl Side {
@@ -87,7 +90,7 @@ impl Side {
     }
 
     /// Which way a stream to this side goes.
-    const fn direction(self) -> Direction {
+    pub(crate) const fn direction(self) -> Direction {
         match self {
             Self::Caller => Direction::Tx,
             Self::Callee => Direction::Rx,
@@ -176,8 +179,8 @@ impl Seen {
         self.side_of(src).or_else(|| self.side_of(dst).map(Side::other))
     }
 
-    /// Remembers a sender report on its way.
-    pub(crate) fn on_sender_report(&mut self, ssrc: Ssrc, ntp_middle: u32, at: Timestamp) {
+    /// Remembers a sender report or a reference time on its way.
+    pub(crate) fn on_report(&mut self, ssrc: Ssrc, ntp_middle: u32, at: Timestamp) {
         if self.sent.is_full() {
             self.sent.remove(0);
         }
@@ -192,13 +195,15 @@ impl Seen {
         let sent = self.sent.iter().rev().find(is_it).filter(|_| answer.lsr != 0)?;
         let held = Duration::from_nanos((u64::from(answer.dlsr) * 1_000_000_000) >> 16);
         let nanos = at.since(sent.at).as_nanos().cast_signed() - held.as_nanos().cast_signed();
-        let is_repeated = self.halves[side as usize].is_some_and(|known| known.answer == answer);
+        let known = &mut self.answers[side as usize][answer.to as usize];
+        let is_repeated = *known == Some(answer);
         // A hold stated a little too long is a short way.
         if is_repeated || nanos < -HOLD_ERROR_MAX_NANOS {
             return None;
         }
         let us = u32::try_from(nanos.max(0) / 1000).ok()?;
-        self.halves[side as usize] = Some(Half { us, at, answer });
+        *known = Some(answer);
+        self.halves[side as usize] = Some(Half { us, at });
         let other = self.halves[side.other() as usize]?;
         let is_fresh = at.since(other.at) < HALF_LASTS;
         is_fresh.then(|| us.saturating_add(other.us))
@@ -240,8 +245,8 @@ const BRANCHES_MAX: usize = 16;
 /// Formats remembered of one media description.
 const SEEN_FORMATS_MAX: usize = 24;
 
-/// Sender reports that wait to be answered: two of each of four sources.
-const SENT_REPORTS_MAX: usize = 8;
+/// Reports that wait to be answered: two of each kind of each of four sources.
+const SENT_REPORTS_MAX: usize = 16;
 
 /// How much longer than it did a side may say that it held a report.
 const HOLD_ERROR_MAX_NANOS: i128 = 10_000_000;

@@ -113,6 +113,25 @@ impl Sequence {
         }
     }
 
+    /// Whether a packet is one of those that may still be under way when a sequence has ended: a
+    /// little older than the newest, or among the next few.
+    pub(crate) const fn goes_on_with(&self, sequence: u16) -> bool {
+        let ahead = sequence.wrapping_sub(self.highest_sequence());
+        ahead < STRAGGLERS_MAX || ahead > MAX_MISORDER.wrapping_neg()
+    }
+
+    /// Goes on with a sequence that begins with this packet, which is still to arrive. What is
+    /// between the last packet and it was never sent.
+    #[cold]
+    pub(crate) fn begin_anew(&mut self, first: u16, ledger: &mut Ledger) {
+        self.settle(self.depth, ledger);
+        ledger.expected_before = self.counts(ledger).expected;
+        ledger.base = CYCLE + u64::from(first);
+        self.highest = ledger.base - 1;
+        (self.received, self.discarded, self.depth) = (0, 0, 0);
+        self.restart_at = None;
+    }
+
     /// The highest sequence number with 16 bits of wraps, as a report block carries it
     /// (RFC 3550 section 6.4.1).
     pub(crate) const fn extended_highest(&self) -> u32 {
@@ -228,6 +247,10 @@ pub(crate) const MAX_DROPOUT: u16 = 3000;
 /// A packet this much older than the newest is not reordered (RFC 3550 appendix A.1).
 const MAX_MISORDER: u16 = 100;
 
+/// Packets that may be lost around the end of a stream, a third of a second of them, before what
+/// comes is taken for another one.
+const STRAGGLERS_MAX: u16 = 16;
+
 /// Sequence numbers before they wrap.
 const CYCLE: u64 = 1 << 16;
 
@@ -293,6 +316,22 @@ mod tests {
     #[test]
     fn two_packets_far_off_are_a_restart_without_loss() {
         assert_eq!(counts(&[10, 11, 40_000, 40_001, 40_003]), (5, 6, 1, 0, 0));
+    }
+
+    #[test]
+    fn a_sequence_begun_anew_loses_nothing_before_its_first_packet() {
+        for first in [0, 1, 500, 65_535] {
+            let (mut state, mut ledger) = run(&[10, 11, 13]);
+            assert!(state.goes_on_with(12) && state.goes_on_with(28) && !state.goes_on_with(29));
+            state.begin_anew(first, &mut ledger);
+            for after in [0, 1, 3, 2, 6] {
+                state.arrive(first.wrapping_add(after), &mut ledger);
+            }
+            let counts = state.counts(&ledger);
+            assert_eq!((counts.received, counts.expected, counts.out_of_order), (8, 11, 1));
+            assert_eq!(state.extended_highest(), u32::from(first) + 6);
+            assert_eq!(state.shape(&ledger).runs(), 2);
+        }
     }
 
     #[test]

@@ -120,6 +120,7 @@ impl<'a> Media<'a> {
         let mut section = Section::read(lines);
         section.connection = section.connection.or(session.connection);
         section.direction = section.direction.or(session.direction);
+        section.rtcp_xr = section.rtcp_xr.or(session.rtcp_xr);
         let (kind_text, rest) = split_word(line);
         let (port, rest) = split_word(rest);
         let (protocol, formats) = split_word(rest);
@@ -273,6 +274,13 @@ impl<'a> Media<'a> {
         self.section.rtcp_mux
     }
 
+    /// Which extended reports are asked for, as text (RFC 3611 section 5.1): of the media, or else
+    /// of the session.
+    #[must_use]
+    pub const fn rtcp_xr(&self) -> Option<&'a [u8]> {
+        self.section.rtcp_xr
+    }
+
     /// The rest of the first attribute of a name whose value begins with a format.
     fn for_format(&self, wanted: &str, payload_type: u8) -> Option<&'a [u8]> {
         attributes(self.section.lines)
@@ -381,6 +389,7 @@ struct Section<'a> {
     direction: Option<Direction>,
     ptime: Option<&'a [u8]>,
     rtcp: Option<&'a [u8]>,
+    rtcp_xr: Option<&'a [u8]>,
     rtcp_mux: bool,
 }
 
@@ -392,6 +401,7 @@ impl<'a> Section<'a> {
             direction: None,
             ptime: None,
             rtcp: None,
+            rtcp_xr: None,
             rtcp_mux: false,
         };
         for Line { kind, value } in Lines(lines) {
@@ -410,6 +420,9 @@ impl<'a> Section<'a> {
             name if name.eq_ignore_ascii_case(b"ptime") => self.ptime = self.ptime.or(Some(value)),
             name if name.eq_ignore_ascii_case(b"rtcp") => self.rtcp = self.rtcp.or(Some(value)),
             name if name.eq_ignore_ascii_case(b"rtcp-mux") => self.rtcp_mux = true,
+            name if name.eq_ignore_ascii_case(b"rtcp-xr") => {
+                self.rtcp_xr = self.rtcp_xr.or(Some(value));
+            }
             _ => self.direction = self.direction.or_else(|| Direction::from_name(name)),
         }
     }

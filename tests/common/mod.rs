@@ -70,10 +70,11 @@ pub struct Flight {
 
 impl World {
     pub fn new(config: ShardConfig) -> Self {
+        let scoring = (*config.scoring).clone();
         Self {
             now: START,
             shard: Shard::new(config),
-            calls: Calls::new(START, 10_000),
+            calls: Calls::new(START, 10_000).with_scoring(scoring),
             sent: Vec::new(),
             reports: Vec::new(),
             delivered: Vec::new(),
@@ -258,6 +259,8 @@ pub struct Caller {
     pub media: SocketAddr,
     /// Header lines that every request of it has besides the usual ones.
     pub more: String,
+    /// The format that it offers: payload type and what it means.
+    pub format: (u8, &'static str),
 }
 
 impl Caller {
@@ -274,6 +277,7 @@ impl Caller {
             branch: 1,
             media: SocketAddr::new(addr.ip(), 4000),
             more: String::new(),
+            format: (0, "PCMU/8000"),
         }
     }
 
@@ -297,9 +301,12 @@ impl Caller {
         )
     }
 
-    /// An offer of PCMU and events at the caller's media address.
+    /// An offer of its format and events at the caller's media address.
     pub fn offer(&self) -> String {
+        let (payload_type, meaning) = self.format;
         offer(self.media, "sendrecv")
+            .replace("RTP/AVP 0 ", &format!("RTP/AVP {payload_type} "))
+            .replace("rtpmap:0 PCMU/8000", &format!("rtpmap:{payload_type} {meaning}"))
     }
 
     pub fn invite(&self) -> String {

@@ -17,6 +17,9 @@ pub struct Path {
     pub jitter: Duration,
     /// Probabilities.
     pub loss: f64,
+    /// Mean run of lost packets where losses come in bursts (a Gilbert channel that loses all in
+    /// its bad state); 0 where each is lost by itself.
+    pub burst: f64,
     pub duplicate: f64,
     /// Share of datagrams that are held back by another 45 ms.
     pub reorder: f64,
@@ -33,6 +36,8 @@ pub struct Sim {
     /// Everything that the appliance sent, in order.
     pub sent: Vec<Sent>,
     rng: Rng,
+    /// Whether the way to the appliance, and the way back, lose all at the moment.
+    is_bad: [bool; 2],
     queue: BTreeMap<(Timestamp, u64), Event>,
     order: u64,
 }
@@ -76,6 +81,7 @@ impl Sim {
             passages: Vec::new(),
             sent: Vec::new(),
             rng: Rng::with_seed(seed),
+            is_bad: [false; 2],
             queue: BTreeMap::new(),
             order: 0,
         }
@@ -108,9 +114,14 @@ impl Sim {
 
     /// What the network did to one source's stream, from first to last packet delivered.
     pub fn truth(&self, ssrc: u32) -> Truth {
+        self.truth_at(ssrc, 8000)
+    }
+
+    /// The same of a stream with this RTP clock, Hz.
+    pub fn truth_at(&self, ssrc: u32, clock_rate: u32) -> Truth {
         let passages: Vec<_> =
             self.passages.iter().filter(|passage| passage.ssrc() == Some(ssrc)).collect();
-        Truth::of(&passages)
+        Truth::of(&passages, f64::from(clock_rate) / 1e3)
     }
 
     fn happen(&mut self, event: Event) {
@@ -137,7 +148,7 @@ impl Sim {
         for sent in self.world.take() {
             self.sent.push(sent.clone());
             let is_sip = sent.src.port() == 5060;
-            for (at, _) in self.pass(is_sip) {
+            for (at, _) in self.pass(is_sip, 1) {
                 self.push(at, Event::ToPhone(sent.clone()));
             }
         }
@@ -145,7 +156,7 @@ impl Sim {
 
     fn carry(&mut self, flight: Flight) {
         let is_sip = flight.dst.port() == 5060;
-        let arrivals = self.pass(is_sip);
+        let arrivals = self.pass(is_sip, 0);
         for &(at, order) in &arrivals {
             self.queue.insert((at, order), Event::ToAppliance(flight.clone()));
         }
@@ -155,9 +166,9 @@ impl Sim {
     }
 
     /// When the copies of a datagram sent now arrive.
-    fn pass(&mut self, is_sip: bool) -> Vec<(Timestamp, u64)> {
+    fn pass(&mut self, is_sip: bool, way: usize) -> Vec<(Timestamp, u64)> {
         let path = if is_sip { self.sip } else { self.media };
-        if self.rng.f64() < path.loss {
+        if self.loses(&path, way) {
             return Vec::new();
         }
         let copies = 1 + u64::from(self.rng.f64() < path.duplicate);
@@ -170,6 +181,19 @@ impl Sim {
             (self.world.now + delay, self.order)
         };
         (0..copies).map(|_| arrival()).collect()
+    }
+
+    fn loses(&mut self, path: &Path, way: usize) -> bool {
+        if path.burst == 0.0 {
+            return self.rng.f64() < path.loss;
+        }
+        // Of all time the share `loss` is bad, and each bad time is left with 1 / burst.
+        let leave = 1.0 / path.burst;
+        let enter = leave * path.loss / (1.0 - path.loss);
+        let chance = self.rng.f64();
+        let is_bad = &mut self.is_bad[way];
+        *is_bad = if *is_bad { chance >= leave } else { chance < enter };
+        *is_bad
     }
 
     fn push(&mut self, at: Timestamp, event: Event) {
@@ -207,8 +231,8 @@ impl Truth {
         self.expected - self.received
     }
 
-    /// `passages` in the order of sending, at 8000 Hz.
-    fn of(passages: &[&Passage]) -> Self {
+    /// `passages` in the order of sending, their clock in kHz.
+    fn of(passages: &[&Passage], clock_khz: f64) -> Self {
         let mut arrivals = Vec::new();
         for (index, passage) in passages.iter().enumerate() {
             arrivals.extend(passage.arrivals.iter().map(|&(at, order)| (at, order, index)));
@@ -229,7 +253,7 @@ impl Truth {
             let rtp_time = passages[index].rtp().expect("RTP").timestamp();
             #[expect(clippy::cast_precision_loss, reason = "nanoseconds of an hour")]
             let arrival_ms = at.nanos_from(super::START) as f64 / 1e6;
-            let transit = arrival_ms - f64::from(rtp_time) / 8.0;
+            let transit = arrival_ms - f64::from(rtp_time) / clock_khz;
             fastest = transit.min(fastest);
             let is_late = transit - fastest > 60.0;
             played[index] = Some(!is_late);

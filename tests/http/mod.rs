@@ -15,8 +15,8 @@ use voxplane::{
     control::{
         record::{
             CallRecord, CallScore, CallState, Direction, Distribution, EndedBy, Figures, Integrity,
-            MosSum, MosTotals, ShardHealth, Snapshot, StreamRecord, TimelinePoint, Totals,
-            WorstInterval,
+            MosSum, MosTotals, RttFigures, ShardHealth, Snapshot, StreamRecord, TimelinePoint,
+            Totals, WorstInterval,
         },
         snapshot::SnapshotCell,
         streams::CallStreams,
@@ -24,7 +24,11 @@ use voxplane::{
     http::{Options, Server, Token},
     id::{CallRef, ShardId, Ssrc, StreamRef},
     quality::{MosBasis, MosKind, Rating, Scale, Source},
-    shard::{Counts, report::StreamReport},
+    shard::{
+        Counts,
+        buffer::BufferReport,
+        report::{DelayVariation, StreamReport},
+    },
     store::Reader,
     time::Timestamp,
     wire::codec::Codec,
@@ -168,6 +172,7 @@ pub(crate) fn call(id: &str, started: u64, mos: Option<f64>) -> CallRecord {
         jitter_max_ms: Some(9.0),
         latency_avg_ms: None,
         latency_max_ms: None,
+        rtt: RttFigures::default(),
         codec: Some("PCMU"),
         score: CallScore {
             mos_score: mos,
@@ -176,6 +181,7 @@ pub(crate) fn call(id: &str, started: u64, mos: Option<f64>) -> CallRecord {
             mos_basis: mos.map(|_| basis),
             mos_reason: mos.is_none().then_some("codec unknown"),
             quality_rating: mos.map(Rating::from_mos),
+            jitter_buffer: None,
         },
         worst_interval: WorstInterval::default(),
         integrity: Integrity::Clean,
@@ -233,6 +239,9 @@ fn report(ssrc: u32) -> StreamReport {
         burst_density: 0.0,
         gap_density: 2.0,
         own_drops: 0,
+        variation: DelayVariation::default(),
+        buffers: BufferReport::default(),
+        has_left: false,
     }
 }
 
@@ -259,6 +268,11 @@ pub(crate) fn stream(ssrc: u32, call_id: Option<&str>) -> StreamRecord {
         jitter_mean_ms: Some(3.0),
         jitter_max_ms: Some(9.0),
         jitter_p95_ms: None,
+        pdv_p50_ms: None,
+        pdv_p95_ms: None,
+        pdv_p99_ms: None,
+        pdv_max_ms: None,
+        skew_ppm: None,
         max_delta_ms: None,
         mean_delta_ms: None,
         burst_ratio: Some(1.0),
@@ -266,12 +280,17 @@ pub(crate) fn stream(ssrc: u32, call_id: Option<&str>) -> StreamRecord {
         gap_density: None,
         discard_percentage: Some(0.0),
         rtt_ms: None,
+        rtt: RttFigures::default(),
         mos_cq: None,
         mos_lq: None,
         r_factor: None,
         mos_basis: None,
         mos_reason: None,
         impairments: None,
+        jitter_buffer: None,
+        buffers: None,
+        rtcp_bye: None,
+        remote: None,
         call_id: call_id.map(str::to_owned),
     }
 }

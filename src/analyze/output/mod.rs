@@ -452,12 +452,15 @@ mod tests {
     const CALL: &str = "call_id from to user_agent state status_code ended_by start_time \
         answer_time end_time duration_seconds srd_ms packets_sent packets_received packets_lost \
         packet_loss_percentage packets_out_of_order packets_duplicate packets_discarded \
-        jitter_avg_ms jitter_max_ms latency_avg_ms latency_max_ms codec mos_score mos_lq r_factor \
-        mos_basis mos_reason quality_rating integrity streams";
+        jitter_avg_ms jitter_max_ms latency_avg_ms latency_max_ms rtt_min_ms rtt_max_ms \
+        rtt_last_ms rtt_count codec mos_score mos_lq r_factor \
+        mos_basis mos_reason quality_rating jitter_buffer integrity streams";
 
     const STREAM: &str = "src dst ssrc payload_type codec clock_rate ptime_ms first_time \
         last_time packets_received packets_expected packets_lost loss_percentage \
         packets_out_of_order packets_duplicate jitter_mean_ms jitter_max_ms jitter_p95_ms \
         max_delta_ms mean_delta_ms burst_ratio burst_density gap_density discard_percentage \
-        rtt_ms mos_cq mos_lq r_factor mos_basis mos_reason impairments call_id";
+        rtt_ms rtt_min_ms rtt_max_ms rtt_last_ms rtt_count mos_cq mos_lq r_factor mos_basis \
+        mos_reason impairments rtcp_bye remote call_id pdv_p50_ms pdv_p95_ms pdv_p99_ms \
+        pdv_max_ms skew_ppm jitter_buffer buffers";
 }
