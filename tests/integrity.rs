@@ -24,7 +24,7 @@ fn calls(harm: impl Fn(&mut ShardHealth)) -> (World, [Arc<CallRecord>; 3]) {
     let mut phones = [5070_u16, 5071, 5072].map(|port| {
         let mut caller = Caller::new("198.51.100.1:5070", names[usize::from(port - 5070)]);
         caller.addr.set_port(port);
-        caller.media.set_port(port - 1000);
+        caller.media.set_port(4000 + 2 * (port - 5070));
         (caller, None)
     });
     for tick in 0..=2500_u32 {
