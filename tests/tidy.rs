@@ -19,7 +19,7 @@ const STAGES: [(&str, &[&str]); 14] = [
     ("quality", &["limits", "wire"]),
     ("control", &["id", "limits", "quality", "ring", "shard", "time", "wire"]),
     ("json", &[]),
-    ("store", &["control", "json", "quality", "time"]),
+    ("store", &["control", "id", "json", "quality", "time"]),
     ("config", &["limits", "quality", "store"]),
     ("http", &["control", "id", "json", "limits", "quality", "store", "time"]),
     ("analyze", &["control", "id", "json", "limits", "quality", "shard", "source", "time", "wire"]),
