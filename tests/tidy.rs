@@ -20,7 +20,7 @@ const STAGES: [(&str, &[&str]); 14] = [
     ("control", &["id", "limits", "quality", "ring", "shard", "time", "wire"]),
     ("json", &[]),
     ("store", &["control", "id", "json", "quality", "time"]),
-    ("config", &["limits", "quality", "store"]),
+    ("config", &["limits", "quality", "shard", "store"]),
     ("http", &["control", "id", "json", "limits", "quality", "store", "time"]),
     ("analyze", &["control", "id", "json", "limits", "quality", "shard", "source", "time", "wire"]),
 ];
