@@ -9,6 +9,7 @@ use std::{
     path::Path,
     sync::Arc,
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
@@ -30,6 +31,7 @@ use crate::{
     http,
     id::ShardId,
     limits::{HANDOFF_RING_BYTES, REPORT_RING_SLOTS},
+    notify::{self, Notifiers},
     ring::{self, ControlEnd},
     shard::{Shard, ShardConfig},
     source::{
@@ -46,6 +48,7 @@ pub struct Appliance {
     control: JoinHandle<()>,
     http: http::Server,
     store: Store,
+    notifiers: Notifiers,
     closing: Arc<Closing>,
 }
 
@@ -88,6 +91,12 @@ impl Appliance {
             settings: config.store,
             clock: clock::now,
         })?;
+        let notifiers = Notifiers::start(notify::Options {
+            notifiers: config.notify.clone(),
+            host: host::name(),
+            clock: clock::now,
+        })
+        .map_err(StartError::Host)?;
         let reader = Some(store.reader());
         let http =
             http::Server::start(http::Options { listener, token, store: reader }, cell.clone())
@@ -107,7 +116,13 @@ impl Appliance {
             .spawn(move || control::run(calls, ends, &cell, &feeder))
             .map_err(StartError::Host)?;
         let shards = executors.into_iter().zip(bells).collect();
-        Ok(Self { sip, shards, control, http, store, closing })
+        Ok(Self { sip, shards, control, http, store, notifiers, closing })
+    }
+
+    /// A handle to tell the notifiers with.
+    #[must_use]
+    pub fn notify(&self) -> notify::Handle {
+        self.notifiers.handle()
     }
 
     /// Where SIP comes in, with the port that the system chose if 0 was asked for.
@@ -154,6 +169,7 @@ impl Appliance {
         }
         // Ends by itself once the shards' rings are abandoned and empty.
         let _ = self.control.join();
+        self.notifiers.stop(NOTIFY_PATIENCE);
         self.store.stop();
         self.http.stop();
         result
@@ -348,6 +364,9 @@ fn remedy(error: &io::Error) -> &'static str {
         _ => "",
     }
 }
+
+/// How long the last notifications may take at the end, which is to take less than 5 s in all.
+const NOTIFY_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The database in the data directory.
 const HISTORY_FILE: &str = "history.db";
