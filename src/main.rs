@@ -20,7 +20,7 @@ use voxplane::{
     analyze,
     config::{Config, ConfigError, PortRange, RawConfig},
     notify,
-    runtime::{Appliance, StartError},
+    runtime::{Appliance, StartError, systemd::Systemd},
     source::{clock, host},
 };
 
@@ -124,13 +124,18 @@ fn configure(args: RunArgs) -> Result<Config, ConfigError> {
 fn serve(config: &Config) -> Result<(), StartError> {
     // Before the first thread: a signal that comes early is not missed.
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(StartError::Host)?;
+    let mut systemd = Systemd::from_env().map_err(StartError::Host)?;
     let appliance = Appliance::start(config)?;
+    let (sip, http) = (appliance.sip_addr(), appliance.http_addr());
+    systemd.ready(&format!("SIP on {sip}, API on {http}, {} shards", appliance.shards()));
     if let Err(error) = greet(&appliance, config) {
         tracing::warn!(%error, "nobody could be told where everything is");
     }
     while signals.pending().next().is_none() && appliance.is_running() {
+        systemd.feed(appliance.beats());
         std::thread::sleep(SIGNAL_POLL);
     }
+    systemd.stopping();
     tracing::info!("stopping: no new calls, hanging up");
     appliance.stop()
 }
