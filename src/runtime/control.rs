@@ -27,13 +27,14 @@ pub(super) fn run(
         let mut taken = 0;
         for end in &mut ends {
             taken += end.drain(REPORTS_PER_TURN, |report| calls.apply(report));
-            end.merge_distributions(calls.distributions_mut());
+            end.drain_distributions(|filled| calls.merge_distributions(filled));
         }
-        calls.finished().for_each(|call| store.call(call));
         let now = clock::now();
         if is_done || calls.has_news() && now.since(published_at) >= PUBLISH_INTERVAL {
             cell.store(calls.snapshot(now));
             published_at = now;
+            // After it: who sees a call in the history sees it counted as well.
+            calls.finished().for_each(|call| store.call(call));
         }
         if is_done {
             return;
