@@ -22,7 +22,7 @@ const STAGES: [(&str, &[&str]); 15] = [
     ("store", &["control", "json", "quality", "time"]),
     ("notify", &["json", "time"]),
     ("config", &["limits", "notify", "quality", "store"]),
-    ("http", &["control", "id", "json", "limits", "quality", "store", "time"]),
+    ("http", &["control", "id", "json", "limits", "notify", "quality", "store", "time"]),
     ("analyze", &["control", "id", "json", "limits", "quality", "shard", "source", "time", "wire"]),
 ];
 

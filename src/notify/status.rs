@@ -27,7 +27,9 @@ pub struct Status {
     pub queued: usize,
     /// When something was last delivered.
     pub last_sent: Option<Timestamp>,
-    /// Why the last attempt that failed did so.
+    /// Why the last attempt that failed did so. Not for health, which needs no token: it names
+    /// hosts.
+    #[serde(skip)]
     pub last_error: Option<String>,
 }
 

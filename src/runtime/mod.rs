@@ -102,10 +102,12 @@ impl Appliance {
             clock: clock::now,
         })
         .map_err(StartError::Host)?;
-        let reader = Some(store.reader());
-        let http =
-            http::Server::start(http::Options { listener, token, store: reader }, cell.clone())
-                .map_err(StartError::Host)?;
+        let (reader, notify) = (Some(store.reader()), Some(notifiers.handle()));
+        let http = http::Server::start(
+            http::Options { listener, token, store: reader, notify },
+            cell.clone(),
+        )
+        .map_err(StartError::Host)?;
         let bells: Vec<_> = parts.iter().map(|(_, bell)| bell.clone()).collect();
         let beats: Vec<Arc<Beat>> = (0..=shards).map(|_| Arc::default()).collect();
         let mut executors = Vec::with_capacity(parts.len());
