@@ -19,7 +19,7 @@ const STAGES: [(&str, &[&str]); 15] = [
     ("quality", &["limits", "wire"]),
     ("control", &["id", "limits", "quality", "ring", "shard", "time", "wire"]),
     ("json", &[]),
-    ("store", &["control", "json", "quality", "time"]),
+    ("store", &["control", "id", "json", "quality", "time"]),
     ("notify", &["json", "time"]),
     ("config", &["limits", "notify", "quality", "store"]),
     ("http", &["control", "id", "json", "limits", "notify", "quality", "store", "time"]),
