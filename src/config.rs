@@ -1,7 +1,7 @@
 //! What the appliance is told: a TOML file, overridden by flags, checked once.
 
 use std::{
-    fs, io,
+    env, fs, io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     str::FromStr,
@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use crate::{
     limits::DIALOGS_MAX,
+    notify,
     quality::{
         score::Scoring,
         settings::{RawScoring, ScoringError},
@@ -53,6 +54,8 @@ pub struct Config {
     pub jitter_buffers: JitterBuffers,
     /// How much history is kept.
     pub store: Settings,
+    /// Who is told of alerts.
+    pub notify: Vec<notify::Settings>,
 }
 
 /// Settings as they may stand in a file or come from flags; what is `None` is not said.
@@ -89,6 +92,9 @@ pub struct RawConfig {
     pub jitter_buffer: Option<RawJitterBuffers>,
     /// See [`Config::store`]; a table.
     pub store: Option<RawSettings>,
+    /// See [`Config::notify`]; tables.
+    #[serde(default)]
+    pub notify: Vec<notify::RawSettings>,
 }
 
 impl RawConfig {
@@ -130,13 +136,14 @@ impl RawConfig {
             scoring: self.scoring.or(below.scoring),
             jitter_buffer: self.jitter_buffer.or(below.jitter_buffer),
             store: self.store.or(below.store),
+            notify: if self.notify.is_empty() { below.notify } else { self.notify },
         }
     }
 
-    /// Fills in the defaults and checks the whole.
+    /// Fills in the defaults, looks up secrets and checks the whole.
     ///
     /// # Errors
-    /// A value is out of its range; the error names it.
+    /// A value is out of its range, or a secret is not where it should be; the error names it.
     pub fn complete(self) -> Result<Config, ConfigError> {
         let jitter_buffers = self.jitter_buffer.unwrap_or_default().complete()?;
         let scoring = self.scoring.unwrap_or_default().complete()?;
@@ -156,6 +163,7 @@ impl RawConfig {
             jitter_buffers,
             rtcp_xr: self.rtcp_xr.unwrap_or(true),
             store: self.store.unwrap_or_default().complete()?,
+            notify: notify::complete(&self.notify, &|name| env::var(name).ok())?,
         };
         config.check()?;
         Ok(config)
@@ -277,6 +285,9 @@ pub enum ConfigError {
         /// What is wrong.
         reason: String,
     },
+    /// A table of whom to tell is wrong.
+    #[error(transparent)]
+    Notify(#[from] notify::SettingsError),
     /// A number is out of its range.
     #[error("{key}: {value} is not from {low} to {high}")]
     OutOfRange {

@@ -1,7 +1,8 @@
-//! The `voxplane` command: reads what it is told, runs the appliance or analyses captures, says
-//! why it cannot.
+//! The `voxplane` command: reads what it is told, runs the appliance, checks a configuration or
+//! analyses captures, says why it cannot.
 
 use std::{
+    fmt::Display,
     io::{self, IsTerminal as _, Write as _},
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
@@ -18,7 +19,9 @@ use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 use voxplane::{
     analyze,
     config::{Config, ConfigError, PortRange, RawConfig},
-    runtime::{Appliance, StartError},
+    notify,
+    runtime::{Appliance, StartError, systemd::Systemd},
+    source::{clock, host},
 };
 
 /// Answers SIP calls, measures their media, tells what it is worth.
@@ -33,6 +36,8 @@ struct Cli {
 enum Command {
     /// Run the appliance until SIGTERM or SIGINT.
     Run(RunArgs),
+    /// Tell whether a configuration can be used, or send a test to one of its notifiers.
+    Check(CheckArgs),
     /// Tell what captures say about the calls in them.
     Analyze(analyze::Options),
 }
@@ -62,9 +67,20 @@ struct RunArgs {
     api_token_file: Option<PathBuf>,
 }
 
+#[derive(Debug, Args)]
+struct CheckArgs {
+    /// TOML file with settings.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Send a test to the notifier of this name.
+    #[arg(long, value_name = "NAME")]
+    notify: Option<String>,
+}
+
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run(args),
+        Command::Check(args) => check(&args),
         Command::Analyze(options) => match analyze::run(&options) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error, EXIT_FAILED),
@@ -108,13 +124,18 @@ fn configure(args: RunArgs) -> Result<Config, ConfigError> {
 fn serve(config: &Config) -> Result<(), StartError> {
     // Before the first thread: a signal that comes early is not missed.
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(StartError::Host)?;
+    let mut systemd = Systemd::from_env().map_err(StartError::Host)?;
     let appliance = Appliance::start(config)?;
+    let (sip, http) = (appliance.sip_addr(), appliance.http_addr());
+    systemd.ready(&format!("SIP on {sip}, API on {http}, {} shards", appliance.shards()));
     if let Err(error) = greet(&appliance, config) {
         tracing::warn!(%error, "nobody could be told where everything is");
     }
     while signals.pending().next().is_none() && appliance.is_running() {
+        systemd.feed(appliance.beats());
         std::thread::sleep(SIGNAL_POLL);
     }
+    systemd.stopping();
     tracing::info!("stopping: no new calls, hanging up");
     appliance.stop()
 }
@@ -142,6 +163,48 @@ fn greet(appliance: &Appliance, config: &Config) -> io::Result<()> {
     io::stdout().write_all(text.as_bytes())
 }
 
+fn check(args: &CheckArgs) -> ExitCode {
+    let file = args.config.as_deref().map(RawConfig::read).transpose();
+    let config = match file.and_then(|raw| raw.unwrap_or_default().complete()) {
+        Ok(config) => config,
+        Err(error) => return fail(&error, EXIT_USAGE),
+    };
+    let Some(name) = &args.notify else {
+        say(&format!("the configuration can be used\n{}", list(&config.notify)));
+        return ExitCode::SUCCESS;
+    };
+    let Some(settings) = config.notify.iter().find(|settings| settings.name == *name) else {
+        let names: Vec<_> = config.notify.iter().map(|settings| &*settings.name).collect();
+        let known = if names.is_empty() { "there is none".to_owned() } else { names.join(", ") };
+        return fail(&format!("--notify: no notifier is called {name}; {known}"), EXIT_USAGE);
+    };
+    let whom = format!("{name} ({}, {})", settings.kind.name(), settings.kind.target());
+    let began = clock::now();
+    match notify::test(settings, &host::name(), clock::now) {
+        Ok(said) => {
+            let took_ms = clock::now().since(began).as_millis();
+            say(&format!("{whom} took the test within {took_ms} ms: {said}\n"));
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(&format!("{whom} did not take the test: {error}"), EXIT_FAILED),
+    }
+}
+
+/// A line for each notifier.
+fn list(notifiers: &[notify::Settings]) -> String {
+    let line = |settings: &notify::Settings| {
+        let rules = if settings.rules.is_empty() {
+            "all rules".to_owned()
+        } else {
+            settings.rules.join(", ")
+        };
+        let (kind, target) = (settings.kind.name(), settings.kind.target());
+        let (name, severity) = (&settings.name, settings.min_severity);
+        format!("notify {name}: {kind}, {target}, from {severity} on, {rules}\n")
+    };
+    notifiers.iter().map(line).collect()
+}
+
 /// An address under which this host reaches what listens on `address`.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address {
@@ -152,7 +215,12 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
+fn say(text: &str) {
+    // Nobody may be reading; the exit code says it as well.
+    let _ = io::stdout().write_all(text.as_bytes());
+}
+
+fn fail(error: &dyn Display, code: u8) -> ExitCode {
     let _ = writeln!(io::stderr(), "voxplane: {error}");
     ExitCode::from(code)
 }

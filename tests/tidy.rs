@@ -8,7 +8,7 @@ use std::{
 };
 
 /// What a stage may know of: its own left, and the words that all share.
-const STAGES: [(&str, &[&str]); 14] = [
+const STAGES: [(&str, &[&str]); 15] = [
     ("id", &[]),
     ("time", &[]),
     ("limits", &[]),
@@ -20,8 +20,9 @@ const STAGES: [(&str, &[&str]); 14] = [
     ("control", &["id", "limits", "quality", "ring", "shard", "time", "wire"]),
     ("json", &[]),
     ("store", &["control", "id", "json", "quality", "time"]),
-    ("config", &["limits", "quality", "shard", "store"]),
-    ("http", &["control", "id", "json", "limits", "quality", "store", "time"]),
+    ("notify", &["json", "time"]),
+    ("config", &["limits", "notify", "quality", "shard", "store"]),
+    ("http", &["control", "id", "json", "limits", "notify", "quality", "store", "time"]),
     ("analyze", &["control", "id", "json", "limits", "quality", "shard", "source", "time", "wire"]),
 ];
 

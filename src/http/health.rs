@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::{
     control::record::{ShardHealth, Snapshot},
+    notify,
     store::Status,
     time::Timestamp,
 };
@@ -31,6 +32,8 @@ pub(super) struct Health<'a> {
     own_drops: u64,
     /// How the history is; `null` without one.
     store: Option<Status>,
+    /// How those are who tell of alerts.
+    notifiers: Vec<notify::Status>,
     shards: &'a [ShardHealth],
 }
 
@@ -45,11 +48,12 @@ struct Seen {
 }
 
 impl Watch {
-    /// Judges a snapshot and the store at the time `now`.
+    /// Judges a snapshot, the store and the notifiers at the time `now`.
     pub(super) fn judge<'a>(
         &self,
         snapshot: &'a Snapshot,
         store: Option<Status>,
+        notifiers: Vec<notify::Status>,
         now: Timestamp,
     ) -> Health<'a> {
         let own_drops = own_drops(snapshot);
@@ -66,6 +70,9 @@ impl Watch {
         if store.as_ref().is_some_and(|store| !store.state.is_writing()) {
             reasons.push("the history is not written: finished calls wait in memory");
         }
+        if !notifiers.iter().all(|notifier| notifier.is_well) {
+            reasons.push("a notifier cannot deliver: somebody does not hear of alerts");
+        }
         Health {
             status: if reasons.is_empty() { "ok" } else { "degraded" },
             reasons,
@@ -76,6 +83,7 @@ impl Watch {
             active_calls: snapshot.active.len(),
             own_drops,
             store,
+            notifiers,
             shards: &snapshot.shards,
         }
     }
@@ -111,7 +119,7 @@ mod tests {
             let now = Timestamp::from_secs(secs);
             let shards = vec![ShardHealth { ring_full, ..ShardHealth::default() }];
             let snapshot = Snapshot { taken_at: now, shards, ..Snapshot::default() };
-            watch.judge(&snapshot, None, now).status
+            watch.judge(&snapshot, None, Vec::new(), now).status
         };
         assert_eq!(at(100, 0), "ok");
         assert_eq!(at(101, 3), "degraded");
@@ -126,7 +134,8 @@ mod tests {
         let taken_at = Timestamp::from_secs(100);
         let snapshot = Snapshot { taken_at, shards, ..Snapshot::default() };
         let judge = |snapshot: &Snapshot, secs| {
-            Watch::default().judge(snapshot, None, Timestamp::from_secs(secs)).status
+            let now = Timestamp::from_secs(secs);
+            Watch::default().judge(snapshot, None, Vec::new(), now).status
         };
         assert_eq!(judge(&snapshot, 115), "ok");
         assert_eq!(judge(&snapshot, 116), "degraded");

@@ -35,7 +35,7 @@ use self::{
     door::{Door, Shared},
     routes::Api,
 };
-use crate::{control::snapshot::SnapshotCell, store};
+use crate::{control::snapshot::SnapshotCell, notify, store};
 
 pub use self::token::Token;
 
@@ -48,6 +48,8 @@ pub struct Options {
     pub token: Option<Token>,
     /// The history; without one, only what the snapshots still have is shown.
     pub store: Option<store::Reader>,
+    /// The notifiers, for health and metrics.
+    pub notify: Option<notify::Handle>,
 }
 
 /// The running API. It stops when it is dropped.
@@ -72,7 +74,7 @@ impl Server {
         let (door, waker) =
             Door::new(options.listener, den.socket(), options.token, Arc::clone(&shared))?;
         let local_addr = door.local_addr()?;
-        let api = Api::new(snapshots, options.store, Arc::clone(&shared));
+        let api = Api::new(snapshots, options.store, options.notify, Arc::clone(&shared));
         // From here on an error drops `server`, which ends the threads that have started.
         let mut server = Self { local_addr, shared, waker, threads: Vec::new() };
         let shared = Arc::clone(&server.shared);

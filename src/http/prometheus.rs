@@ -11,6 +11,7 @@ use crate::{
         record::{ShardHealth, Snapshot},
         spreads::{self, Distribution, Spreads},
     },
+    notify::Status,
     time::{NANOS_PER_SEC, Timestamp},
 };
 
@@ -18,11 +19,23 @@ use crate::{
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Renders everything at the time `now`.
-pub(super) fn render(snapshot: &Snapshot, door: &Counters, now: Timestamp) -> String {
+pub(super) fn render(
+    snapshot: &Snapshot,
+    notifiers: &[Status],
+    door: &Counters,
+    now: Timestamp,
+) -> String {
     let mut page = Page(String::with_capacity(CAPACITY));
     appliance(&mut page, snapshot, now);
     calls(&mut page, snapshot);
     shards(&mut page, &snapshot.shards);
+    for &(name, kind, help, value) in NOTIFIER {
+        page.family(name, kind, help);
+        for notifier in notifiers {
+            let labels = format!("{{notifier=\"{}\",kind=\"{}\"}}", notifier.name, notifier.kind);
+            page.sample(name, &labels, value(notifier));
+        }
+    }
     for &(name, help, value) in DOOR {
         page.family(name, "counter", help);
         page.sample(name, "", value(door).load(Relaxed));
@@ -220,6 +233,35 @@ const DROPS: &[Drop] = &[
     ("ring_full", |s| s.ring_full),
     ("send_dropped", |s| s.send_dropped),
     ("streams_refused", |s| s.streams_refused),
+];
+
+/// Name, type, help and value of what each notifier counts.
+type NotifierMetric = (&'static str, &'static str, &'static str, fn(&Status) -> u64);
+
+const NOTIFIER: &[NotifierMetric] = &[
+    ("voxplane_notifier_up", "gauge", "Whether a notifier's last attempt was well.", |n| {
+        u64::from(n.is_well)
+    }),
+    ("voxplane_notifications_sent_total", "counter", "Notifications delivered.", |n| n.sent),
+    (
+        "voxplane_notifications_retried_total",
+        "counter",
+        "Attempts to deliver that failed and are made again.",
+        |n| n.retried,
+    ),
+    (
+        "voxplane_notifications_given_up_total",
+        "counter",
+        "Notifications refused, or tried for too long.",
+        |n| n.gave_up,
+    ),
+    (
+        "voxplane_notifications_dropped_total",
+        "counter",
+        "Notifications that found no room to wait.",
+        |n| n.dropped,
+    ),
+    ("voxplane_notifications_queued", "gauge", "Notifications that wait.", |n| n.queued as u64),
 ];
 
 /// Name, help and value of what the door counts.

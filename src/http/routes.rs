@@ -21,6 +21,7 @@ use crate::{
         snapshot::SnapshotCell,
         spreads::{self, Distribution, Spread},
     },
+    notify,
     quality::Scale,
     store,
     time::Timestamp,
@@ -31,6 +32,7 @@ use crate::{
 pub(super) struct Api {
     snapshots: SnapshotCell,
     store: Option<store::Reader>,
+    notify: Option<notify::Handle>,
     shared: Arc<Shared>,
     watch: Watch,
 }
@@ -40,9 +42,10 @@ impl Api {
     pub(super) fn new(
         snapshots: SnapshotCell,
         store: Option<store::Reader>,
+        notify: Option<notify::Handle>,
         shared: Arc<Shared>,
     ) -> Self {
-        Self { snapshots, store, shared, watch: Watch::default() }
+        Self { snapshots, store, notify, shared, watch: Watch::default() }
     }
 
     /// Answers a request at the time `now`. `target` is path and query.
@@ -57,6 +60,10 @@ impl Api {
         }
         let snapshot = self.snapshots.load();
         self.get(route, query, &snapshot, now).unwrap_or_else(|error| error)
+    }
+
+    fn notifiers(&self) -> Vec<notify::Status> {
+        self.notify.as_ref().map(notify::Handle::status).unwrap_or_default()
     }
 
     fn get(
@@ -77,10 +84,11 @@ impl Api {
             Route::Statistics => Ok(Reply::json(&Statistics::of(snapshot))),
             Route::Health => {
                 let store = store.map(store::Reader::status);
-                Ok(Reply::json(&self.watch.judge(snapshot, store, now)))
+                Ok(Reply::json(&self.watch.judge(snapshot, store, self.notifiers(), now)))
             }
             Route::Prometheus => {
-                let text = prometheus::render(snapshot, &self.shared.counters, now);
+                let text =
+                    prometheus::render(snapshot, &self.notifiers(), &self.shared.counters, now);
                 Ok(Reply::text(prometheus::CONTENT_TYPE, text))
             }
         }

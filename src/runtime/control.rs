@@ -2,6 +2,7 @@
 
 use std::{thread, time::Duration};
 
+use super::systemd::Beat;
 use crate::{
     control::{Calls, snapshot::SnapshotCell},
     ring::ControlEnd,
@@ -16,9 +17,11 @@ pub(super) fn run(
     mut ends: Vec<ControlEnd>,
     cell: &SnapshotCell,
     store: &Feeder,
+    beat: &Beat,
 ) {
     let mut published_at = Timestamp::MIN;
     loop {
+        beat.beat();
         // Asked first: what comes after the last word is nothing.
         let is_done = ends.iter().all(ControlEnd::is_done);
         let mut taken = 0;

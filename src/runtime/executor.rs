@@ -9,18 +9,28 @@ use std::{io, sync::Arc, thread, time::Duration};
 use super::{
     closing::Closing,
     park::{Doorbell, Watch},
+    systemd::Beat,
     turn::{Done, HEALTH_INTERVAL, Parts, Turn},
 };
 use crate::{limits::NAP_MAX, source::clock, time::Timestamp};
 
+/// How a shard is woken and ended, and shows that it lives.
+pub(super) struct Life {
+    pub(super) bell: Doorbell,
+    pub(super) closing: Arc<Closing>,
+    pub(super) beat: Arc<Beat>,
+}
+
 /// Runs a shard until all are told to close and have said their last word.
-pub(super) async fn run(parts: Parts, bell: Doorbell, closing: Arc<Closing>) -> io::Result<()> {
+pub(super) async fn run(parts: Parts, life: Life) -> io::Result<()> {
+    let Life { bell, closing, beat } = life;
     let mut turn = Turn::new(parts);
     let watch = Watch::new(bell, turn.sockets())?;
     let mut pace = Pace::new(clock::now());
     let mut close_by = None;
     let mut is_silent = false;
     loop {
+        beat.beat();
         let done = turn.take(pace.busy);
         let now = clock::now();
         if pace.has_stalled(now) {

@@ -9,6 +9,7 @@ use std::{
     path::Path,
     sync::Arc,
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
@@ -17,11 +18,14 @@ mod closing;
 mod control;
 mod executor;
 mod park;
+pub mod systemd;
 mod turn;
 
 use self::{
     closing::Closing,
+    executor::Life,
     park::Doorbell,
+    systemd::Beat,
     turn::{Neighbour, Parts},
 };
 use crate::{
@@ -30,6 +34,7 @@ use crate::{
     http,
     id::ShardId,
     limits::{HANDOFF_RING_BYTES, REPORT_RING_SLOTS},
+    notify::{self, Notifiers},
     ring::{self, ControlEnd},
     shard::{Shard, ShardConfig},
     source::{
@@ -46,6 +51,9 @@ pub struct Appliance {
     control: JoinHandle<()>,
     http: http::Server,
     store: Store,
+    notifiers: Notifiers,
+    /// Of each shard, then of control.
+    beats: Vec<Arc<Beat>>,
     closing: Arc<Closing>,
 }
 
@@ -88,26 +96,44 @@ impl Appliance {
             settings: config.store,
             clock: clock::now,
         })?;
-        let reader = Some(store.reader());
-        let http =
-            http::Server::start(http::Options { listener, token, store: reader }, cell.clone())
-                .map_err(StartError::Host)?;
+        let notifiers = Notifiers::start(notify::Options {
+            notifiers: config.notify.clone(),
+            host: host::name(),
+            clock: clock::now,
+        })
+        .map_err(StartError::Host)?;
+        let (reader, notify) = (Some(store.reader()), Some(notifiers.handle()));
+        let http = http::Server::start(
+            http::Options { listener, token, store: reader, notify },
+            cell.clone(),
+        )
+        .map_err(StartError::Host)?;
         let bells: Vec<_> = parts.iter().map(|(_, bell)| bell.clone()).collect();
+        let beats: Vec<Arc<Beat>> = (0..=shards).map(|_| Arc::default()).collect();
         let mut executors = Vec::with_capacity(parts.len());
         for (index, (parts, bell)) in parts.into_iter().enumerate() {
             // One shard a core; where there are more, the scheduler places them.
             let core = cores.get(index).filter(|_| shards <= cores.len());
-            executors.push(start_shard(index, core.copied(), parts, bell, &closing)?);
+            let life =
+                Life { bell, closing: Arc::clone(&closing), beat: Arc::clone(&beats[index]) };
+            executors.push(start_shard(index, core.copied(), parts, life)?);
         }
         let calls =
             Calls::new(clock::now(), config.history_calls).with_scoring(config.scoring.clone());
         let (calls, feeder) = (calls.with_finished(), store.feeder());
+        let beat = Arc::clone(&beats[executors.len()]);
         let control = thread::Builder::new()
             .name("control".to_owned())
-            .spawn(move || control::run(calls, ends, &cell, &feeder))
+            .spawn(move || control::run(calls, ends, &cell, &feeder, &beat))
             .map_err(StartError::Host)?;
         let shards = executors.into_iter().zip(bells).collect();
-        Ok(Self { sip, shards, control, http, store, closing })
+        Ok(Self { sip, shards, control, http, store, notifiers, beats, closing })
+    }
+
+    /// A handle to tell the notifiers with.
+    #[must_use]
+    pub fn notify(&self) -> notify::Handle {
+        self.notifiers.handle()
     }
 
     /// Where SIP comes in, with the port that the system chose if 0 was asked for.
@@ -135,6 +161,12 @@ impl Appliance {
         Arc::strong_count(&self.closing) > self.shards.len()
     }
 
+    /// How far each shard and the control thread have got: one that lives gets further at least
+    /// once a second.
+    pub fn beats(&self) -> impl Iterator<Item = u64> {
+        self.beats.iter().map(|beat| beat.count())
+    }
+
     /// Takes no new calls, hangs up those that are up, passes everything on and stops. Takes
     /// less than 5 s.
     ///
@@ -154,6 +186,7 @@ impl Appliance {
         }
         // Ends by itself once the shards' rings are abandoned and empty.
         let _ = self.control.join();
+        self.notifiers.stop(NOTIFY_PATIENCE);
         self.store.stop();
         self.http.stop();
         result
@@ -336,17 +369,15 @@ fn start_shard(
     index: usize,
     core: Option<usize>,
     parts: Parts,
-    bell: Doorbell,
-    closing: &Arc<Closing>,
+    life: Life,
 ) -> Result<ExecutorJoinHandle<io::Result<()>>, StartError> {
     let placement = core.map_or(Placement::Unbound, Placement::Fixed);
-    let closing = Arc::clone(closing);
     LocalExecutorBuilder::new(placement)
         .name(&format!("shard-{index}"))
         .io_memory(IO_MEMORY_BYTES)
         // Left to itself, glommio pins the helper threads of all executors to one core.
         .blocking_thread_pool_placement(PoolPlacement::Unbound(1))
-        .spawn(move || executor::run(parts, bell, closing))
+        .spawn(move || executor::run(parts, life))
         .map_err(|error| StartError::Shard { index, reason: error.to_string() })
 }
 
@@ -358,6 +389,9 @@ fn remedy(error: &io::Error) -> &'static str {
         _ => "",
     }
 }
+
+/// How long the last notifications may take at the end, which is to take less than 5 s in all.
+const NOTIFY_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The database in the data directory.
 const HISTORY_FILE: &str = "history.db";

@@ -1,4 +1,4 @@
-//! What the host allows us: cores, locked memory, io_uring.
+//! What the host is called and what it allows us: cores, locked memory, io_uring.
 #![expect(unsafe_code, reason = "these system calls have no safe form")]
 
 use std::{io, mem, ops::Range};
@@ -66,6 +66,12 @@ pub fn try_io_uring() -> io::Result<()> {
         libc::close(ring);
     }
     Ok(())
+}
+
+/// What the host is called.
+#[must_use]
+pub fn name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// Asks for huge pages behind memory that is looked at in random order, where each small page

@@ -24,6 +24,7 @@ use voxplane::{
     },
     http::{Options, Server, Token},
     id::{CallRef, ShardId, Ssrc, StreamRef, Trunk},
+    notify::Handle,
     quality::{MosBasis, MosKind, Rating, Scale, Source},
     shard::{
         Counts,
@@ -78,13 +79,23 @@ pub(crate) fn serve(snapshot: Snapshot) -> Server {
 /// A server over `snapshots` that asks for `token`.
 pub(crate) fn start(snapshots: SnapshotCell, token: Option<Token>) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    Server::start(Options { listener, token, store: None }, snapshots).unwrap()
+    Server::start(Options { listener, token, store: None, notify: None }, snapshots).unwrap()
 }
 
 /// A server over `snapshots` and a history.
 pub(crate) fn start_with(snapshots: SnapshotCell, store: Reader) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    Server::start(Options { listener, token: None, store: Some(store) }, snapshots).unwrap()
+    Server::start(Options { listener, token: None, store: Some(store), notify: None }, snapshots)
+        .unwrap()
+}
+
+/// A server over `snapshot` that shows how notifiers are.
+pub(crate) fn start_notifying(snapshot: Snapshot, notify: Handle) -> Server {
+    let snapshots = SnapshotCell::default();
+    snapshots.store(snapshot);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let options = Options { listener, token: None, store: None, notify: Some(notify) };
+    Server::start(options, snapshots).unwrap()
 }
 
 /// A connection that gives up reading after half a minute.
