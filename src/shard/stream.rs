@@ -45,7 +45,7 @@ pub(crate) struct Stream {
     pub(crate) state: State,
     /// Whether its packets are sent back.
     pub(crate) is_echoed: bool,
-    last_marker: bool,
+    last: Last,
     /// Where its packets count among the shard's distributions.
     pub(crate) group: u8,
     /// The codepoint of the last packet, as [`IpMarks::dscp_octet`] has it.
@@ -125,6 +125,25 @@ impl Format {
     }
 }
 
+/// What the next packet has to know of the last one: whether it had the marker bit, and whether it
+/// was older than one before it.
+#[derive(Clone, Copy, Debug)]
+struct Last(u8);
+
+impl Last {
+    const fn new(has_marker: bool, is_older: bool) -> Self {
+        Self(has_marker as u8 | (is_older as u8) << 1)
+    }
+
+    const fn had_marker(self) -> bool {
+        self.0 & 1 != 0
+    }
+
+    const fn was_older(self) -> bool {
+        self.0 & 2 != 0
+    }
+}
+
 /// The counts at the last report block sent (RFC 3550 appendix A.3).
 ///
 /// Modulo 2^32, which what has come since never reaches.
@@ -191,7 +210,7 @@ impl Stream {
             is_echoed: false,
             dialog: None,
             direction: Direction::Rx,
-            last_marker: packet.marker(),
+            last: Last::new(packet.marker(), false),
             dscp: IpMarks::UNKNOWN.dscp_octet(),
             format,
             last_at: at,
@@ -329,15 +348,16 @@ impl Stream {
         let rtp_time = packet.timestamp();
         // In video the marker ends a frame (RFC 3550 section 5.1 leaves it to the profile).
         let begins_talkspurt = packet.marker()
-            && !self.last_marker
+            && !self.last.had_marker()
             && arrival != Arrival::Older
             && !self.format.codec.is_video();
-        self.last_marker = packet.marker();
+        let was_older = self.last.was_older();
+        self.last = Last::new(packet.marker(), arrival == Arrival::Older);
         let is_consecutive = arrival == Arrival::Newer { steps: 1 };
         let deviation = self.jitter.deviation_nanos(at, rtp_time);
         let is_jump = deviation.unsigned_abs() > TALKSPURT_JUMP_NANOS
             && (begins_talkspurt || is_consecutive)
-            && (begins_talkspurt || self.has_set_clock(deviation, rtp_time))
+            && (begins_talkspurt || self.has_set_clock(deviation, rtp_time, was_older))
             && self.format.clock_rate != 0;
         if is_jump || arrival == Arrival::Restarted {
             self.reanchor(at, rtp_time, self.format.clock_rate);
@@ -625,12 +645,13 @@ impl Stream {
     /// Whether it was the sender that moved the next packet in sequence away from the last one:
     /// by more than the network may delay it, or by more than any packet lasts. Some set no marker
     /// behind a silence, nor when they set their clock anew.
+    /// Against a packet that came out of order, a step says nothing about the sender.
     #[cold]
-    fn has_set_clock(&self, deviation: i64, rtp_time: u32) -> bool {
+    fn has_set_clock(&self, deviation: i64, rtp_time: u32, was_older: bool) -> bool {
         let step = rtp_time.wrapping_sub(self.jitter.last_rtp_time()).cast_signed();
         let step_ms =
             u64::from(step.unsigned_abs()) * 1000 / u64::from(self.format.clock_rate.max(1));
-        deviation.unsigned_abs() > TIMESTAMP_JUMP_NANOS || step_ms > PACKET_MAX_MS
+        deviation.unsigned_abs() > TIMESTAMP_JUMP_NANOS || step_ms > PACKET_MAX_MS && !was_older
     }
 
     /// Takes in the time since the packet before.
