@@ -1,6 +1,7 @@
 //! What the appliance is told: a TOML file, overridden by flags, checked once.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
@@ -11,6 +12,7 @@ use std::{
 use serde::Deserialize;
 
 use crate::{
+    alerts::{RuleError, Rules, Table},
     limits::DIALOGS_MAX,
     quality::{
         score::Scoring,
@@ -50,6 +52,8 @@ pub struct Config {
     pub scoring: Scoring,
     /// How much history is kept.
     pub store: Settings,
+    /// By which rules alerts are raised.
+    pub rules: Rules,
 }
 
 /// Settings as they may stand in a file or come from flags; what is `None` is not said.
@@ -84,6 +88,10 @@ pub struct RawConfig {
     pub scoring: Option<RawScoring>,
     /// See [`Config::store`]; a table.
     pub store: Option<RawSettings>,
+    /// See [`Config::rules`]; rules of one's own, a table each.
+    pub alert: Option<Vec<Table>>,
+    /// See [`Config::rules`]; what is different about the program's own, a table each.
+    pub alerts: Option<BTreeMap<String, Table>>,
 }
 
 impl RawConfig {
@@ -124,6 +132,8 @@ impl RawConfig {
             rtcp_xr: self.rtcp_xr.or(below.rtcp_xr),
             scoring: self.scoring.or(below.scoring),
             store: self.store.or(below.store),
+            alert: self.alert.or(below.alert),
+            alerts: self.alerts.or(below.alerts),
         }
     }
 
@@ -147,6 +157,7 @@ impl RawConfig {
             rtcp_xr: self.rtcp_xr.unwrap_or(true),
             scoring: self.scoring.unwrap_or_default().complete()?,
             store: self.store.unwrap_or_default().complete()?,
+            rules: Rules::new(self.alert.unwrap_or_default(), self.alerts.unwrap_or_default())?,
         };
         config.check()?;
         Ok(config)
@@ -285,6 +296,9 @@ pub enum ConfigError {
         /// The port in both.
         port: u16,
     },
+    /// A rule of alerts is wrong.
+    #[error(transparent)]
+    Rule(#[from] RuleError),
     /// The scoring table is wrong.
     #[error(transparent)]
     Scoring(#[from] ScoringError),

@@ -24,6 +24,7 @@
 //! | [`control`] | calls joined from the shards' reports, scored, published |
 //! | [`quality`] | the E-model and what it needs to know of codecs; pure functions |
 //! | [`store`] | finished calls, alerts and trends in a database; what readers ask of them |
+//! | [`alerts`] | rules, and the alerts that they raise about calls, trunks and the box |
 //! | [`http`] | the API over control's newest snapshot, behind a guarded door |
 //! | [`analyze`] | the same engine over captures; its calls and streams as text or JSON |
 //! | [`runtime`] | brings them together: an executor a shard, the control thread |
@@ -66,6 +67,8 @@ pub mod control;
 mod json;
 
 pub mod store;
+
+pub mod alerts;
 
 pub mod http;
 

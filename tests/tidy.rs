@@ -8,7 +8,7 @@ use std::{
 };
 
 /// What a stage may know of: its own left, and the words that all share.
-const STAGES: [(&str, &[&str]); 14] = [
+const STAGES: [(&str, &[&str]); 15] = [
     ("id", &[]),
     ("time", &[]),
     ("limits", &[]),
@@ -20,8 +20,9 @@ const STAGES: [(&str, &[&str]); 14] = [
     ("control", &["id", "limits", "quality", "ring", "shard", "time", "wire"]),
     ("json", &[]),
     ("store", &["control", "json", "quality", "time"]),
-    ("config", &["limits", "quality", "store"]),
-    ("http", &["control", "id", "json", "limits", "quality", "store", "time"]),
+    ("alerts", &["control", "quality", "store", "time"]),
+    ("config", &["alerts", "limits", "quality", "store"]),
+    ("http", &["alerts", "control", "id", "json", "limits", "quality", "store", "time"]),
     ("analyze", &["control", "id", "json", "limits", "quality", "shard", "source", "time", "wire"]),
 ];
 

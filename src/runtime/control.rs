@@ -1,8 +1,9 @@
-//! The control thread: takes from the rings, publishes snapshots.
+//! The control thread: takes from the rings, has rules look at it, publishes snapshots.
 
 use std::{thread, time::Duration};
 
 use crate::{
+    alerts::Alerts,
     control::{Calls, snapshot::SnapshotCell},
     ring::ControlEnd,
     source::clock,
@@ -16,8 +17,9 @@ pub(super) fn run(
     mut ends: Vec<ControlEnd>,
     cell: &SnapshotCell,
     store: &Feeder,
+    alerts: &Alerts,
 ) {
-    let mut published_at = Timestamp::MIN;
+    let (mut published_at, mut looked_at) = (Timestamp::MIN, Timestamp::MIN);
     loop {
         // Asked first: what comes after the last word is nothing.
         let is_done = ends.iter().all(ControlEnd::is_done);
@@ -26,11 +28,18 @@ pub(super) fn run(
             taken += end.drain(REPORTS_PER_TURN, |report| calls.apply(report));
             end.merge_distributions(calls.distributions_mut());
         }
-        calls.finished().for_each(|call| store.call(call));
+        alerts.feed(&mut calls, |call| store.call(call));
         let now = clock::now();
         if is_done || calls.has_news() && now.since(published_at) >= PUBLISH_INTERVAL {
-            cell.store(calls.snapshot(now));
-            published_at = now;
+            let mut snapshot = calls.snapshot(now);
+            snapshot.totals.with_issues = alerts.figures().calls_with_issues;
+            alerts.look(&snapshot);
+            cell.store(snapshot);
+            (published_at, looked_at) = (now, now);
+        } else if now.since(looked_at) >= LOOK_INTERVAL {
+            // Time alone can make an alert; what is published stays as old as the last news.
+            alerts.look(&calls.snapshot(now));
+            looked_at = now;
         }
         if is_done {
             return;
@@ -46,6 +55,9 @@ const REPORTS_PER_TURN: usize = 4096;
 
 /// How old a snapshot may be while there is news.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How often rules look while there is no news.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How long control rests between looks at the rings; they hold seconds of reports.
 const REST: Duration = Duration::from_millis(10);

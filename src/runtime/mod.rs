@@ -25,6 +25,7 @@ use self::{
     turn::{Neighbour, Parts},
 };
 use crate::{
+    alerts::{self, Alerts},
     config::Config,
     control::{Calls, snapshot::SnapshotCell},
     http,
@@ -88,10 +89,11 @@ impl Appliance {
             settings: config.store,
             clock: clock::now,
         })?;
+        let kept = alerts::Kept { feeder: store.feeder(), reader: store.reader() };
+        let alerts = Alerts::start(config.rules.clone(), Some(kept), None, clock::now());
         let reader = Some(store.reader());
-        let http =
-            http::Server::start(http::Options { listener, token, store: reader }, cell.clone())
-                .map_err(StartError::Host)?;
+        let options = http::Options { listener, token, store: reader, alerts: alerts.clone() };
+        let http = http::Server::start(options, cell.clone()).map_err(StartError::Host)?;
         let bells: Vec<_> = parts.iter().map(|(_, bell)| bell.clone()).collect();
         let mut executors = Vec::with_capacity(parts.len());
         for (index, (parts, bell)) in parts.into_iter().enumerate() {
@@ -101,10 +103,10 @@ impl Appliance {
         }
         let calls =
             Calls::new(clock::now(), config.history_calls).with_scoring(config.scoring.clone());
-        let (calls, feeder) = (calls.with_finished(), store.feeder());
+        let (calls, feeder) = (calls.with_finished().with_intervals(), store.feeder());
         let control = thread::Builder::new()
             .name("control".to_owned())
-            .spawn(move || control::run(calls, ends, &cell, &feeder))
+            .spawn(move || control::run(calls, ends, &cell, &feeder, &alerts))
             .map_err(StartError::Host)?;
         let shards = executors.into_iter().zip(bells).collect();
         Ok(Self { sip, shards, control, http, store, closing })

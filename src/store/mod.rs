@@ -53,7 +53,7 @@ pub use self::{
     filter::{Cursor, CursorError, Filter, Key, Network, NetworkError, Page},
     histogram::Histogram,
     reader::{Listed, ReadError, Reader, Stored, page_of},
-    rollup::{By, Metric, Rollup},
+    rollup::{By, Metric, Rollup, trunk},
     schema::OpenError,
     settings::Settings,
     status::{State, Status},
@@ -153,6 +153,11 @@ impl Feeder {
     /// A call has finished. Never waits.
     pub fn call(&self, record: Arc<CallRecord>) {
         self.0.queue.push(Item::Call(record));
+    }
+
+    /// A text that is kept under a name, in place of what was there. Never waits.
+    pub fn text(&self, name: &'static str, text: String) {
+        self.0.queue.push(Item::Text(name, text));
     }
 
     /// An alert was raised, or something about it has changed. Never waits.

@@ -336,8 +336,9 @@ pub(super) const fn minute(time: Timestamp) -> u64 {
     time.as_nanos() / (60 * NANOS_PER_SEC)
 }
 
-/// The network that an address belongs to, as text.
-fn trunk(address: IpAddr) -> String {
+/// The network that calls from an address belong to, as text: the /24 of IPv4, the /64 of IPv6.
+#[must_use]
+pub fn trunk(address: IpAddr) -> String {
     match address {
         IpAddr::V4(v4) => format!("{}/24", Ipv4Addr::from_bits(v4.to_bits() & !0xFF)),
         IpAddr::V6(v6) => {

@@ -12,6 +12,7 @@ use std::{
 
 use serde_json::Value;
 use voxplane::{
+    alerts::{Alerts, Rules},
     control::{
         record::{
             CallRecord, CallScore, CallState, Direction, Distribution, EndedBy, Figures, Integrity,
@@ -72,13 +73,26 @@ pub(crate) fn serve(snapshot: Snapshot) -> Server {
 /// A server over `snapshots` that asks for `token`.
 pub(crate) fn start(snapshots: SnapshotCell, token: Option<Token>) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    Server::start(Options { listener, token, store: None }, snapshots).unwrap()
+    let alerts = alerts();
+    Server::start(Options { listener, token, store: None, alerts }, snapshots).unwrap()
 }
 
 /// A server over `snapshots` and a history.
 pub(crate) fn start_with(snapshots: SnapshotCell, store: Reader) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    Server::start(Options { listener, token: None, store: Some(store) }, snapshots).unwrap()
+    let (store, alerts) = (Some(store), alerts());
+    Server::start(Options { listener, token: None, store, alerts }, snapshots).unwrap()
+}
+
+/// A server over `snapshots` and alerts.
+pub(crate) fn start_alerts(snapshots: SnapshotCell, alerts: Alerts) -> Server {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    Server::start(Options { listener, token: None, store: None, alerts }, snapshots).unwrap()
+}
+
+/// The program's rules, and nothing that they could judge.
+fn alerts() -> Alerts {
+    Alerts::start(Rules::default(), None, None, at(0))
 }
 
 /// A connection that gives up reading after half a minute.
@@ -107,13 +121,20 @@ pub(crate) fn read_answer(stream: &mut TcpStream) -> io::Result<Answer> {
 
 /// A request without a body.
 pub(crate) fn request(to: SocketAddr, method: &str, target: &str, headers: &str) -> Answer {
-    let text = format!("{method} {target} HTTP/1.1\r\nHost: voxplane\r\n{headers}\r\n");
+    let text = format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n");
     exchange(to, text.as_bytes()).unwrap()
 }
 
 /// GET.
 pub(crate) fn get(to: SocketAddr, target: &str) -> Answer {
     request(to, "GET", target, "")
+}
+
+/// POST, or another method, with a body.
+pub(crate) fn send(to: SocketAddr, method: &str, target: &str, body: &str) -> Answer {
+    let head = format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n");
+    let text = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+    exchange(to, text.as_bytes()).unwrap()
 }
 
 /// Runs `action` and says how long it took.
