@@ -90,13 +90,13 @@ fn measure(reader: &Reader, filter: &Filter, key: Key, total: &mut u64) -> f64 {
 fn filters(rows: u64) -> Vec<(&'static str, Filter)> {
     let none = Filter::default;
     let text = |text: &str| Some(text.to_owned());
-    let time = |share: f64| Some(http::at((rows as f64 * share) as u64));
+    let time = |percent: u64| Some(http::at(rows * percent / 100));
     vec![
         ("none", none()),
         ("min_mos=4.4", Filter { min_mos: Some(4.4), ..none() }),
         ("min_mos=2 max_mos=2.001", Filter { min_mos: Some(2.0), max_mos: Some(2.001), ..none() }),
-        ("since (1 %)", Filter { since: time(0.99), ..none() }),
-        ("since until (1 % long ago)", Filter { since: time(0.1), until: time(0.11), ..none() }),
+        ("since (1 %)", Filter { since: time(99), ..none() }),
+        ("since until (1 % long ago)", Filter { since: time(10), until: time(11), ..none() }),
         ("state=failed", Filter { is_answered: Some(false), ..none() }),
         ("has_alert=true (0.1 %)", Filter { has_alert: Some(true), ..none() }),
         ("from=sip: (all)", Filter { from: text("sip:"), ..none() }),
@@ -149,8 +149,8 @@ fn generate(directory: &Path, rows: u64) {
 }
 
 fn insert(db: &Connection, index: u64, records: &[(Vec<u8>, Vec<u8>)], random: &mut fastrand::Rng) {
-    let id = index as i64 + 1;
-    let start = http::at(index).as_nanos() as i64;
+    let id = index.cast_signed() + 1;
+    let start = http::at(index).as_nanos().cast_signed();
     let is_answered = random.u8(0..10) > 0;
     let mos = is_answered.then(|| 1000 + random.i64(0..3500));
     // A million parties, a thousand devices, 200,000 addresses.

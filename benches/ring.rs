@@ -9,7 +9,7 @@ use voxplane::{
     ring,
     shard::{health::ShardHealth, report::Report},
     time::Timestamp,
-    wire::{Datagram, Transport},
+    wire::{Datagram, IpMarks, Transport},
 };
 
 criterion_group!(benches, reports, handoff);
@@ -39,6 +39,7 @@ fn handoff(criterion: &mut Criterion) {
         src: SocketAddr::from(([192, 0, 2, 1], 5060)),
         dst: SocketAddr::from(([192, 0, 2, 2], 5060)),
         transport: Transport::Udp,
+        marks: IpMarks::UNKNOWN,
         payload: &payload,
     };
     group.throughput(Throughput::Elements(1));

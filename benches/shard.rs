@@ -17,7 +17,7 @@ use voxplane::{
     shard::{Outbox, Shard, ShardConfig},
     source::host,
     time::Timestamp,
-    wire::{Datagram, Transport, rtp::RtpHeader},
+    wire::{Datagram, IpMarks, Transport, rtp::RtpHeader},
 };
 use zerocopy::IntoBytes as _;
 
@@ -126,6 +126,7 @@ impl World {
                 src: SocketAddr::from(([10, a, b, c], port)),
                 dst: SocketAddr::from(([192, 0, 2, 1], 20_000)),
                 transport: Transport::Udp,
+                marks: IpMarks::UNKNOWN,
                 payload,
             }
         });
@@ -151,6 +152,7 @@ fn one_call(shard: &mut Shard, number: u64, out: &mut Outbox) -> Duration {
             src: SocketAddr::from(([192, 0, 2, 7], 5060)),
             dst: SocketAddr::from(([192, 0, 2, 1], 5060)),
             transport: Transport::Udp,
+            marks: IpMarks::UNKNOWN,
             payload: message.as_bytes(),
         };
         shard.handle(black_box(&[datagram]), out);
@@ -169,6 +171,7 @@ fn our_tag(shard: &mut Shard, number: u64, out: &mut Outbox) -> String {
         src: SocketAddr::from(([192, 0, 2, 7], 5060)),
         dst: SocketAddr::from(([192, 0, 2, 1], 5060)),
         transport: Transport::Udp,
+        marks: IpMarks::UNKNOWN,
         payload: probe.as_bytes(),
     };
     shard.handle(&[datagram], out);

@@ -18,6 +18,7 @@ use crate::{
         score::Scoring,
         settings::{RawScoring, ScoringError},
     },
+    shard::buffer::{BufferError, JitterBuffers, RawJitterBuffers},
     store::settings::{RawSettings, Settings, SettingsError},
 };
 
@@ -50,6 +51,8 @@ pub struct Config {
     pub rtcp_xr: bool,
     /// How calls are scored.
     pub scoring: Scoring,
+    /// The jitter buffers that are emulated for every stream.
+    pub jitter_buffers: JitterBuffers,
     /// How much history is kept.
     pub store: Settings,
     /// By which rules alerts are raised.
@@ -86,6 +89,8 @@ pub struct RawConfig {
     pub rtcp_xr: Option<bool>,
     /// See [`Config::scoring`]; a table.
     pub scoring: Option<RawScoring>,
+    /// See [`Config::jitter_buffers`]; a table.
+    pub jitter_buffer: Option<RawJitterBuffers>,
     /// See [`Config::store`]; a table.
     pub store: Option<RawSettings>,
     /// See [`Config::rules`]; rules of one's own, a table each.
@@ -131,6 +136,7 @@ impl RawConfig {
             idle_timeout_s: self.idle_timeout_s.or(below.idle_timeout_s),
             rtcp_xr: self.rtcp_xr.or(below.rtcp_xr),
             scoring: self.scoring.or(below.scoring),
+            jitter_buffer: self.jitter_buffer.or(below.jitter_buffer),
             store: self.store.or(below.store),
             alert: self.alert.or(below.alert),
             alerts: self.alerts.or(below.alerts),
@@ -142,6 +148,8 @@ impl RawConfig {
     /// # Errors
     /// A value is out of its range; the error names it.
     pub fn complete(self) -> Result<Config, ConfigError> {
+        let jitter_buffers = self.jitter_buffer.unwrap_or_default().complete()?;
+        let scoring = self.scoring.unwrap_or_default().complete()?;
         let config = Config {
             shards: self.shards,
             sip: self.sip.unwrap_or(DEFAULT_SIP),
@@ -154,8 +162,9 @@ impl RawConfig {
             history_calls: self.history_calls.unwrap_or(DEFAULT_HISTORY_CALLS),
             answer_delay: Duration::from_millis(self.answer_delay_ms.unwrap_or(0)),
             idle_timeout: Duration::from_secs(self.idle_timeout_s.unwrap_or(DEFAULT_IDLE_SECS)),
+            scoring: Scoring { far_end_buffer_ms: jitter_buffers.fixed_ms.into(), ..scoring },
+            jitter_buffers,
             rtcp_xr: self.rtcp_xr.unwrap_or(true),
-            scoring: self.scoring.unwrap_or_default().complete()?,
             store: self.store.unwrap_or_default().complete()?,
             rules: Rules::new(self.alert.unwrap_or_default(), self.alerts.unwrap_or_default())?,
         };
@@ -258,6 +267,9 @@ impl TryFrom<String> for PortRange {
 /// Why the settings cannot be used. Each is one sentence.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
+    /// The table of the jitter buffers is wrong.
+    #[error(transparent)]
+    Buffer(#[from] BufferError),
     /// The API would be open to the network without a token.
     #[error("http: {http} is not a loopback address, so api_token_file is needed")]
     Exposed {

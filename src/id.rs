@@ -1,6 +1,7 @@
 //! The field's nouns as types, so that no bare integer crosses a module.
 
 use core::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A synchronization source identifier (RFC 3550 section 3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,3 +38,29 @@ pub struct StreamRef {
     /// Counts the streams of that shard, from 1.
     pub serial: u64,
 }
+
+/// Where calls come from, as far as many of them have it in common: the network of whoever
+/// signals, /24 of IPv4 and /64 of IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Trunk(IpAddr);
+
+impl Trunk {
+    /// That of an address.
+    #[must_use]
+    pub fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(v4) => Self(Ipv4Addr::from_bits(v4.to_bits() & V4_NETWORK).into()),
+            IpAddr::V6(v6) => Self(Ipv6Addr::from_bits(v6.to_bits() & V6_NETWORK).into()),
+        }
+    }
+}
+
+impl fmt::Display for Trunk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bits = if self.0.is_ipv4() { 24 } else { 64 };
+        write!(f, "{}/{bits}", self.0)
+    }
+}
+
+const V4_NETWORK: u32 = !0xFF;
+const V6_NETWORK: u128 = !(u64::MAX as u128);

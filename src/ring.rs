@@ -10,7 +10,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use crate::{
     shard::{distributions::Distributions, report::Report},
     time::Timestamp,
-    wire::{Datagram, Transport},
+    wire::{Datagram, IpMarks, Transport},
 };
 
 /// A shard's end of the rings to control.
@@ -71,10 +71,10 @@ impl ControlEnd {
         count
     }
 
-    /// Merges filled distributions into `all` and sends them back empty.
-    pub fn merge_distributions(&mut self, all: &mut Distributions) {
+    /// Has filled distributions merged and sends them back empty.
+    pub fn drain_distributions(&mut self, mut merge: impl FnMut(&Distributions)) {
         while let Ok(mut filled) = self.filled.pop() {
-            all.merge(&filled);
+            merge(&filled);
             filled.clear();
             let _ = self.emptied.push(filled);
         }
@@ -147,6 +147,7 @@ impl HandoffReceiver {
             src: unpack(&head[8..26]),
             dst: unpack(&head[26..44]),
             transport: Transport::Udp,
+            marks: IpMarks::UNKNOWN,
             payload: &self.payload,
         })
     }
@@ -191,6 +192,7 @@ mod tests {
             src: "192.0.2.1:5060".parse().unwrap(),
             dst: "[2001:db8::1]:5061".parse().unwrap(),
             transport: Transport::Udp,
+            marks: IpMarks::UNKNOWN,
             payload,
         }
     }
@@ -226,13 +228,13 @@ mod tests {
         let mut current = Box::<Distributions>::default();
         let mut all = Distributions::new();
         for value in 1..100 {
-            current.jitter_us.saturating_record(value);
+            current.rtt_us.saturating_record(value);
             shard.exchange(|empty| std::mem::replace(&mut current, empty));
             if value % 3 == 0 {
-                control.merge_distributions(&mut all);
+                control.drain_distributions(|filled| all.merge(filled));
             }
         }
-        control.merge_distributions(&mut all);
-        assert_eq!(all.jitter_us.len() + current.jitter_us.len(), 99);
+        control.drain_distributions(|filled| all.merge(filled));
+        assert_eq!(all.rtt_us.len() + current.rtt_us.len(), 99);
     }
 }

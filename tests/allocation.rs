@@ -15,7 +15,7 @@ use common::{Caller, START, World, addr, ms, rtp, secs};
 use voxplane::{
     shard::{Outbox, Shard, ShardConfig},
     time::Timestamp,
-    wire::{Datagram, Transport},
+    wire::{Datagram, IpMarks, Transport},
 };
 
 /// The system's allocator, with what this thread took from it.
@@ -78,16 +78,23 @@ fn talkers(world: &mut World, count: u32) -> Vec<Talker> {
     (0..count).map(talker).collect()
 }
 
+fn datagram(talker: &Talker, received_at: Timestamp) -> Datagram<'_> {
+    let Talker { src, dst, packet } = talker;
+    let (src, dst, transport, marks) = (*src, *dst, Transport::Udp, IpMarks::UNKNOWN);
+    Datagram { received_at, src, dst, transport, marks, payload: packet }
+}
+
 /// One packet of each stream, in batches of 64, and what is due then.
-fn round(shard: &mut Shard, out: &mut Outbox, talkers: &[Talker], received_at: Timestamp) -> usize {
+fn round<T: core::borrow::Borrow<Talker>>(
+    shard: &mut Shard,
+    out: &mut Outbox,
+    talkers: &[T],
+    received_at: Timestamp,
+) -> usize {
     let mut sent = 0;
     for batch in talkers.chunks(64) {
-        let datagram = |talker| {
-            let Talker { src, dst, packet }: &Talker = talker;
-            let (src, dst, transport) = (*src, *dst, Transport::Udp);
-            Datagram { received_at, src, dst, transport, payload: packet }
-        };
-        let batch: ArrayVec<_, 64> = batch.iter().map(datagram).collect();
+        let batch = batch.iter().map(|talker| datagram(talker.borrow(), received_at));
+        let batch: ArrayVec<_, 64> = batch.collect();
         shard.handle(&batch, out);
         sent += out.transmits().len();
         out.clear();
@@ -95,6 +102,36 @@ fn round(shard: &mut Shard, out: &mut Outbox, talkers: &[Talker], received_at: T
         out.clear();
     }
     sent
+}
+
+/// Packets are lost one in 20 and in bursts, and each stream loses some before it counts.
+#[test]
+fn loss_takes_nothing_from_the_allocator_once_a_stream_has_lost_a_packet() {
+    const STREAMS: u32 = 100;
+    const WARM_UP: u32 = 1000;
+    const ROUNDS: u32 = 3000;
+    let mut world = World::new(ShardConfig::default());
+    let mut talkers = talkers(&mut world, STREAMS);
+    let mut out = Outbox::default();
+    let mut rng = fastrand::Rng::with_seed(1);
+    let mut before = 0;
+    for index in 0..WARM_UP + ROUNDS {
+        if index == WARM_UP {
+            before = TAKEN.get();
+        }
+        talkers.iter_mut().for_each(|talker| talker.next(index));
+        // Bursts of 4 every 100 packets, for all streams at once, and any stream by itself.
+        let at = START + ms(20) * index;
+        if index == 0 || index % 100 >= 4 {
+            let part = rng.u32(..20);
+            let heard = (0..).zip(&talkers).filter(|(talker, _)| talker % 20 != part);
+            let heard: ArrayVec<&Talker, { STREAMS as usize }> =
+                heard.map(|(_, talker)| talker).collect();
+            round(&mut world.shard, &mut out, &heard, at);
+        }
+    }
+    assert_eq!(TAKEN.get() - before, 0, "allocations for packets that are lost");
+    assert_eq!(world.shard.health().streams_active, u64::from(STREAMS));
 }
 
 #[test]
@@ -156,7 +193,8 @@ fn bytes_of(calls: u32) -> usize {
 fn send(shard: &mut Shard, out: &mut Outbox, src: SocketAddr, dst: SocketAddr, payload: &[u8]) {
     out.clear();
     let transport = Transport::Udp;
-    shard.handle(&[Datagram { received_at: START, src, dst, transport, payload }], out);
+    let marks = IpMarks::UNKNOWN;
+    shard.handle(&[Datagram { received_at: START, src, dst, transport, marks, payload }], out);
 }
 
 #[test]

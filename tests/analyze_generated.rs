@@ -42,6 +42,10 @@ fn every_call_has_ended_with_its_loss_and_a_score() {
         let figures = ["packets_lost", "packets_received", "packets_expected", "packets_duplicate"];
         let figures = figures.map(|name| integer(&stream, name));
         assert_eq!(figures, [lost, sent - lost, sent, 0], "{stream:#}");
+        let runs = stream["loss_runs"].as_array().unwrap().iter();
+        let in_runs = runs.map(|run| run[0].as_i64().unwrap() * run[1].as_i64().unwrap());
+        assert_eq!(in_runs.sum::<i64>(), lost, "{stream:#}");
+        assert_eq!((&stream["dscp"], &stream["ttl"]), (&0.into(), &64.into()), "{stream:#}");
     }
     let lost: u64 = capture.truth.lost.iter().sum();
     assert!((300..700).contains(&lost), "{lost} is not 1 % of 50,000");

@@ -6,7 +6,10 @@ use std::net::SocketAddr;
 
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use fastrand::Rng;
-use voxplane::wire::frame::{self, LinkType, Packet};
+use voxplane::wire::{
+    IpMarks,
+    frame::{self, LinkType, Packet, UdpDatagram},
+};
 
 #[path = "common/pcap.rs"]
 mod pcap;
@@ -214,32 +217,34 @@ fn etherparse_agrees_on_random_packets() {
             let at = rng.usize(12..packet.len());
             packet[at] ^= 1 << rng.u8(0..8);
         }
-        let Some((src, dst, theirs)) = by_etherparse(&packet) else { continue };
+        let Some(theirs) = by_etherparse(&packet) else { continue };
         match frame::decode(LinkType::ETHERNET, &packet) {
-            Packet::Udp(ours) if !theirs.is_empty() => {
-                assert_eq!((ours.src, ours.dst, ours.payload), (src, dst, theirs));
+            Packet::Udp(ours) if !theirs.payload.is_empty() => {
+                assert_eq!(ours, theirs);
                 let plain = frame::decode_plain(LinkType::ETHERNET, &packet);
                 assert!(plain.is_none_or(|plain| plain == ours));
                 agreed += 1;
             }
-            Packet::Ignored(frame::Reason::EmptyUdp) => assert!(theirs.is_empty()),
-            other => panic!("{other:?} is {src} to {dst} {theirs:?} in {packet:x?}"),
+            Packet::Ignored(frame::Reason::EmptyUdp) => assert!(theirs.payload.is_empty()),
+            other => panic!("{other:?} is {theirs:?} in {packet:x?}"),
         }
     }
     assert!(agreed > 10_000, "{agreed}");
 }
 
-fn by_etherparse(packet: &[u8]) -> Option<(SocketAddr, SocketAddr, &[u8])> {
+fn by_etherparse(packet: &[u8]) -> Option<UdpDatagram<'_>> {
     let sliced = SlicedPacket::from_ethernet(packet).ok()?;
     let Some(TransportSlice::Udp(udp)) = sliced.transport else { return None };
-    let (src, dst) = match sliced.net? {
+    let (src, dst, marks) = match sliced.net? {
         NetSlice::Ipv4(ip) => {
             let header = ip.header();
-            (header.source_addr().into(), header.destination_addr().into())
+            let marks = IpMarks::new(header.dcp().value() << 2, header.ttl());
+            (header.source_addr().into(), header.destination_addr().into(), marks)
         }
         NetSlice::Ipv6(ip) => {
             let header = ip.header();
-            (header.source_addr().into(), header.destination_addr().into())
+            let marks = IpMarks::new(header.traffic_class(), header.hop_limit());
+            (header.source_addr().into(), header.destination_addr().into(), marks)
         }
         NetSlice::Arp(_) => return None,
     };
@@ -247,7 +252,8 @@ fn by_etherparse(packet: &[u8]) -> Option<(SocketAddr, SocketAddr, &[u8])> {
     if matches!(dst_port, 4789 | 2152 | 6081) {
         return None;
     }
-    Some((SocketAddr::new(src, src_port), SocketAddr::new(dst, dst_port), udp.payload()))
+    let (src, dst) = (SocketAddr::new(src, src_port), SocketAddr::new(dst, dst_port));
+    Some(UdpDatagram { src, dst, marks, payload: udp.payload() })
 }
 
 fn v4(last: u8) -> std::net::IpAddr {

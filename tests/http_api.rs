@@ -147,14 +147,22 @@ fn history_is_newest_first_and_filters() {
 #[test]
 fn statistics_counts_and_averages() {
     let server = serve(snapshot());
+    let jitter_ms = json!({
+        "count": 1000, "mean": 1.5, "p50": 1.0, "p95": 4.0, "p99": 8.0, "max": 9.0
+    });
+    let delay_variation_ms = json!({
+        "count": 1000, "mean": 2.5, "p50": 2.0, "p95": 5.0, "p99": 9.0, "max": 9.5
+    });
+    let both = json!({"jitter_ms": jitter_ms, "delay_variation_ms": delay_variation_ms});
     let expected = json!({
         "total_calls": 8, "answered_calls": 6, "failed_calls": 2, "active_calls": 2,
         "scored_calls": 5, "average_mos": 3.225, "average_mos_scale": "nb",
         "average_mos_by_scale": {"nb": 3.225, "wb": 4.3, "fb": null}, "calls_with_issues": 2, "issue_percentage": 25.0,
         "suspect_calls": 1, "total_alerts": 0, "orphan_streams": 1, "own_drops": 2,
-        "jitter_ms": {
-            "count": 1000, "mean": 1.5, "p50": 1.0, "p95": 4.0, "p99": 8.0, "max": 9.0
-        },
+        "jitter_ms": jitter_ms,
+        "delay_variation_ms": delay_variation_ms,
+        "by_codec": {"PCMA": both},
+        "by_trunk": {"192.0.2.0/24": both},
         "rtt_ms": {
             "count": 0, "mean": null, "p50": null, "p95": null, "p99": null, "max": null
         },
@@ -204,9 +212,13 @@ fn prometheus_text_is_well_formed() {
         "voxplane_rtp_packets_total{shard=\"0\"} 123456",
         "voxplane_own_drops_total{shard=\"0\",cause=\"ring_full\"} 2",
         "voxplane_shard_busy_ratio{shard=\"0\"} 0.25",
-        "voxplane_rtp_interarrival_deviation_seconds{quantile=\"0.95\"} 0.004",
-        "voxplane_rtp_interarrival_deviation_seconds_sum 1.5",
-        "voxplane_rtp_interarrival_deviation_seconds_count 1000",
+        "voxplane_rtp_interarrival_jitter_seconds{quantile=\"0.95\"} 0.004",
+        "voxplane_rtp_interarrival_jitter_seconds_sum 1.5",
+        "voxplane_rtp_interarrival_jitter_seconds_count 1000",
+        "voxplane_rtp_delay_variation_seconds{quantile=\"0.99\"} 0.009",
+        "voxplane_codec_delay_variation_seconds{codec=\"PCMA\",quantile=\"0.99\"} 0.009",
+        "voxplane_codec_delay_variation_seconds_count{codec=\"PCMA\"} 1000",
+        "voxplane_trunk_interarrival_jitter_seconds{trunk=\"192.0.2.0/24\",quantile=\"0.5\"} 0.001",
         "voxplane_rtcp_round_trip_seconds{quantile=\"0.5\"} NaN",
         "voxplane_call_mos_count{scale=\"nb\"} 4",
         "voxplane_call_mos_sum{scale=\"wb\"} 4.3",

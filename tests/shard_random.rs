@@ -190,8 +190,9 @@ fn assert_lives(reports: &[Report]) {
             Report::Remote(report) => report.call,
             Report::FarEnd(report) => report.call,
             Report::RoundTrip(report) => report.call,
+            Report::Flow(report) => report.call,
             // A stream that its call has forgotten may outlive it.
-            Report::Stream(_) | Report::Health(_) => continue,
+            Report::Stream(_) | Report::LossRuns(_) | Report::Health(_) => continue,
         };
         assert!(!over.contains(&call), "{report:?} after its end");
         if let Report::Call(report) = report {

@@ -1,5 +1,4 @@
 //! What is too old or too much goes, oldest first, and the file shrinks while calls go on coming.
-#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::{
     fs,

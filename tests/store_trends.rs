@@ -163,7 +163,7 @@ fn value(call: &CallRecord, metric: Metric) -> Option<f64> {
     match metric {
         Metric::Mos(scale) => {
             let is_its = |basis: &voxplane::quality::MosBasis| basis.scale == scale;
-            call.score.mos_basis.filter(is_its).and(clean(call.score.mos_score))
+            call.score.mos_basis.filter(is_its).and_then(|_| clean(call.score.mos_score))
         }
         Metric::Loss => clean(call.figures.packet_loss_percentage),
         Metric::Jitter => clean(call.jitter_avg_ms),

@@ -20,7 +20,7 @@ const STAGES: [(&str, &[&str]); 15] = [
     ("control", &["id", "limits", "quality", "ring", "shard", "time", "wire"]),
     ("json", &[]),
     ("store", &["control", "json", "quality", "time"]),
-    ("alerts", &["control", "quality", "store", "time"]),
+    ("alerts", &["control", "id", "quality", "store", "time"]),
     ("config", &["alerts", "limits", "quality", "store"]),
     ("http", &["alerts", "control", "id", "json", "limits", "quality", "store", "time"]),
     ("analyze", &["control", "id", "json", "limits", "quality", "shard", "source", "time", "wire"]),

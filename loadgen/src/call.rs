@@ -393,6 +393,7 @@ const MEDIA_OPTIONS: UdpOptions = UdpOptions {
     reuse_port: false,
     receive_buffer_bytes: 128 * 1024,
     send_buffer_bytes: 64 * 1024,
+    reads_marks: false,
 };
 /// More would mean that ports have run out.
 const PAIRS_TRIED: u32 = 8;

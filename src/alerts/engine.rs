@@ -23,7 +23,7 @@ use crate::{
     control::record::{
         CallRecord, Direction, Integrity, Interval, ShardHealth, Snapshot, TimelinePoint,
     },
-    store,
+    id::Trunk,
     time::Timestamp,
 };
 
@@ -129,7 +129,8 @@ impl Engine {
             self.sums(Group::Box, point.time).own_losses += 1;
             return;
         }
-        let trunk: Option<Arc<str>> = call.source.map(|source| store::trunk(source).into());
+        let trunk: Option<Arc<str>> =
+            call.source.map(|source| Trunk::of(source).to_string().into());
         self.add_up(call, point, trunk.as_ref());
         if point.time.since(interval.since) < INTERVAL_MIN {
             return;
@@ -156,7 +157,7 @@ impl Engine {
     /// A call is over, and with it its alerts.
     pub fn finished(&mut self, call: &CallRecord) {
         let ended_at = call.end_time.unwrap_or(call.start_time);
-        let trunk = call.source.map(|source| Group::Trunk(store::trunk(source).into()));
+        let trunk = call.source.map(|source| Group::Trunk(Trunk::of(source).to_string().into()));
         for group in [Some(Group::Box), trunk].into_iter().flatten() {
             Outcome::of(call).count(self.sums(group, ended_at));
         }

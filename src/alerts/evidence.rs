@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     control::record::{CallRecord, Snapshot},
-    store,
+    id::Trunk,
     time::Timestamp,
 };
 
@@ -54,7 +54,9 @@ pub(super) fn worst_calls(
 ) -> Vec<WorstCall> {
     let is_its = |call: &&CallRecord| match group {
         Group::Box => true,
-        Group::Trunk(name) => call.source.is_some_and(|source| *store::trunk(source) == **name),
+        Group::Trunk(name) => {
+            call.source.is_some_and(|source| Trunk::of(source).to_string() == **name)
+        }
     };
     let wanted = match metric {
         Metric::CallFailureRate => Some(Outcome::Failed),

@@ -7,7 +7,7 @@ use super::Output;
 use crate::{
     control::Calls,
     id::ShardId,
-    shard::report::{CallEvent, CallReport, Report, StreamReport},
+    shard::report::{CallEvent, CallReport, LossRunsReport, Report, StreamReport},
     time::Timestamp,
 };
 
@@ -18,6 +18,7 @@ pub(super) struct Gatherer {
     /// Whether it matters how a stream went on the way, and not only how it came out.
     wants_intervals: bool,
     streams: Vec<StreamReport>,
+    loss_runs: Vec<LossRunsReport>,
     endings: Vec<CallReport>,
 }
 
@@ -28,6 +29,7 @@ impl Gatherer {
             calls: Calls::new(Timestamp::MIN, usize::MAX).with_timelines(points),
             wants_intervals,
             streams: Vec::new(),
+            loss_runs: Vec::new(),
             endings: Vec::new(),
         }
     }
@@ -40,12 +42,16 @@ impl Gatherer {
                 Report::Stream(report) if report.is_final || self.wants_intervals => {
                     self.streams.push(*report);
                 }
+                Report::LossRuns(report) if report.is_final || self.wants_intervals => {
+                    self.loss_runs.push(*report);
+                }
                 Report::Call(report) if report.call.shard == ShardId(0) => match report.event {
                     CallEvent::Ended(_) | CallEvent::Failed(..) => self.endings.push(*report),
                     _ => self.calls.apply(&Report::Call(*report)),
                 },
                 Report::Text(text) if text.call.shard == ShardId(0) => self.calls.apply(report),
                 Report::RoundTrip(rtt) if rtt.call.shard == ShardId(0) => self.calls.apply(report),
+                Report::Flow(flow) if flow.call.shard == ShardId(0) => self.calls.apply(report),
                 Report::FarEnd(said) if said.call.shard == ShardId(0) => self.calls.apply(report),
                 _ => {}
             }
@@ -58,15 +64,27 @@ impl Gatherer {
         self.streams.sort_by_key(|report| {
             (report.at, report.first_at, report.ssrc, report.src, report.dst, report.is_final)
         });
+        // One observer has all there is to say about a stream, and says it in its order.
+        self.loss_runs.sort_by_key(|piece| piece.stream);
         for mut report in self.streams.drain(..) {
             let Some(call) = report.call.as_mut() else {
                 if report.is_final {
-                    output.stream(&self.calls.orphan(&report))?;
+                    let start =
+                        self.loss_runs.partition_point(|piece| piece.stream < report.stream);
+                    let pieces = self.loss_runs[start..].iter();
+                    let pieces = pieces.take_while(|piece| piece.stream == report.stream);
+                    output.stream(&self.calls.orphan_with_runs(&report, pieces))?;
                 }
                 continue;
             };
             call.shard = ShardId(0);
             self.calls.apply(&Report::Stream(report));
+        }
+        for mut piece in self.loss_runs.drain(..) {
+            if let Some(call) = piece.call.as_mut() {
+                call.shard = ShardId(0);
+                self.calls.apply(&Report::LossRuns(piece));
+            }
         }
         for ending in self.endings.drain(..) {
             self.calls.apply(&Report::Call(ending));

@@ -57,7 +57,7 @@ impl Ladder {
             self.omitted += 1;
             return;
         }
-        let Datagram { received_at, src, dst, transport, payload } = *datagram;
+        let Datagram { received_at, src, dst, transport, payload, .. } = *datagram;
         let hash = self.hasher.hash_one((src, dst, payload));
         let is_new = self.seen.insert(hash);
         let last_time = self.last_time.replace(received_at);
@@ -246,7 +246,10 @@ const CODECS_MAX: usize = 3;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analyze::samples::{address, at_ms};
+    use crate::{
+        analyze::samples::{address, at_ms},
+        wire::IpMarks,
+    };
 
     const INVITE: &str = "INVITE sip:v1:secret@172.16.0.1 SIP/2.0\r\nCall-ID: a@b\r\n\
         CSeq: 1 INVITE\r\nAuthorization: Digest response=\"hidden\"\r\n\
@@ -260,6 +263,7 @@ mod tests {
             src: address(from),
             dst: address(to),
             transport: Transport::Udp,
+            marks: IpMarks::UNKNOWN,
             payload: text.as_bytes(),
         });
     }

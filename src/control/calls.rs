@@ -6,11 +6,14 @@ use std::{
 };
 
 use super::{
+    conditions::conditions,
     join::{Tally, call_score, mean_ms},
     record::{
-        CallRecord, CallScore, CallState, Distribution, EndedBy, Figures, Integrity, Interval,
-        RttFigures, ShardHealth, Snapshot, StreamRecord, TimelinePoint, Totals, WorstInterval,
+        CallRecord, CallScore, CallState, Conditions, EndedBy, Expected, Figures, Integrity,
+        Interval, RttFigures, ShardHealth, Snapshot, StreamRecord, TimelinePoint, Totals,
+        WorstInterval,
     },
+    spreads::Spreads,
     streams::CallStreams,
 };
 use crate::{
@@ -19,8 +22,8 @@ use crate::{
     shard::{
         distributions::Distributions,
         report::{
-            CallEvent, CallReport, Direction, FarEndReport, RemoteReport, Report, RoundTrip,
-            RoundTripReport, StreamReport, TextField, TextReport,
+            CallEvent, CallReport, Direction, FarEndReport, LossRunsReport, RemoteReport, Report,
+            RoundTrip, RoundTripReport, StreamReport, TextField, TextReport,
         },
     },
     time::Timestamp,
@@ -42,6 +45,8 @@ pub struct Calls {
     totals: Totals,
     shards: Vec<ShardHealth>,
     distributions: Distributions,
+    /// What they come to; `None` when more has been merged since.
+    spreads: Option<Arc<Spreads>>,
     has_news: bool,
     /// Finished since they were last asked for, where anyone asks.
     finished: Option<Vec<Arc<CallRecord>>>,
@@ -82,6 +87,7 @@ impl Calls {
             totals: Totals::default(),
             shards: Vec::new(),
             distributions: Distributions::new(),
+            spreads: None,
             has_news: true,
             finished: None,
             intervals: None,
@@ -124,6 +130,18 @@ impl Calls {
         StreamRecord::of_orphan(report, &self.scoring)
     }
 
+    /// The same with the pieces of its runs of lost packets.
+    #[must_use]
+    pub fn orphan_with_runs<'a>(
+        &self,
+        report: &StreamReport,
+        pieces: impl IntoIterator<Item = &'a LossRunsReport>,
+    ) -> StreamRecord {
+        let mut record = self.orphan(report);
+        pieces.into_iter().for_each(|piece| record.bursts.loss_runs.take(piece));
+        record
+    }
+
     /// Takes away the finished calls, oldest first.
     pub fn take_finished(&mut self) -> impl Iterator<Item = Arc<CallRecord>> {
         self.history.drain(..)
@@ -147,6 +165,7 @@ impl Calls {
             Report::Call(report) => self.on_call(report),
             Report::Text(report) => self.on_text(report),
             Report::Stream(report) => self.on_stream(report),
+            Report::LossRuns(report) => self.on_loss_runs(report),
             Report::Remote(report) => {
                 if let Some(call) = self.call(report.call) {
                     call.on_remote(report);
@@ -162,13 +181,19 @@ impl Calls {
                     call.on_round_trip(report);
                 }
             }
+            Report::Flow(report) => {
+                if let Some(call) = self.call(report.call) {
+                    Arc::make_mut(&mut call.record).expected.change(report.at, report.flow);
+                }
+            }
             Report::Health(health) => self.on_health(*health),
         }
     }
 
-    /// The distributions of all shards since the start, to merge into.
-    pub const fn distributions_mut(&mut self) -> &mut Distributions {
-        &mut self.distributions
+    /// Takes in distributions of a shard.
+    pub fn merge_distributions(&mut self, filled: &Distributions) {
+        self.distributions.merge(filled);
+        self.spreads = None;
     }
 
     /// Whether anything has come since the last snapshot.
@@ -188,8 +213,9 @@ impl Calls {
             orphans: self.orphans.values().cloned().collect(),
             totals: self.totals,
             shards: self.shards.clone(),
-            jitter_us: distribution(&self.distributions.jitter_us),
-            rtt_us: distribution(&self.distributions.rtt_us),
+            spreads: Arc::clone(
+                self.spreads.get_or_insert_with(|| Arc::new(Spreads::of(&self.distributions))),
+            ),
         }
     }
 
@@ -230,22 +256,40 @@ impl Calls {
         match report.call {
             Some(call) => {
                 // What was an orphan has found its call.
-                self.orphans.remove(&report.stream);
+                let orphan = self.orphans.remove(&report.stream);
                 let timeline_max = self.timeline_max;
                 let order = self.order.get(&call);
                 if let Some(call) = order.and_then(|order| self.active.get_mut(order)) {
                     let interval = call.on_stream(report, timeline_max);
+                    if let Some(orphan) = orphan {
+                        let streams = &mut Arc::make_mut(&mut call.record).streams;
+                        streams.adopt_runs(report.stream, orphan.bursts.loss_runs.clone());
+                    }
                     if let Some((interval, intervals)) = interval.zip(self.intervals.as_mut()) {
                         intervals.push((Arc::clone(&call.record), interval));
                     }
                 }
             }
             None => {
-                self.orphans.insert(report.stream, Arc::new(self.orphan(report)));
+                let mut orphan = self.orphan(report);
+                if let Some(before) = self.orphans.get(&report.stream) {
+                    orphan.bursts.loss_runs = before.bursts.loss_runs.clone();
+                }
+                self.orphans.insert(report.stream, Arc::new(orphan));
                 if self.orphans.len() > ORPHANS_MAX {
                     self.orphans.pop_first();
                 }
             }
+        }
+    }
+
+    fn on_loss_runs(&mut self, report: &LossRunsReport) {
+        if let Some(call) = report.call {
+            if let Some(call) = self.call(call) {
+                Arc::make_mut(&mut call.record).streams.take_runs(report);
+            }
+        } else if let Some(orphan) = self.orphans.get_mut(&report.stream) {
+            Arc::make_mut(orphan).bursts.loss_runs.take(report);
         }
     }
 
@@ -453,6 +497,8 @@ impl CallRecord {
             worst_interval: WorstInterval::default(),
             integrity: Integrity::Clean,
             own_drops: 0,
+            conditions: Conditions::default(),
+            expected: Expected::default(),
             streams: CallStreams::scored_by(scoring),
             timeline: Vec::new(),
         }
@@ -464,6 +510,7 @@ impl CallRecord {
         self.end_time = Some(at);
         self.duration_seconds =
             self.answer_time.map_or(0.0, |answered| at.since(answered).as_secs_f64());
+        self.conditions = conditions(self, at);
         self.timeline.shrink_to_fit();
     }
 
@@ -486,7 +533,7 @@ impl CallRecord {
         self.jitter_avg_ms = tally.jitter_mean_ms();
         self.jitter_max_ms = tally.jitter_max_ms();
         self.codec = tally.codec.name();
-        self.score = call_score(&score);
+        self.score = call_score(&score, tally.buffer(self.streams.scoring()));
     }
 }
 
@@ -532,17 +579,6 @@ fn halved(timeline: &[TimelinePoint]) -> Vec<TimelinePoint> {
 
 const fn integrity(own_drops: u64) -> Integrity {
     if own_drops > 0 { Integrity::Suspect } else { Integrity::Clean }
-}
-
-fn distribution(histogram: &hdrhistogram::Histogram<u64>) -> Distribution {
-    Distribution {
-        count: histogram.len(),
-        mean: histogram.mean(),
-        p50: histogram.value_at_quantile(0.5),
-        p95: histogram.value_at_quantile(0.95),
-        p99: histogram.value_at_quantile(0.99),
-        max: histogram.max(),
-    }
 }
 
 fn saturate(value: u64) -> u32 {

@@ -4,14 +4,22 @@
 
 use std::time::Duration;
 
-use super::record::{CallScore, Direction, Figures, RttFigures, StreamRecord};
+use super::{
+    buffers::{AssumedBuffer, Buffers, EmulatedBuffers},
+    record::{
+        BurstRecord, CallScore, CloseupRecord, Direction, Figures, LossRuns, RttFigures,
+        StreamRecord,
+    },
+};
 use crate::{
-    limits::JITTER_BUFFER,
     quality::{
         Rating,
         score::{Score, ScoreInput, Scoring},
     },
-    shard::report::{RemoteReport, RoundTrip, StreamReport},
+    shard::{
+        buffer::BufferMode,
+        report::{Closeup, DelayVariation, RemoteReport, RoundTrip, StreamReport},
+    },
     time::millis,
     wire::codec::Codec,
 };
@@ -33,6 +41,8 @@ pub(super) struct Tally {
     pub(super) jitter_samples: u64,
     pub(super) jitter_sum_us: u64,
     pub(super) jitter_max_us: u32,
+    /// What the emulated jitter buffers did; `None` where there are none.
+    pub(super) buffers: Option<Buffers>,
 }
 
 impl Tally {
@@ -53,6 +63,7 @@ impl Tally {
             jitter_samples: report.jitter_samples.into(),
             jitter_sum_us: report.jitter_sum_us,
             jitter_max_us: report.jitter_max_us,
+            buffers: Some(Buffers::of(report)),
         }
     }
 
@@ -90,6 +101,9 @@ impl Tally {
             jitter_samples: self.jitter_samples + other.jitter_samples,
             jitter_sum_us: self.jitter_sum_us + other.jitter_sum_us,
             jitter_max_us: self.jitter_max_us.max(other.jitter_max_us),
+            buffers: self.buffers.map_or(other.buffers, |own| {
+                Some(other.buffers.map_or(own, |buffers| own.and(&buffers)))
+            }),
             ..main
         }
     }
@@ -106,22 +120,59 @@ impl Tally {
             burst_ratio: None,
             jitter_samples: self.jitter_samples.saturating_sub(earlier.jitter_samples),
             jitter_sum_us: self.jitter_sum_us.saturating_sub(earlier.jitter_sum_us),
+            buffers: self
+                .buffers
+                .map(|own| earlier.buffers.map_or(own, |before| own.since(&before))),
             ..self
         }
     }
 
     /// Scores these counts. Whoever shows a score has it from here.
     pub(super) fn score(&self, rtt: &RoundTrip, scoring: &Scoring) -> Score {
+        self.score_with(self.discarded, self.buffer(scoring).delay_ms, rtt, scoring)
+    }
+
+    /// The jitter buffer that the score assumes: the emulated one, or where there is none, as in
+    /// front of a far end, a fixed one of which only the delay counts.
+    pub(super) fn buffer(&self, scoring: &Scoring) -> AssumedBuffer {
+        self.buffers.as_ref().map_or(
+            AssumedBuffer {
+                mode: BufferMode::Fixed,
+                delay_ms: scoring.far_end_buffer_ms,
+                late: None,
+                early: None,
+            },
+            Buffers::assumed,
+        )
+    }
+
+    /// Both emulated buffers, with the scores that listeners with them would have. How bursty loss
+    /// and discards are is known only for the one that scores assume, and taken for both.
+    fn emulated(&self, rtt: &RoundTrip, scoring: &Scoring) -> Option<EmulatedBuffers> {
+        let score = |discarded, delay_ms| {
+            let score = self.score_with(discarded, delay_ms, rtt, scoring);
+            (score.mos_lq, score.mos_cq)
+        };
+        self.buffers.map(|buffers| buffers.emulated(self.expected, score))
+    }
+
+    fn score_with(
+        &self,
+        discarded: u64,
+        jitter_buffer_ms: f64,
+        rtt: &RoundTrip,
+        scoring: &Scoring,
+    ) -> Score {
         scoring.score(&ScoreInput {
             codec: self.codec,
             clock_rate: self.clock_rate,
             ptime_ms: self.ptime_ms.unwrap_or(DEFAULT_PTIME_MS),
             expected: self.expected,
             lost: self.lost,
-            discarded: self.discarded,
+            discarded,
             burst_ratio: self.burst_ratio,
             rtt_ms: mean_ms(rtt),
-            jitter_buffer_ms: millis(JITTER_BUFFER),
+            jitter_buffer_ms,
             // Without the clock a time stamp says nothing.
             jitter_ms: self.jitter_mean_ms().filter(|_| self.clock_rate > 0),
         })
@@ -179,7 +230,11 @@ pub(super) fn measured_record(
         burst_ratio: tally.burst_ratio,
         burst_density: Some(report.burst_density.into()),
         gap_density: Some(report.gap_density.into()),
+        bursts: burst_record(report, tally.ptime_ms),
         discard_percentage: percentage(tally.discarded, tally.expected),
+        closeup: closeup_record(&report.closeup),
+        // Without the clock no packet is late.
+        buffers: tally.emulated(rtt, scoring).filter(|_| report.clock_rate > 0),
         ..measured(&tally, rtt, scoring)
     };
     (record.src, record.dst, record.ssrc) = (report.src, report.dst, report.ssrc);
@@ -190,6 +245,12 @@ pub(super) fn measured_record(
     if record.clock_rate.is_none() {
         // Without the clock a time stamp says nothing.
         (record.jitter_mean_ms, record.jitter_max_ms, record.jitter_p95_ms) = (None, None, None);
+    } else if report.jitter_samples > 0 {
+        let DelayVariation { p50_us, p95_us, p99_us, max_us, skew_ppm } = report.variation;
+        let [p50, p95, p99, max] =
+            [p50_us, p95_us, p99_us, max_us].map(|us| Some(f64::from(us) / 1e3));
+        (record.pdv_p50_ms, record.pdv_p95_ms, record.pdv_p99_ms) = (p50, p95, p99);
+        (record.pdv_max_ms, record.skew_ppm) = (max, skew_ppm.map(f64::from));
     }
     record
 }
@@ -219,7 +280,7 @@ pub(super) fn reported_record(
 }
 
 /// The scores of a call's worst direction.
-pub(super) fn call_score(score: &Score) -> CallScore {
+pub(super) fn call_score(score: &Score, buffer: AssumedBuffer) -> CallScore {
     CallScore {
         mos_score: score.mos(),
         mos_lq: score.mos_lq,
@@ -227,12 +288,37 @@ pub(super) fn call_score(score: &Score) -> CallScore {
         mos_basis: score.basis,
         mos_reason: score.reason,
         quality_rating: score.mos().map(Rating::from_mos),
+        jitter_buffer: score.mos().map(|_| buffer),
     }
 }
 
 /// Mean of the round-trip times, milliseconds.
 pub(super) fn mean_ms(rtt: &RoundTrip) -> Option<f64> {
     ratio(rtt.sum_us, rtt.count.into()).map(|us| us / 1e3)
+}
+
+/// Bursts and gaps, by the time that their packets take.
+fn burst_record(report: &StreamReport, ptime_ms: Option<f64>) -> BurstRecord {
+    let bursts = report.bursts;
+    let duration_ms = |packets: Option<f64>| Some(packets? * ptime_ms?);
+    let longest = (bursts.longest > 0).then_some(bursts.longest);
+    BurstRecord {
+        bursts: Some(bursts.count),
+        burst_duration_ms: duration_ms(bursts.mean_burst()),
+        gap_duration_ms: duration_ms(bursts.mean_gap(report.counts.expected)),
+        longest_burst_packets: longest,
+        longest_burst_time: longest.map(|_| bursts.longest_at),
+        loss_runs: LossRuns::NONE,
+    }
+}
+
+fn closeup_record(closeup: &Closeup) -> CloseupRecord {
+    CloseupRecord {
+        dscp: closeup.dscp,
+        dscp_changes: closeup.dscp.map(|_| closeup.dscp_changes),
+        ttl: closeup.ttl,
+        silence_percentage: percentage(closeup.silent.into(), closeup.sampled.into()),
+    }
 }
 
 /// What both directions have in common.
@@ -255,6 +341,7 @@ fn measured(tally: &Tally, rtt: &RoundTrip, scoring: &Scoring) -> StreamRecord {
         mos_basis: score.basis,
         mos_reason: score.reason,
         impairments: score.impairments,
+        jitter_buffer: score.mos().map(|_| tally.buffer(scoring)),
         ..StreamRecord::empty(Direction::Rx)
     }
 }
@@ -264,7 +351,8 @@ fn ptime_ms(ticks: u32, clock_rate: u32) -> Option<f64> {
         .then(|| millis(Duration::from_secs(1)) * f64::from(ticks) / f64::from(clock_rate))
 }
 
-fn percentage(part: u64, whole: u64) -> Option<f64> {
+/// A share in percent; `None` of nothing.
+pub(super) fn percentage(part: u64, whole: u64) -> Option<f64> {
     ratio(part, whole).map(|share| share * 100.0)
 }
 

@@ -2,11 +2,15 @@
 //!
 //! May allocate, never touches a shard; what it knows came through a ring.
 
+mod buffers;
 mod calls;
+pub mod conditions;
 pub mod far_end;
 mod join;
+mod loss_runs;
 pub mod record;
 pub mod snapshot;
+pub mod spreads;
 pub mod streams;
 
 pub use calls::Calls;

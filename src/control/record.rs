@@ -10,7 +10,15 @@ use std::{
 
 use serde::{Serialize, Serializer};
 
-use super::{far_end::FarEndView, join::measured_record, streams::CallStreams};
+pub use super::{
+    buffers::{AssumedBuffer, EmulatedBuffer, EmulatedBuffers},
+    conditions::{Condition, Conditions, Expected},
+    loss_runs::LossRuns,
+};
+use super::{
+    conditions::conditions, far_end::FarEndView, join::measured_record, spreads::Spreads,
+    streams::CallStreams,
+};
 pub use crate::shard::{
     health::ShardHealth,
     report::{Direction, EndedBy},
@@ -83,6 +91,11 @@ pub struct CallRecord {
     /// How much we lost ourselves while the call was up: datagrams and reports, all sockets and
     /// rings of its shard.
     pub own_drops: u64,
+    /// What is wrong with its media: when the call ended, or when it was looked at.
+    pub conditions: Conditions,
+    /// When media was expected.
+    #[serde(skip)]
+    pub expected: Expected,
     /// Both directions.
     pub streams: CallStreams,
     /// Quality over time, oldest first; in lists it is left out.
@@ -91,11 +104,18 @@ pub struct CallRecord {
 }
 
 impl CallRecord {
-    /// The call as it looks at a moment: the one figure that time itself changes is its duration
-    /// while it is up.
+    /// The call as it looks at a moment: time itself changes its duration while it is up, and
+    /// media that does not come makes a condition.
     #[must_use]
     pub fn seen_at(&self, now: Timestamp) -> Self {
-        Self { duration_seconds: self.duration_at(now), ..self.clone() }
+        let conditions = self.conditions_at(now);
+        Self { duration_seconds: self.duration_at(now), conditions, ..self.clone() }
+    }
+
+    /// What is wrong with its media at a moment, or was when it ended.
+    #[must_use]
+    pub fn conditions_at(&self, now: Timestamp) -> Conditions {
+        if self.state.is_over() { self.conditions } else { conditions(self, now) }
     }
 
     /// Seconds since the answer, or between answer and end.
@@ -140,6 +160,8 @@ pub struct CallScore {
     pub mos_reason: Option<&'static str>,
     /// The rating band of `mos_score`.
     pub quality_rating: Option<Rating>,
+    /// The jitter buffer that the scores assume.
+    pub jitter_buffer: Option<AssumedBuffer>,
 }
 
 /// The worst interval of a call, both directions; where they are on different scales, the lower
@@ -242,6 +264,18 @@ pub struct StreamRecord {
     pub jitter_max_ms: Option<f64>,
     /// 95th percentile of the A.8 estimate, milliseconds; the upper edge of its bucket.
     pub jitter_p95_ms: Option<f64>,
+    /// Packet delay variation against the fastest packet (RFC 5481 section 4.2), without the skew
+    /// of the sender's clock, milliseconds: median.
+    pub pdv_p50_ms: Option<f64>,
+    /// Its 95th percentile.
+    pub pdv_p95_ms: Option<f64>,
+    /// Its 99th percentile.
+    pub pdv_p99_ms: Option<f64>,
+    /// Its highest value.
+    pub pdv_max_ms: Option<f64>,
+    /// What the sender's clock gains on ours, ppm; `None` for the first 20 s, and while jitter
+    /// hides it.
+    pub skew_ppm: Option<f64>,
     /// Longest time between two packets, milliseconds.
     pub max_delta_ms: Option<f64>,
     /// Mean time between two packets, milliseconds.
@@ -252,8 +286,14 @@ pub struct StreamRecord {
     pub burst_density: Option<f64>,
     /// Lost or discarded inside gaps, percent (RFC 3611 section 4.7.2, Gmin 16).
     pub gap_density: Option<f64>,
+    /// Bursts and gaps of loss.
+    #[serde(flatten)]
+    pub bursts: BurstRecord,
     /// Discarded of expected, percent.
     pub discard_percentage: Option<f64>,
+    /// What a closer look at its packets has found.
+    #[serde(flatten)]
+    pub closeup: CloseupRecord,
     /// Mean round-trip time from RTCP, milliseconds.
     pub rtt_ms: Option<f64>,
     /// The same in more figures.
@@ -271,6 +311,11 @@ pub struct StreamRecord {
     pub mos_reason: Option<&'static str>,
     /// R lost, by cause.
     pub impairments: Option<Impairments>,
+    /// The jitter buffer that the scores assume.
+    pub jitter_buffer: Option<AssumedBuffer>,
+    /// Both jitter buffers that are emulated; `None` of a stream that is not measured here, or
+    /// whose clock is not known.
+    pub buffers: Option<EmulatedBuffers>,
     /// Whether its source has said goodbye by RTCP; `None` where only the far end knows.
     pub rtcp_bye: Option<bool>,
     /// What its receiver says of it by extended RTCP reports.
@@ -336,12 +381,19 @@ impl StreamRecord {
             jitter_mean_ms: None,
             jitter_max_ms: None,
             jitter_p95_ms: None,
+            pdv_p50_ms: None,
+            pdv_p95_ms: None,
+            pdv_p99_ms: None,
+            pdv_max_ms: None,
+            skew_ppm: None,
             max_delta_ms: None,
             mean_delta_ms: None,
             burst_ratio: None,
             burst_density: None,
             gap_density: None,
+            bursts: BurstRecord::UNKNOWN,
             discard_percentage: None,
+            closeup: CloseupRecord::UNKNOWN,
             rtt_ms: None,
             rtt: RttFigures { rtt_min_ms: None, rtt_max_ms: None, rtt_last_ms: None, rtt_count: 0 },
             mos_cq: None,
@@ -350,11 +402,63 @@ impl StreamRecord {
             mos_basis: None,
             mos_reason: None,
             impairments: None,
+            jitter_buffer: None,
+            buffers: None,
             rtcp_bye: None,
             remote: None,
             call_id: None,
         }
     }
+}
+
+/// Bursts and gaps of the lost and discarded packets of a stream (RFC 3611 section 4.7.2,
+/// Gmin 16), and the runs that they come in.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct BurstRecord {
+    /// How many bursts.
+    pub bursts: Option<u32>,
+    /// Mean duration of a burst, milliseconds; `None` without one.
+    pub burst_duration_ms: Option<f64>,
+    /// Mean duration of a gap, milliseconds; `None` without one.
+    pub gap_duration_ms: Option<f64>,
+    /// Packets of the longest burst; `None` without one.
+    pub longest_burst_packets: Option<u32>,
+    /// When the packet before the longest burst came, give or take 15 packets.
+    pub longest_burst_time: Option<Timestamp>,
+    /// Runs of lost or discarded packets, as pairs of length and count.
+    pub loss_runs: LossRuns,
+}
+
+impl BurstRecord {
+    /// One in which nothing is known.
+    const UNKNOWN: Self = Self {
+        bursts: None,
+        burst_duration_ms: None,
+        gap_duration_ms: None,
+        longest_burst_packets: None,
+        longest_burst_time: None,
+        loss_runs: LossRuns::NONE,
+    };
+}
+
+/// What a closer look at some packets of a stream has found.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct CloseupRecord {
+    /// Differentiated Services codepoint of late (RFC 2474), 0 to 63.
+    pub dscp: Option<u8>,
+    /// How often a packet had another codepoint than the one before. A capture tells that of every
+    /// packet, a socket that of the packets in one of 16 batches.
+    pub dscp_changes: Option<u32>,
+    /// Time to live or hop limit of late, 1 to 255.
+    pub ttl: Option<u8>,
+    /// Packets in which nothing can be heard, percent of those looked at; G.711 only.
+    pub silence_percentage: Option<f64>,
+}
+
+impl CloseupRecord {
+    /// One in which nothing is known.
+    const UNKNOWN: Self =
+        Self { dscp: None, dscp_changes: None, ttl: None, silence_percentage: None };
 }
 
 /// One interval of a measured stream, for the timeline.
@@ -404,10 +508,8 @@ pub struct Snapshot {
     pub totals: Totals,
     /// One entry a shard.
     pub shards: Vec<ShardHealth>,
-    /// Distribution of the A.8 jitter estimate over all speech packets, microseconds.
-    pub jitter_us: Distribution,
-    /// Distribution of round-trip times from RTCP, microseconds.
-    pub rtt_us: Distribution,
+    /// Distributions over all packets and reports since the start.
+    pub spreads: Arc<Spreads>,
 }
 
 /// Totals over all finished calls since start.
@@ -483,23 +585,6 @@ pub struct MosSum {
     pub calls: u64,
     /// Sum of their `mos_score`.
     pub sum: f64,
-}
-
-/// Count and quantiles of a distribution; microseconds.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct Distribution {
-    /// Samples.
-    pub count: u64,
-    /// Arithmetic mean.
-    pub mean: f64,
-    /// Median.
-    pub p50: u64,
-    /// 95th percentile.
-    pub p95: u64,
-    /// 99th percentile.
-    pub p99: u64,
-    /// Highest.
-    pub max: u64,
 }
 
 fn display<T: core::fmt::Display, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {

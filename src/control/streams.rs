@@ -1,6 +1,7 @@
 //! The streams of one call as their shard last reported them; records of them are made for who
 //! looks, which is seldom, and not for every report, which is often.
 
+use core::time::Duration;
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
@@ -8,12 +9,16 @@ use serde::{Serialize, Serializer};
 use super::{
     far_end::FarEndView,
     join::{Tally, measured_record, reported_record},
-    record::StreamRecord,
+    record::{LossRuns, StreamRecord},
 };
 use crate::{
-    id::Ssrc,
+    id::{Ssrc, StreamRef},
     quality::score::Scoring,
-    shard::report::{Direction, FarEndReport, RemoteReport, RoundTrip, StreamReport},
+    shard::report::{
+        CLOSEUP_EVERY, Direction, FarEndReport, LossRunsReport, RemoteReport, RoundTrip,
+        StreamReport,
+    },
+    time::{NANOS_PER_SEC, Timestamp},
 };
 
 /// A call's streams in both directions.
@@ -21,6 +26,8 @@ use crate::{
 pub struct CallStreams {
     call_id: Box<str>,
     measured: Vec<StreamReport>,
+    /// Runs of lost packets, of those streams that have had any.
+    loss_runs: Vec<(StreamRef, LossRuns)>,
     /// The sums of those past [`STREAMS_MAX`], by direction.
     others: Option<Box<[Option<Tally>; 2]>>,
     /// Boxed: most calls are only listened to.
@@ -54,9 +61,14 @@ impl CallStreams {
     /// A record of each stream, measured ones first.
     pub fn records(&self) -> impl Iterator<Item = StreamRecord> {
         let rtt = self.round_trip();
-        let measured = self.measured.iter().map(move |report| StreamRecord {
-            remote: self.far_end(report.ssrc, report.direction, report.clock_rate),
-            ..measured_record(report, &rtt, &self.scoring, Some(&self.call_id))
+        let measured = self.measured.iter().map(move |report| {
+            let mut record = StreamRecord {
+                remote: self.far_end(report.ssrc, report.direction, report.clock_rate),
+                ..measured_record(report, &rtt, &self.scoring, Some(&self.call_id))
+            };
+            let runs = self.loss_runs.iter().find(|(stream, _)| *stream == report.stream);
+            record.bursts.loss_runs = runs.map_or(LossRuns::NONE, |(_, runs)| runs.clone());
+            record
         });
         let reported = |sent: &RemoteReport| StreamRecord {
             remote: self.far_end(sent.ssrc, Direction::Tx, sent.clock_rate),
@@ -86,6 +98,20 @@ impl CallStreams {
             *sum = Some(sum.map_or(tally, |sum| sum.and(tally)));
         }
         None
+    }
+
+    /// Takes in a piece of the runs of lost packets of a stream that has been reported.
+    pub(super) fn take_runs(&mut self, piece: &LossRunsReport) {
+        if let Some(runs) = self.runs_mut(piece.stream) {
+            runs.take(piece);
+        }
+    }
+
+    /// Takes over what was known of a stream before it was known to be the call's.
+    pub(super) fn adopt_runs(&mut self, stream: StreamRef, before: LossRuns) {
+        if let Some(runs) = self.runs_mut(stream) {
+            *runs = before;
+        }
     }
 
     /// Takes in a report of the sent stream.
@@ -140,6 +166,18 @@ impl CallStreams {
         heard.or_else(|| all.reduce(Tally::and)).or_else(reported)
     }
 
+    /// When there was media in a direction, and what can be heard in it; `None` if there was none.
+    /// Video counts only where there is nothing else.
+    pub(super) fn heard(&self, direction: Direction) -> Option<Heard> {
+        let is_its = |report: &&StreamReport| report.direction == direction;
+        let all = self.measured.iter().filter(is_its);
+        let audio = all.clone().filter(|report| !report.codec.is_video());
+        let sent = || self.sent().filter(|_| direction == Direction::Tx).map(Heard::of_sent);
+        let audio = audio.map(Heard::of_stream).reduce(Heard::and);
+        let heard = audio.or_else(|| all.map(Heard::of_stream).reduce(Heard::and)).or_else(sent);
+        heard.map(Heard::with_pauses)
+    }
+
     /// Packets sent to the caller.
     pub(super) fn packets_sent(&self) -> u64 {
         let seen = self.measured.iter().filter(|report| report.direction == Direction::Tx);
@@ -158,11 +196,93 @@ impl CallStreams {
         seen.or_else(|| self.sent.as_ref().map(|sent| sent.rtt)).unwrap_or_default()
     }
 
+    /// The runs of a stream that has a record.
+    fn runs_mut(&mut self, stream: StreamRef) -> Option<&mut LossRuns> {
+        self.measured.iter().find(|report| report.stream == stream)?;
+        let known = self.loss_runs.iter().position(|(of, _)| *of == stream);
+        let at = known.unwrap_or_else(|| {
+            self.loss_runs.reserve_exact(1);
+            self.loss_runs.push((stream, LossRuns::NONE));
+            self.loss_runs.len() - 1
+        });
+        Some(&mut self.loss_runs[at].1)
+    }
+
     /// The sent stream, if anything has been sent: a report may come for its round trip alone.
     fn sent(&self) -> Option<&RemoteReport> {
         self.sent.as_deref().filter(|sent| sent.packets_sent > 0)
     }
 }
+
+/// When there was media in one direction of a call, and what can be heard in it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Heard {
+    pub(super) first_at: Timestamp,
+    pub(super) last_at: Timestamp,
+    /// Whether there were times without any packet: its sender suppresses silence, or was on hold.
+    pub(super) pauses: bool,
+    /// Packets whose payload was looked at, how much time they stand for, and those in which
+    /// nothing can be heard.
+    pub(super) sampled: u32,
+    pub(super) sampled_time: Duration,
+    pub(super) silent: u32,
+    /// How much time its packets fill.
+    filled: Duration,
+}
+
+impl Heard {
+    fn of_stream(report: &StreamReport) -> Self {
+        let ticks = |packets: u64| {
+            let nanos = u128::from(packets) * u128::from(report.ptime_ticks) * NANOS_PER_SEC_WIDE;
+            let nanos = nanos.checked_div(report.clock_rate.into()).unwrap_or(0);
+            Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+        };
+        let closeup = report.closeup;
+        Self {
+            first_at: report.first_at,
+            last_at: report.last_at,
+            pauses: false,
+            sampled: closeup.sampled,
+            sampled_time: ticks(u64::from(closeup.sampled) * CLOSEUP_EVERY),
+            silent: closeup.silent,
+            filled: ticks(report.counts.expected),
+        }
+    }
+
+    const fn of_sent(report: &RemoteReport) -> Self {
+        Self {
+            first_at: report.first_at,
+            last_at: report.last_at,
+            pauses: false,
+            sampled: 0,
+            sampled_time: Duration::ZERO,
+            silent: 0,
+            filled: Duration::MAX,
+        }
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self {
+            first_at: self.first_at.min(other.first_at),
+            last_at: self.last_at.max(other.last_at),
+            pauses: false,
+            sampled: self.sampled + other.sampled,
+            sampled_time: self.sampled_time + other.sampled_time,
+            silent: self.silent + other.silent,
+            filled: self.filled.saturating_add(other.filled),
+        }
+    }
+
+    fn with_pauses(self) -> Self {
+        let pauses = self.last_at.since(self.first_at).saturating_sub(self.filled) > PAUSES_MIN;
+        Self { pauses, ..self }
+    }
+}
+
+/// A second that no packet fills tells that packets are not sent all the time.
+const PAUSES_MIN: Duration = Duration::from_secs(1);
+
+const NANOS_PER_SEC_WIDE: u128 = NANOS_PER_SEC as u128;
 
 /// Measured streams of one call that have a record.
 const STREAMS_MAX: usize = 16;

@@ -7,7 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::door::Counters;
 use crate::{
-    control::record::{Distribution, ShardHealth, Snapshot},
+    control::{
+        record::{ShardHealth, Snapshot},
+        spreads::{self, Distribution, Spread, Spreads},
+    },
     time::{NANOS_PER_SEC, Timestamp},
 };
 
@@ -44,18 +47,29 @@ impl Page {
         self.sample(name, "", value);
     }
 
-    fn summary_us(&mut self, name: &str, help: &str, us: &Distribution) {
+    /// One summary for each set of labels, which end with a comma where there are any.
+    fn summaries_us<'a>(
+        &mut self,
+        name: &str,
+        help: &str,
+        labelled: impl Iterator<Item = (String, &'a Distribution)>,
+    ) {
         self.family(name, "summary", help);
-        for (quantile, value) in [("0.5", us.p50), ("0.95", us.p95), ("0.99", us.p99)] {
-            let labels = format!("{{quantile=\"{quantile}\"}}");
-            if us.count > 0 {
-                self.sample(name, &labels, float(value) / 1e6);
-            } else {
-                self.sample(name, &labels, "NaN");
+        for (labels, us) in labelled {
+            for (quantile, value) in [("0.5", us.p50), ("0.95", us.p95), ("0.99", us.p99)] {
+                let labels = format!("{{{labels}quantile=\"{quantile}\"}}");
+                if us.count > 0 {
+                    self.sample(name, &labels, float(value) / 1e6);
+                } else {
+                    self.sample(name, &labels, "NaN");
+                }
             }
+            let labels = labels.strip_suffix(',').map(|labels| format!("{{{labels}}}"));
+            let labels = labels.unwrap_or_default();
+            let sum = us.mean * float(us.count) / 1e6;
+            self.sample(&format!("{name}_sum"), &labels, sum);
+            self.sample(&format!("{name}_count"), &labels, us.count);
         }
-        self.sample(&format!("{name}_sum"), "", us.mean * float(us.count) / 1e6);
-        self.sample(&format!("{name}_count"), "", us.count);
     }
 
     fn line(&mut self, text: core::fmt::Arguments<'_>) {
@@ -100,10 +114,36 @@ fn calls(page: &mut Page, snapshot: &Snapshot) {
         page.sample("voxplane_call_mos_sum", &labels, mos.sum);
         page.sample("voxplane_call_mos_count", &labels, mos.calls);
     }
-    let help = "Deviation of packet spacing from the sender's, all packets.";
-    page.summary_us("voxplane_rtp_interarrival_deviation_seconds", help, &snapshot.jitter_us);
+    distributions(page, &snapshot.spreads);
+}
+
+fn distributions(page: &mut Page, found: &Spreads) {
+    let jitter = "Interarrival jitter of RFC 3550 after each packet";
+    let variation = "Delay of each packet over the fastest, clock drift aside";
+    let all = [(String::new(), found.all)];
+    let by_codec = found.by_codec.iter();
+    let by_codec: Vec<_> = by_codec
+        .map(|(codec, spread)| (format!("codec=\"{}\",", spreads::codec_name(*codec)), *spread))
+        .collect();
+    let by_trunk = found
+        .by_trunk
+        .iter()
+        .map(|(trunk, spread)| (format!("trunk=\"{}\",", spreads::trunk_name(*trunk)), *spread));
+    let by_trunk: Vec<_> = by_trunk.collect();
+    let families: [(&str, &str, &[(String, Spread)]); 3] =
+        [("rtp", "", &all), ("codec", ", by codec", &by_codec), ("trunk", ", by trunk", &by_trunk)];
+    for (of, by, labelled) in families {
+        let each = || labelled.iter().map(|(labels, spread)| (labels.clone(), spread));
+        let name = format!("voxplane_{of}_interarrival_jitter_seconds");
+        let jitters = each().map(|(labels, spread)| (labels, &spread.jitter_us));
+        page.summaries_us(&name, &format!("{jitter}{by}."), jitters);
+        let name = format!("voxplane_{of}_delay_variation_seconds");
+        let variations = each().map(|(labels, spread)| (labels, &spread.variation_us));
+        page.summaries_us(&name, &format!("{variation}{by}."), variations);
+    }
     let help = "Round-trip times that RTCP reports gave.";
-    page.summary_us("voxplane_rtcp_round_trip_seconds", help, &snapshot.rtt_us);
+    let rtt = [(String::new(), &found.rtt_us)].into_iter();
+    page.summaries_us("voxplane_rtcp_round_trip_seconds", help, rtt);
 }
 
 fn shards(page: &mut Page, shards: &[ShardHealth]) {

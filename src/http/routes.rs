@@ -2,7 +2,7 @@
 //! nothing that another answer says.
 
 use core::cmp::Ordering;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
@@ -19,10 +19,9 @@ use super::{
 use crate::{
     alerts::Alerts,
     control::{
-        record::{
-            CallRecord, Distribution, MosSum, MosTotals, Snapshot, StreamRecord, TimelinePoint,
-        },
+        record::{CallRecord, MosSum, MosTotals, Snapshot, StreamRecord, TimelinePoint},
         snapshot::SnapshotCell,
+        spreads::{self, Distribution, Spread},
     },
     quality::Scale,
     store,
@@ -332,10 +331,20 @@ struct Statistics {
     total_alerts: u64,
     orphan_streams: usize,
     own_drops: u64,
-    /// Interarrival deviation of all packets.
+    /// Interarrival jitter (RFC 3550 appendix A.8) after each packet.
     jitter_ms: Quantiles,
+    /// Delay of each packet over the fastest, clock drift aside.
+    delay_variation_ms: Quantiles,
     /// Round-trip times from RTCP.
     rtt_ms: Quantiles,
+    by_codec: BTreeMap<String, SpreadQuantiles>,
+    by_trunk: BTreeMap<String, SpreadQuantiles>,
+}
+
+#[derive(Serialize)]
+struct SpreadQuantiles {
+    jitter_ms: Quantiles,
+    delay_variation_ms: Quantiles,
 }
 
 /// Mean MOS by scale; `None` where no call is on it.
@@ -363,6 +372,7 @@ impl Statistics {
         let average = |mos: MosSum| ratio(mos.sum, mos.calls);
         let MosTotals { nb, wb, fb } = totals.mos;
         let (scale, most) = totals.mos.main();
+        let found = &snapshot.spreads;
         Self {
             total_calls: totals.calls,
             answered_calls: totals.answered,
@@ -378,8 +388,28 @@ impl Statistics {
             total_alerts,
             orphan_streams: snapshot.orphans.len(),
             own_drops: health::own_drops(snapshot),
-            jitter_ms: Quantiles::of(&snapshot.jitter_us),
-            rtt_ms: Quantiles::of(&snapshot.rtt_us),
+            jitter_ms: Quantiles::of(&found.all.jitter_us),
+            delay_variation_ms: Quantiles::of(&found.all.variation_us),
+            rtt_ms: Quantiles::of(&found.rtt_us),
+            by_codec: found
+                .by_codec
+                .iter()
+                .map(|(codec, spread)| (spreads::codec_name(*codec), SpreadQuantiles::of(spread)))
+                .collect(),
+            by_trunk: found
+                .by_trunk
+                .iter()
+                .map(|(trunk, spread)| (spreads::trunk_name(*trunk), SpreadQuantiles::of(spread)))
+                .collect(),
+        }
+    }
+}
+
+impl SpreadQuantiles {
+    fn of(spread: &Spread) -> Self {
+        Self {
+            jitter_ms: Quantiles::of(&spread.jitter_us),
+            delay_variation_ms: Quantiles::of(&spread.variation_us),
         }
     }
 }

@@ -44,7 +44,9 @@
 //!   Tr = 2 Ta, a symmetric packet call (O).
 //! - The network's delay: half the mean RTCP round trip, wrong by the asymmetry of the path; else
 //!   the configured one; else it is unknown.
-//! - The jitter buffer: fixed, 60 ms over the fastest recent packet ([`limits::JITTER_BUFFER`], O).
+//! - The jitter buffer: one of the two that are emulated ([`shard::buffer`], O), by default the
+//!   fixed one of 60 ms over the fastest packet. Its discards are in Ppl, its delay, nominal or the
+//!   mean of the adaptive one, is in Ta; each score says which it is.
 //! - All else: the default column of G.107 Table 3, with TELR 65 dB and WEPL 110 dB (S).
 //!
 //! MOS-LQ is the same with Id = 0 (RFC 3611 section 4.7.5); MOS-CQ has the delay in it. Below
@@ -101,7 +103,7 @@
 //!   [`delay::terminal_ms`], so that (round trip + 2 × that) / 2 is T.
 //! - AMR-WB takes the diotic constants, since only those have a Bpl, and only for three modes.
 //!
-//! [`limits::JITTER_BUFFER`]: crate::limits::JITTER_BUFFER
+//! [`shard::buffer`]: crate::shard::buffer
 
 mod basis;
 pub mod codec;

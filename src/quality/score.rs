@@ -12,7 +12,7 @@ use super::{
     emodel::{Delay, Equipment},
     simplified,
 };
-use crate::wire::codec::Codec;
+use crate::{limits::JITTER_BUFFER, wire::codec::Codec};
 
 /// How streams are scored: the `[scoring]` table of the configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +25,8 @@ pub struct Scoring {
     /// The network's one-way delay where no RTCP tells it, milliseconds; `None` leaves MOS-CQ
     /// unknown there.
     pub assumed_one_way_delay_ms: Option<f64>,
+    /// Delay of the jitter buffer of a far end that none is emulated for, milliseconds.
+    pub far_end_buffer_ms: f64,
     /// Constants that stand for a codec's own.
     pub overrides: Vec<(Codec, Constants)>,
 }
@@ -44,6 +46,7 @@ impl Default for Scoring {
             model: Model::EModel,
             g711_plc: true,
             assumed_one_way_delay_ms: None,
+            far_end_buffer_ms: JITTER_BUFFER.as_secs_f64() * 1e3,
             overrides: Vec::new(),
         }
     }
@@ -153,7 +156,8 @@ pub struct ScoreInput {
     /// Round-trip time of the network from RTCP, milliseconds. Half of it is taken as the delay
     /// of one way, which is wrong by as much as the path is asymmetric.
     pub rtt_ms: Option<f64>,
-    /// Nominal delay of the assumed jitter buffer, milliseconds.
+    /// Delay of the assumed jitter buffer over the fastest packet, milliseconds: nominal, or the
+    /// mean of an adaptive one.
     pub jitter_buffer_ms: f64,
     /// Mean of the A.8 estimate, milliseconds. Only the simplified model looks at it: to the
     /// E-model jitter is the packets that the buffer discards.

@@ -71,6 +71,7 @@ impl RawScoring {
             g711_plc,
             assumed_one_way_delay_ms: self.assumed_one_way_delay_ms,
             overrides,
+            ..Scoring::default()
         })
     }
 }

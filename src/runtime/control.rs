@@ -20,15 +20,16 @@ pub(super) fn run(
     alerts: &Alerts,
 ) {
     let (mut published_at, mut looked_at) = (Timestamp::MIN, Timestamp::MIN);
+    let mut finished = Vec::new();
     loop {
         // Asked first: what comes after the last word is nothing.
         let is_done = ends.iter().all(ControlEnd::is_done);
         let mut taken = 0;
         for end in &mut ends {
             taken += end.drain(REPORTS_PER_TURN, |report| calls.apply(report));
-            end.merge_distributions(calls.distributions_mut());
+            end.drain_distributions(|filled| calls.merge_distributions(filled));
         }
-        alerts.feed(&mut calls, |call| store.call(call));
+        alerts.feed(&mut calls, |call| finished.push(call));
         let now = clock::now();
         if is_done || calls.has_news() && now.since(published_at) >= PUBLISH_INTERVAL {
             let mut snapshot = calls.snapshot(now);
@@ -36,6 +37,8 @@ pub(super) fn run(
             alerts.look(&snapshot);
             cell.store(snapshot);
             (published_at, looked_at) = (now, now);
+            // After it: who sees a call in the history sees it counted as well.
+            finished.drain(..).for_each(|call| store.call(call));
         } else if now.since(looked_at) >= LOOK_INTERVAL {
             // Time alone can make an alert; what is published stays as old as the last news.
             alerts.look(&calls.snapshot(now));

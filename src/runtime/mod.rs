@@ -264,20 +264,29 @@ fn read_token(path: &Path) -> Result<http::Token, StartError> {
 }
 
 fn bind_all(config: &Config, shards: usize) -> Result<Vec<Sockets>, StartError> {
-    let bind = |what, address, reuse_port| {
-        UdpSocket::bind(address, UdpOptions { reuse_port, ..UdpOptions::default() })
-            .map_err(|source| StartError::Bind { what, address, source })
+    let bind = |what, address, options| {
+        UdpSocket::bind(address, options).map_err(|source| StartError::Bind {
+            what,
+            address,
+            source,
+        })
     };
+    let plain = UdpOptions::default();
     // A port that is shared can be taken without an error; so take it alone, once, first.
-    let sip = bind("SIP", config.sip, false)?.local_addr();
+    let sip = bind("SIP", config.sip, plain)?.local_addr();
     let mut all = Vec::with_capacity(shards);
     for index in 0..shards {
         let rtp_ports: Vec<u16> = config.rtp_ports.rtp().skip(index).step_by(shards).collect();
         let mut media = Vec::with_capacity(rtp_ports.len() * 2);
         for port in rtp_ports.iter().flat_map(|&port| [port, port + 1]) {
-            media.push(bind("RTP", SocketAddr::new(config.sip.ip(), port), false)?);
+            let options = UdpOptions { reads_marks: true, ..plain };
+            media.push(bind("RTP", SocketAddr::new(config.sip.ip(), port), options)?);
         }
-        all.push(Sockets { sip: bind("SIP", sip, true)?, media, rtp_ports });
+        all.push(Sockets {
+            sip: bind("SIP", sip, UdpOptions { reuse_port: true, ..plain })?,
+            media,
+            rtp_ports,
+        });
     }
     Ok(all)
 }
@@ -312,6 +321,7 @@ fn assemble(config: &Config, sockets: Vec<Sockets>) -> (Vec<(Parts, Doorbell)>, 
             dialogs_max: config.max_calls_per_shard,
             answer_delay: config.answer_delay,
             idle_timeout: config.idle_timeout,
+            jitter_buffers: config.jitter_buffers,
             rtcp_xr: config.rtcp_xr,
             scoring: Arc::clone(&scoring),
             seed,

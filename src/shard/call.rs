@@ -62,6 +62,7 @@ impl Shard {
             self.join_rtcp(slot, now);
             self.report_event(slot, now, CallEvent::Answered(200), out);
         }
+        self.tell_flow(slot, now, out);
     }
 
     /// Sends again what the far end has not answered, and gives the call up in the end.

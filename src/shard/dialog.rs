@@ -10,7 +10,7 @@ use arrayvec::ArrayVec;
 
 use super::{
     observe::{FORGOTTEN, SETTLED, UNANSWERED},
-    report::CallEvent,
+    report::{CallEvent, Flow},
     rtcp::Participant,
     seen::Seen,
     stream::Format,
@@ -54,6 +54,8 @@ pub(crate) struct Dialog {
     /// Both sides of a call that is only observed; `None` where it is we who answer.
     pub(crate) seen: Option<Box<Seen>>,
     pub(crate) policy: Policy,
+    /// Which way media is expected to go, as control knows it.
+    pub(crate) flow: Flow,
     /// When the far end was last heard, by SIP or RTCP; streams know for themselves.
     pub(crate) last_heard: Timestamp,
     /// When RTCP is next due.

@@ -11,7 +11,7 @@ use super::{
     answer::{Agreed, Ourselves, write_answer, write_offer},
     dialog::{Awaits, Dialog, DialogId, Media, Phase, Policy, Sent, SentMedia, Text, Texts},
     outbox::Outbox,
-    report::CallEvent,
+    report::{CallEvent, Flow},
     response::{ALLOW, Content, Status, response_address, write_response, write_to},
     rtcp::{Participant, XrWanted},
     user_agent::remote_tag,
@@ -120,7 +120,13 @@ impl Shard {
         self.send_answer(slot, self.now.max(datagram.received_at), out);
     }
 
-    pub(super) fn on_ack(&mut self, slot: u32, datagram: &Datagram<'_>, request: &SipMessage<'_>) {
+    pub(super) fn on_ack(
+        &mut self,
+        slot: u32,
+        datagram: &Datagram<'_>,
+        request: &SipMessage<'_>,
+        out: &mut Outbox,
+    ) {
         let number = request.cseq().map_or(0, |cseq| cseq.number);
         let Some(dialog) = self.dialogs.get_mut(slot) else { return };
         if dialog.resend.as_ref().map(|resend| resend.awaits) != Some(Awaits::Ack(number)) {
@@ -131,6 +137,7 @@ impl Shard {
         // An INVITE without an offer has its answer here.
         if let Ok(Some(agreed)) = read_body(datagram, request) {
             self.agree(slot, agreed);
+            self.tell_flow(slot, datagram.received_at, out);
         }
     }
 
@@ -204,6 +211,7 @@ impl Shard {
             media,
             seen: None,
             policy: Policy::for_user(Uri::parse(uri).user.unwrap_or_default()),
+            flow: Flow::BOTH,
             last_heard: at,
             rtcp_at: Timestamp::MAX,
             armed: Timestamp::MAX,

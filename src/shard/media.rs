@@ -15,10 +15,11 @@ use super::{
     timers::Timer,
 };
 use crate::{
+    id::Trunk,
     limits::{FIRST_REPORT, STREAM_IDLE},
     time::Timestamp,
     wire::{
-        Datagram, Transport,
+        Datagram, IpMarks, Transport,
         classify::{Kind, classify},
         rtp::RtpPacket,
     },
@@ -33,6 +34,7 @@ pub(super) struct Parsed<'a> {
     key: StreamKey,
     hash: u64,
     at: Timestamp,
+    marks: IpMarks,
     packet: RtpPacket<'a>,
 }
 
@@ -104,7 +106,8 @@ impl Shard {
     #[inline]
     fn parsed<'a>(&self, datagram: &Datagram<'a>, packet: RtpPacket<'a>) -> Parsed<'a> {
         let key = StreamKey::new(&datagram.src, &datagram.dst, packet.ssrc());
-        Parsed { key, hash: self.streams.hash(&key), at: datagram.received_at, packet }
+        let hash = self.streams.hash(&key);
+        Parsed { key, hash, at: datagram.received_at, marks: datagram.marks, packet }
     }
 
     #[cold]
@@ -142,11 +145,14 @@ impl Shard {
             return;
         }
         let Some(stream) = self.streams.at_mut(slot) else { return };
+        if stream.is_for_closeup(packet, parsed.marks) {
+            stream.look_at(packet, parsed.marks);
+        }
         if stream.is_media(packet.payload_type()) {
-            if let Some(sample) = stream.arrive(at, packet)
+            if let Some(jitter_us) = stream.arrive(at, packet, &self.depths)
                 && let Some(distributions) = &mut self.distributions
             {
-                distributions.jitter_us.saturating_record(sample.jitter_us.into());
+                distributions.record(stream.group, jitter_us, stream.variation_us());
             }
         } else {
             self.change_format(slot, at, packet);
@@ -179,6 +185,7 @@ impl Shard {
                 _ => {
                     self.health.unconfirmed += 1;
                     stream.begin_again(parsed.at, &parsed.packet, own_drops);
+                    stream.look_at(&parsed.packet, parsed.marks);
                     false
                 }
             },
@@ -216,7 +223,8 @@ impl Shard {
             || super::stream::Format::assumed(packet.payload_type()),
             |dialog| dialog.format(key.dst(), packet.payload_type()),
         );
-        let stream = Stream::new(*key, serial, *at, packet, format, self.health.own_drops());
+        let mut stream = Stream::new(*key, serial, *at, packet, format, self.health.own_drops());
+        stream.look_at(packet, parsed.marks);
         let Some(slot) = self.streams.insert(parsed.hash, stream) else {
             self.health.streams_refused += 1;
             return None;
@@ -224,7 +232,7 @@ impl Shard {
         match owner {
             Some(owner) => self.attach(slot, owner),
             None if self.config.role == Role::Observe => self.remember_orphan(slot, serial),
-            None => {}
+            None => self.group(slot),
         }
         let first_look = if owner.is_some() { FIRST_REPORT } else { PROBATION };
         self.timers.wake(*at + first_look, Timer::Stream { slot, serial });
@@ -278,6 +286,18 @@ impl Shard {
         // Signalling vouches for it: no probation.
         stream.state = State::Live;
         stream.is_echoed = dialog.policy == Policy::Echo;
+        self.group(slot);
+    }
+
+    /// Finds the group that a stream's packets count in.
+    #[cold]
+    fn group(&mut self, slot: u32) {
+        let Some(distributions) = &mut self.distributions else { return };
+        let Some(stream) = self.streams.at_mut(slot) else { return };
+        let dialog = stream.dialog.and_then(|id| self.dialogs.by_id(id));
+        let source = dialog.map_or_else(|| stream.key.src(), |dialog| dialog.peer);
+        stream.group = self.groups.place(stream.codec(), Trunk::of(source.ip()));
+        distributions.make_room(&self.groups);
     }
 
     #[cold]
@@ -289,7 +309,11 @@ impl Shard {
             || super::stream::Format::assumed(payload_type),
             |dialog| dialog.format(stream.key.dst(), payload_type),
         );
-        stream.arrive_as(at, packet, format);
+        let codec = stream.codec();
+        stream.arrive_as(at, packet, format, &self.depths);
+        if stream.codec() != codec {
+            self.group(slot);
+        }
     }
 
     /// Sends a packet back where it came from, under our own SSRC.
@@ -328,7 +352,7 @@ impl Shard {
         let Some(stream) = self.streams.at(slot) else { return true };
         match stream.state {
             State::Probation { .. } | State::Vacant => true,
-            State::Closed => now.since(stream.closed_at()) >= STREAM_IDLE,
+            State::Closed => now.since(stream.last_at()) >= STREAM_IDLE,
             State::Live | State::Left { .. } => {
                 now.since(stream.last_at()) >= STREAM_IDLE && !self.is_remembered(slot, stream)
             }
@@ -373,7 +397,11 @@ impl Shard {
         if is_measured && (is_final || stream.has_news()) {
             let call = stream.dialog.map(|DialogId { serial, .. }| self.call_ref(serial));
             let Some(stream) = self.streams.at_mut(slot) else { return };
-            out.report(Report::Stream(stream.report(shard, call, now, is_final, own_drops)));
+            let report = stream.report(shard, call, now, is_final, own_drops, &self.depths);
+            out.report(Report::Stream(report));
+            for runs in stream.loss_runs(shard, call, is_final) {
+                out.report(Report::LossRuns(runs));
+            }
         }
     }
 }

@@ -15,10 +15,13 @@ use std::{
 use arrayvec::ArrayVec;
 
 mod answer;
+mod buckets;
+pub mod buffer;
 mod call;
 mod dialog;
 mod dialogs;
 pub mod distributions;
+mod flow;
 pub mod health;
 mod index;
 mod invite;
@@ -32,20 +35,23 @@ mod response;
 mod rtcp;
 mod seen;
 mod sequence;
+mod silence;
 pub mod sip_statistics;
 mod stream;
 mod streams;
 mod timers;
 mod user_agent;
+mod variation;
 
 pub use dialogs::owner;
 pub use outbox::{Outbox, Transmit};
 pub use sequence::Counts;
 
 use self::{
+    buffer::{Depths, JitterBuffers},
     dialog::Dialog,
     dialogs::Dialogs,
-    distributions::Distributions,
+    distributions::{Distributions, Groups},
     health::ShardHealth,
     report::{CallEvent, CallReport, Report},
     sip_statistics::SipStatistics,
@@ -91,6 +97,8 @@ pub struct ShardConfig {
     pub answer_delay: Duration,
     /// A call of which nothing has been heard for so long is over.
     pub idle_timeout: Duration,
+    /// The jitter buffers that are emulated for every stream.
+    pub jitter_buffers: JitterBuffers,
     /// Whether extended reports (RFC 3611) are sent.
     pub rtcp_xr: bool,
     /// How the scores in them are made: as those of the API are.
@@ -111,6 +119,7 @@ impl Default for ShardConfig {
             streams_max: STREAMS_MAX,
             answer_delay: Duration::ZERO,
             idle_timeout: Duration::from_secs(300),
+            jitter_buffers: JitterBuffers::default(),
             rtcp_xr: true,
             scoring: Arc::default(),
             seed: 0,
@@ -124,12 +133,15 @@ pub struct Shard {
     config: ShardConfig,
     dialogs: Dialogs,
     streams: Streams,
+    /// The settings of the jitter buffers, as packets need them.
+    depths: Depths,
     stream_serial: u64,
     timers: Timers,
     health: ShardHealth,
     sip_statistics: SipStatistics,
     /// `None` where calls are only observed: nobody asks for those of a capture.
     distributions: Option<Box<Distributions>>,
+    groups: Groups,
     /// Streams whose call may yet be announced, where calls are only observed.
     orphans: VecDeque<(u32, u64)>,
     rng: fastrand::Rng,
@@ -149,11 +161,13 @@ impl Shard {
         Self {
             dialogs: Dialogs::new(config.dialogs_max, config.seed),
             streams: Streams::new(config.streams_max, config.seed),
+            depths: Depths::new(&config.jitter_buffers),
             stream_serial: 0,
             timers: Timers::default(),
             health: ShardHealth { shard: config.id.0, ..ShardHealth::default() },
             sip_statistics: SipStatistics::default(),
             distributions: (config.role == Role::Answer).then(Box::default),
+            groups: Groups::default(),
             orphans: VecDeque::new(),
             rng,
             scratch: Vec::new(),
@@ -249,7 +263,8 @@ impl Shard {
     }
 
     /// Exchanges the distributions filled so far for an empty set.
-    pub fn swap_distributions(&mut self, empty: Box<Distributions>) -> Box<Distributions> {
+    pub fn swap_distributions(&mut self, mut empty: Box<Distributions>) -> Box<Distributions> {
+        empty.make_room(&self.groups);
         self.distributions.replace(empty).unwrap_or_default()
     }
 

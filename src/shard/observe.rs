@@ -14,7 +14,7 @@ use super::{
     Shard,
     dialog::{Dialog, DialogId, Media, Phase, Policy, SentMedia, Texts},
     outbox::Outbox,
-    report::{CallEvent, EndedBy},
+    report::{CallEvent, EndedBy, Flow},
     rtcp::Participant,
     seen::Side,
     user_agent::remote_tag,
@@ -292,6 +292,7 @@ impl Shard {
                 seen.describe(place.sender, &sdp, datagram.src.ip());
             }
         });
+        self.tell_flow(place.slot, datagram.received_at, out);
         let Some(dialog) = self.dialogs.get(place.slot) else { return };
         let Some(seen) = dialog.seen.as_deref() else { return };
         let addresses: Vec<SocketAddr> = seen.addresses().collect();
@@ -403,6 +404,7 @@ fn observed(
         },
         seen: Some(Box::default()),
         policy: Policy::Sink,
+        flow: Flow::BOTH,
         last_heard: datagram.received_at,
         rtcp_at: Timestamp::MAX,
         armed: Timestamp::MAX,

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 
-use super::{health::ShardHealth, sequence::Counts};
+use super::{buffer::BufferReport, health::ShardHealth, sequence::Counts};
 use crate::{
     id::{CallRef, Ssrc, StreamRef},
     time::Timestamp,
@@ -26,12 +26,16 @@ pub enum Report {
     Text(TextReport),
     /// The state of a received stream.
     Stream(StreamReport),
+    /// The runs of lost packets of a received stream.
+    LossRuns(LossRunsReport),
     /// The far end's view of a stream sent from here.
     Remote(RemoteReport),
     /// The far end's extended reports about a stream that it receives.
     FarEnd(FarEndReport),
     /// The round-trip time between the two sides of a call that is only observed.
     RoundTrip(RoundTripReport),
+    /// Which way media of a call is expected to go, where that has changed.
+    Flow(FlowReport),
     /// The shard's own state.
     Health(ShardHealth),
 }
@@ -154,10 +158,100 @@ pub struct StreamReport {
     pub burst_density: f32,
     /// RFC 3611 gap density, percent.
     pub gap_density: f32,
+    /// RFC 3611 bursts and gaps.
+    pub bursts: Bursts,
+    /// What a closer look at some packets has found.
+    pub closeup: Closeup,
     /// What the shard lost itself since the stream began.
     pub own_drops: u64,
+    /// How much longer packets were under way than the fastest.
+    pub variation: DelayVariation,
+    /// What the emulated jitter buffers did.
+    pub buffers: BufferReport,
     /// Whether its source has said goodbye by RTCP, and has not come back since.
     pub has_left: bool,
+}
+
+/// Bursts of lost or discarded packets, and the gaps around them (RFC 3611 section 4.7.2,
+/// Gmin 16). What is in no burst is in a gap.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bursts {
+    /// Bursts.
+    pub count: u32,
+    /// Packets in them, good ones included.
+    pub packets: u32,
+    /// Gaps.
+    pub gaps: u32,
+    /// Packets in the longest burst, the first of several as long; 0 without one.
+    pub longest: u32,
+    /// When the packet before the longest burst came, give or take 15 packets.
+    pub longest_at: Timestamp,
+}
+
+impl Bursts {
+    /// Mean length of a burst, packets; `None` without one.
+    #[must_use]
+    pub fn mean_burst(&self) -> Option<f64> {
+        (self.count > 0).then(|| f64::from(self.packets) / f64::from(self.count))
+    }
+
+    /// Mean length of a gap of a stream of `total` packets, packets; `None` without one.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
+    pub fn mean_gap(&self, total: u64) -> Option<f64> {
+        let in_gaps = total.saturating_sub(self.packets.into());
+        (self.gaps > 0).then(|| in_gaps as f64 / f64::from(self.gaps))
+    }
+}
+
+/// What a closer look at one in [`CLOSEUP_EVERY`] packets of a stream, and at every change of the
+/// codepoint, has found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Closeup {
+    /// Differentiated Services codepoint of late (RFC 2474), 0 to 63.
+    pub dscp: Option<u8>,
+    /// Time to live or hop limit of late, 1 to 255.
+    pub ttl: Option<u8>,
+    /// How often a packet had another codepoint than the one before of which it is known.
+    pub dscp_changes: u32,
+    /// Packets whose payload was looked at: G.711 only.
+    pub sampled: u32,
+    /// Of these, those in which nothing can be heard.
+    pub silent: u32,
+}
+
+/// How many runs of lost or discarded packets a stream has had, by their length: a piece of the
+/// whole. A piece follows a report of its stream, and only if something in it has changed; the
+/// last one always comes.
+#[derive(Clone, Copy, Debug)]
+pub struct LossRunsReport {
+    /// The stream.
+    pub stream: StreamRef,
+    /// The call it belongs to; `None` for an orphan.
+    pub call: Option<CallRef>,
+    /// Whether the stream's report that it follows is the last one.
+    pub is_final: bool,
+    /// The length of the runs that `counts` begins with, packets.
+    pub first_length: u8,
+    /// Runs of this length, of one packet more, and so on. [`RUN_LENGTHS`] stands for all that
+    /// are longer, too.
+    pub counts: [u32; RUNS_PIECE],
+}
+
+/// Packet delay variation against the fastest packet (RFC 5481 section 4.2), without the skew of
+/// the sender's clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct DelayVariation {
+    /// Median, microseconds.
+    pub p50_us: u32,
+    /// 95th percentile, microseconds.
+    pub p95_us: u32,
+    /// 99th percentile, microseconds.
+    pub p99_us: u32,
+    /// Highest, microseconds.
+    pub max_us: u32,
+    /// What the sender's clock gains on ours, ppm; `None` until it is known.
+    pub skew_ppm: Option<f32>,
 }
 
 /// Which way a stream goes in its call.
@@ -178,6 +272,32 @@ pub struct RoundTripReport {
     pub call: CallRef,
     /// Round-trip times, through the place where the call is observed, from one side to the other.
     pub rtt: RoundTrip,
+}
+
+/// Which way media of a call is expected to go from a moment on. Without one it is both ways.
+#[derive(Clone, Copy, Debug)]
+pub struct FlowReport {
+    /// The call.
+    pub call: CallRef,
+    /// When the session descriptions said so.
+    pub at: Timestamp,
+    /// What they said.
+    pub flow: Flow,
+}
+
+/// Which way media of a call is expected to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flow {
+    /// Towards the callee: what the appliance receives.
+    pub rx: bool,
+    /// Towards the caller. What the appliance sends it sends because something came: nothing is
+    /// expected of it.
+    pub tx: bool,
+}
+
+impl Flow {
+    /// Both ways.
+    pub const BOTH: Self = Self { rx: true, tx: true };
 }
 
 /// The far end's view of a stream sent from here, from its RTCP reports.
@@ -290,8 +410,17 @@ impl RoundTrip {
     }
 }
 
+/// Of so many packets one is looked at closely: three of each second of speech.
+pub const CLOSEUP_EVERY: u64 = 16;
+
 /// Bytes of text in one report.
 pub const TEXT_PIECE: usize = 200;
 
+/// Lengths of runs that are told apart.
+pub const RUN_LENGTHS: usize = 127;
+
+/// Lengths in one report: a third of all, rounded up.
+pub const RUNS_PIECE: usize = RUN_LENGTHS.div_ceil(3);
+
 // The ring's memory in `limits` counts on this.
-const _: () = assert!(size_of::<Report>() <= 240);
+const _: () = assert!(size_of::<Report>() <= 336);

@@ -7,7 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 use arrayvec::ArrayVec;
 
 use super::{
-    report::{Direction, RoundTrip},
+    flow::Will,
+    report::{Direction, Flow, RoundTrip},
     rtcp::Answers,
     stream::Format,
 };
@@ -22,6 +23,8 @@ use crate::{
 pub(crate) struct Seen {
     /// Where the sides want their media: of late, and from before a change.
     endpoints: Vec<Endpoint>,
+    /// What the caller and the callee do with their audio.
+    wills: [Will; 2],
     /// Branches of the INVITE that have no final response yet; the first one seen stays in front
     /// until it has.
     pub(crate) pending: Vec<u64>,
@@ -103,6 +106,7 @@ impl Seen {
     /// that it leaves out. What it named before is kept for packets still under way, within a
     /// bound.
     pub(crate) fn describe(&mut self, side: Side, sdp: &SessionDescription<'_>, source: IpAddr) {
+        self.wills[side as usize] = Will::read(sdp);
         for endpoint in sdp.media().filter_map(|media| Endpoint::read(side, &media, source)) {
             let is_same = |known: &Endpoint| known.side == side && known.rtp == endpoint.rtp;
             self.endpoints.retain(|known| !is_same(known));
@@ -111,6 +115,12 @@ impl Seen {
             }
             self.endpoints.push(endpoint);
         }
+    }
+
+    /// Which way media is expected to go.
+    pub(crate) const fn flow(&self) -> Flow {
+        let [caller, callee] = self.wills;
+        Will::between(caller, callee)
     }
 
     /// Notes that the INVITE is under way on this branch.

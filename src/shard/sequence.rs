@@ -5,7 +5,8 @@
 //! packet older than the first moves the start back; and the first packet after a restart
 //! counts once the second confirms it.
 
-use super::loss::LossShape;
+use super::loss::{LossShape, Settled};
+use crate::time::Timestamp;
 
 /// The sequence state of one stream: what every packet needs.
 #[derive(Clone, Debug)]
@@ -34,7 +35,20 @@ pub(crate) struct Ledger {
     duplicate: u64,
     out_of_order: u64,
     discarded: u64,
-    shape: LossShape,
+    /// Boxed: only a stream with loss has one.
+    shape: Option<Box<LossShape>>,
+}
+
+impl Ledger {
+    /// Where a packet is in the stream, over all restarts, counted from 0; by its number, as
+    /// [`Sequence::highest`] counts.
+    const fn place(&self, number: u64) -> u64 {
+        self.expected_before + (number - self.base)
+    }
+
+    fn shape_mut(&mut self) -> &mut LossShape {
+        self.shape.get_or_insert_default()
+    }
 }
 
 /// What is counted by sequence number.
@@ -84,9 +98,14 @@ impl Sequence {
         (sequence, Ledger { base: highest, ..Ledger::default() })
     }
 
-    /// Takes in the next packet in order of arrival.
+    /// Takes in the next packet in order of arrival; `before` is when the last one came.
     #[inline]
-    pub(crate) fn arrive(&mut self, sequence: u16, ledger: &mut Ledger) -> Arrival {
+    pub(crate) fn arrive(
+        &mut self,
+        sequence: u16,
+        before: Timestamp,
+        ledger: &mut Ledger,
+    ) -> Arrival {
         let steps = sequence.wrapping_sub(self.highest_sequence());
         // One that was played leaves a full window, and all that is left to do is to shift it.
         if steps == 1 && self.depth == WINDOW && self.played() >> (WINDOW - 1) == 1 {
@@ -100,16 +119,18 @@ impl Sequence {
             self.advance(1, ledger);
             return Arrival::Newer { steps };
         }
-        self.arrive_irregularly(sequence, steps, ledger)
+        self.arrive_irregularly(sequence, steps, before, ledger)
     }
 
-    /// Marks a packet, just arrived, as too late to be played.
+    /// Marks a packet, which arrived `at`, as too late to be played.
     #[cold]
-    pub(crate) fn discard(&mut self, sequence: u16, ledger: &mut Ledger) {
+    pub(crate) fn discard(&mut self, sequence: u16, at: Timestamp, ledger: &mut Ledger) {
         let age = u32::from(self.highest_sequence().wrapping_sub(sequence));
         if age < self.depth {
             self.discarded |= 1 << age;
             ledger.discarded += 1;
+            let place = ledger.place(self.highest - u64::from(age));
+            ledger.shape_mut().mark(place, at);
         }
     }
 
@@ -150,11 +171,22 @@ impl Sequence {
         }
     }
 
-    /// How the losses and discards so far are spread, those in the window included.
-    pub(crate) fn shape(&self, ledger: &Ledger) -> LossShape {
-        let mut settled = ledger.clone();
-        self.settle(self.depth, &mut settled);
-        settled.shape
+    /// How the losses and discards so far are spread, those in the window included; `None` if
+    /// there never were any.
+    pub(crate) fn shape(&self, ledger: &Ledger) -> Option<Settled> {
+        let shape = ledger.shape.as_deref()?;
+        Some(shape.settled(self.bad_places(self.depth, ledger)))
+    }
+
+    /// The runs of lost and discarded packets, with the longest length that is worth telling of,
+    /// if there are other ones than when this was last asked, or if it `is_final`.
+    pub(crate) fn new_runs(&self, is_final: bool, ledger: &mut Ledger) -> Option<(Settled, usize)> {
+        let settled = self.shape(ledger)?;
+        // Whatever becomes of a packet, this goes up: a loss is found, late packets take one
+        // away again, or one is discarded.
+        let changes = ledger.lost + 2 * ledger.out_of_order + ledger.discarded;
+        let longest = ledger.shape.as_deref_mut()?.news(changes, is_final, &settled)?;
+        Some((settled, longest))
     }
 
     const fn highest_sequence(&self) -> u16 {
@@ -162,12 +194,20 @@ impl Sequence {
     }
 
     #[cold]
-    fn arrive_irregularly(&mut self, sequence: u16, steps: u16, ledger: &mut Ledger) -> Arrival {
+    fn arrive_irregularly(
+        &mut self,
+        sequence: u16,
+        steps: u16,
+        before: Timestamp,
+        ledger: &mut Ledger,
+    ) -> Arrival {
         if steps == 0 {
             ledger.duplicate += 1;
             Arrival::Duplicate
         } else if steps < MAX_DROPOUT {
             ledger.lost += u64::from(steps) - 1;
+            let missing = ledger.place(self.highest + 1);
+            ledger.shape_mut().mark(missing, before);
             self.advance(steps, ledger);
             Arrival::Newer { steps }
         } else if steps > MAX_MISORDER.wrapping_neg() {
@@ -225,15 +265,18 @@ impl Sequence {
     /// Tells the books the fate of the `count` oldest packets, which may be more than the window
     /// holds: those beyond it were never received.
     fn settle(&self, count: u32, ledger: &mut Ledger) {
-        let played = self.played();
-        let oldest = self.highest + 1 - u64::from(self.depth);
-        let first = ledger.expected_before + (oldest - ledger.base);
-        for offset in 0..count {
-            let is_played = offset < self.depth && (played >> (self.depth - 1 - offset)) & 1 == 1;
-            if !is_played {
-                ledger.shape.push(first + u64::from(offset));
-            }
+        for place in self.bad_places(count, ledger) {
+            ledger.shape_mut().push(place);
         }
+    }
+
+    /// The places of those of the `count` oldest packets that were not played.
+    fn bad_places(&self, count: u32, ledger: &Ledger) -> impl Iterator<Item = u64> + use<> {
+        let (played, depth) = (self.played(), self.depth);
+        let first = ledger.place(self.highest + 1 - u64::from(depth));
+        let is_played = move |offset| offset < depth && (played >> (depth - 1 - offset)) & 1 == 1;
+        let bad = (0..count).filter(move |&offset| !is_played(offset));
+        bad.map(move |offset| first + u64::from(offset))
     }
 
     const fn played(&self) -> u128 {
@@ -261,12 +304,15 @@ const _: () = assert!(MAX_MISORDER as u32 <= WINDOW);
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::loss::tests::{Truth, random_losses},
+        *,
+    };
 
     fn run(sequences: &[u16]) -> (Sequence, Ledger) {
         let (mut state, mut ledger) = Sequence::new(sequences[0]);
         for &sequence in &sequences[1..] {
-            state.arrive(sequence, &mut ledger);
+            state.arrive(sequence, Timestamp::MIN, &mut ledger);
         }
         (state, ledger)
     }
@@ -325,12 +371,12 @@ mod tests {
             assert!(state.goes_on_with(12) && state.goes_on_with(28) && !state.goes_on_with(29));
             state.begin_anew(first, &mut ledger);
             for after in [0, 1, 3, 2, 6] {
-                state.arrive(first.wrapping_add(after), &mut ledger);
+                state.arrive(first.wrapping_add(after), Timestamp::MIN, &mut ledger);
             }
             let counts = state.counts(&ledger);
             assert_eq!((counts.received, counts.expected, counts.out_of_order), (8, 11, 1));
             assert_eq!(state.extended_highest(), u32::from(first) + 6);
-            assert_eq!(state.shape(&ledger).runs(), 2);
+            assert_eq!(state.shape(&ledger).unwrap().runs[..2], [1, 1]);
         }
     }
 
@@ -338,57 +384,102 @@ mod tests {
     fn a_drop_out_longer_than_the_window_is_all_lost() {
         let (state, ledger) = run(&[0, 1000, 1001]);
         assert_eq!(state.counts(&ledger).lost(), 999);
-        assert_eq!(state.shape(&ledger).runs(), 1);
-        assert_eq!(state.shape(&ledger).bad(), 999);
+        let shape = state.shape(&ledger).unwrap();
+        assert_eq!((shape.bursts(1002).longest, shape.runs[126]), (999, 1));
     }
 
-    /// Random loss, reordering, duplicates and restarts against plain lists.
+    /// The longest run of good packets, and no loss: what was never bad takes no memory.
+    #[test]
+    fn a_stream_without_loss_has_no_shape() {
+        let (state, ledger) = run(&[65_533, 65_534, 65_535, 0, 1]);
+        assert!(state.shape(&ledger).is_none() && ledger.shape.is_none());
+    }
+
+    /// ```text
+    /// 0 ... 199  -  -  -  203 ... 399  -  401 ... 599   every 20 ms
+    /// ```
+    #[test]
+    fn the_longest_burst_began_when_the_last_packet_before_it_came() {
+        let at = |index: u64| Timestamp::from_nanos(20_000_000 * index);
+        let (mut state, mut ledger) = Sequence::new(0);
+        let mut before = at(0);
+        for index in (1..600).filter(|index| !(200..203).contains(index) && *index != 400) {
+            state.arrive(u16::try_from(index).unwrap(), before, &mut ledger);
+            before = at(index);
+        }
+        let bursts = state.shape(&ledger).unwrap().bursts(600);
+        assert_eq!((bursts.count, bursts.longest, bursts.longest_at), (1, 3, at(199)));
+    }
+
+    #[test]
+    fn a_run_that_late_packets_break_up_is_told_again() {
+        let (mut state, mut ledger) = run(&[0, 6]);
+        let mut told = |sequence, longest| {
+            state.arrive(sequence, Timestamp::MIN, &mut ledger);
+            let (settled, longest_told) = state.new_runs(false, &mut ledger).unwrap();
+            assert!(state.new_runs(false, &mut ledger).is_none());
+            assert_eq!(longest_told, longest);
+            settled.runs[..5].to_vec()
+        };
+        assert_eq!(told(8, 5), [1, 0, 0, 0, 1]);
+        assert_eq!(told(3, 5), [1, 2, 0, 0, 0]);
+        assert_eq!(told(7, 2), [0, 2, 0, 0, 0]);
+    }
+
+    /// What random packets add up to: lost by themselves or in bursts, held back, repeated, or
+    /// played too late, against plain lists.
     #[test]
     fn agrees_with_a_list_of_all_packets() {
-        for seed in 0..200 {
+        let (mut reordered, mut late) = (0, 0);
+        for seed in 0..2000 {
             let mut rng = fastrand::Rng::with_seed(seed);
             let first = rng.u16(..);
-            let (mut state, mut ledger) = Sequence::new(first);
-            let mut fates = vec![true];
-            let mut out_of_order = 0;
-            let mut duplicate = 0;
-            let mut held: Option<u16> = None;
-            for offset in 1..rng.u16(2..2000) {
-                let sequence = first.wrapping_add(offset);
-                match rng.u8(..20) {
-                    0 => fates.push(false),
-                    1 if held.is_none() => {
-                        held = Some(sequence);
-                        fates.push(false);
-                    }
-                    2 => {
-                        state.arrive(sequence, &mut ledger);
-                        state.arrive(sequence, &mut ledger);
-                        duplicate += 1;
-                        fates.push(true);
-                    }
-                    _ => {
-                        state.arrive(sequence, &mut ledger);
-                        fates.push(true);
-                    }
+            let count = rng.usize(2..2000);
+            let mut is_bad = random_losses(&mut rng, count);
+            (is_bad[0], is_bad[1]) = (false, false);
+            let discard = rng.f64() * rng.f64();
+            let held = rng.f64() * rng.f64();
+            // Sent one after the other, each on its way for up to 99 places more.
+            let mut arrivals: Vec<(usize, usize)> = Vec::new();
+            for index in (0..count).filter(|&index| !is_bad[index]) {
+                let delay = if index > 0 && rng.f64() < held { rng.usize(0..99) } else { 0 };
+                arrivals.push((index + delay, index));
+                if index > 0 && rng.u8(..20) == 0 {
+                    arrivals.push((index + delay, index));
                 }
-                if let Some(late) = held.filter(|_| *fates.last().unwrap() && rng.bool()) {
-                    state.arrive(late, &mut ledger);
-                    fates[usize::from(late.wrapping_sub(first))] = true;
-                    out_of_order += 1;
-                    held = None;
+            }
+            arrivals.sort_by_key(|&(at, _)| at);
+            let number = |index: usize| first.wrapping_add(u16::try_from(index).unwrap());
+            let (mut state, mut ledger) = Sequence::new(first);
+            let (mut seen, mut highest) = (std::collections::BTreeSet::from([0]), 0);
+            let (mut duplicate, mut out_of_order) = (0, 0);
+            for &(_, index) in &arrivals[1..] {
+                let arrival = state.arrive(number(index), Timestamp::MIN, &mut ledger);
+                if !seen.insert(index) {
+                    assert_eq!(arrival, Arrival::Duplicate);
+                    duplicate += 1;
+                    continue;
+                }
+                out_of_order += u64::from(index < highest);
+                highest = highest.max(index);
+                if rng.f64() < discard {
+                    state.discard(number(index), Timestamp::MIN, &mut ledger);
+                    is_bad[index] = true;
+                    late += 1;
                 }
             }
             // What comes after the last packet received is not known to be missing.
-            let known = fates.iter().rposition(|&received| received).unwrap() + 1;
-            let received = fates[..known].iter().filter(|&&received| received).count();
+            let known = highest + 1;
             let counts = state.counts(&ledger);
-            assert_eq!((counts.received, counts.expected), (received as u64, known as u64));
+            assert_eq!((counts.received, counts.expected), (seen.len() as u64, known as u64));
             assert_eq!((counts.duplicate, counts.out_of_order), (duplicate, out_of_order));
-            let mut expected = LossShape::default();
-            let bad = (0..).zip(&fates[..known]).filter(|&(_, &received)| !received);
-            bad.for_each(|(place, _)| expected.push(place));
-            assert_eq!(state.shape(&ledger), expected, "seed {seed}");
+            let context = format!("seed {seed}");
+            match state.shape(&ledger) {
+                Some(shape) => Truth::of(&is_bad[..known]).assert_is(&shape, known, &context),
+                None => assert!(!is_bad[..known].contains(&true), "{context}"),
+            }
+            reordered += out_of_order;
         }
+        assert!(reordered > 1000 && late > 1000);
     }
 }

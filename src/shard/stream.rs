@@ -5,17 +5,26 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use super::{
+    buckets::LogBuckets,
+    buffer::{Buffers, Depths},
     dialog::DialogId,
-    jitter::{Jitter, LogBuckets, Sample},
-    report::{Direction, StreamReport},
+    jitter::Jitter,
+    loss::Settled,
+    report::{
+        Bursts, CLOSEUP_EVERY, Closeup, DelayVariation, Direction, LossRunsReport, RUNS_PIECE,
+        StreamReport,
+    },
     rtcp::delay_units,
     sequence::{Arrival, Ledger, Sequence},
+    silence::is_silent,
+    variation::{Points, Variation},
 };
 use crate::{
     id::{CallRef, PayloadType, ShardId, Ssrc, StreamRef},
     limits::JITTER_BUFFER,
     time::Timestamp,
     wire::{
+        IpMarks,
         codec::Codec,
         rtcp::{ReportBlockValues, SenderReport, StatisticsSummaryValues},
         rtp::RtpPacket,
@@ -24,8 +33,9 @@ use crate::{
 
 /// One SSRC from one address to one address.
 ///
-/// In the order in which packets need it: the lines that every packet reads and writes, the
-/// buckets of which it needs one, then what only irregular packets and reports look at.
+/// In the order in which packets need it: the four lines that every packet reads and writes, the
+/// buckets of which it needs two, then what only irregular packets, the ends of windows and reports
+/// look at.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(crate) struct Stream {
@@ -35,26 +45,38 @@ pub(crate) struct Stream {
     /// Whether its packets are sent back.
     pub(crate) is_echoed: bool,
     last_marker: bool,
-    /// Packets in a row that came too late to be played.
-    late_run: u8,
-    delta_max_us: u32,
+    /// Where its packets count among the shard's distributions.
+    pub(crate) group: u8,
+    /// The codepoint of the last packet, as [`IpMarks::dscp_octet`] has it.
+    dscp: u8,
     sequence: Sequence,
-    jitter: Jitter,
+    /// Arrival of the last packet; of a stream that is closed, when it was.
     last_at: Timestamp,
     ptime_ticks: u32,
-    buckets: LogBuckets,
+    delta_max_us: u32,
+    jitter: Jitter,
+    variation: Variation,
+    buffers: Buffers,
+    variation_us: LogBuckets<VARIATION_BUCKETS>,
+    jitter_us: LogBuckets<JITTER_BUCKETS>,
+    points: Points,
     ledger: Ledger,
     pub(crate) serial: u64,
     pub(crate) dialog: Option<DialogId>,
     /// Which way it goes in its call.
     pub(crate) direction: Direction,
     first_at: Timestamp,
-    closed_at: Timestamp,
-    own_drops_before: u64,
-    last_sender_report: Option<(u32, Timestamp)>,
+    /// When the last sender report came.
+    sender_report_at: Timestamp,
+    /// The middle 32 bits of its NTP time; 0 if none has come.
+    sender_report_ntp: u32,
+    /// The lower bits of what the shard had lost itself.
+    own_drops_before: u32,
     reported: ReportedBefore,
-    /// Packets received by the last report to control.
-    told: u64,
+    /// The lower bits of how many packets had been received by the last report to control.
+    told: u32,
+    /// What a closer look at some packets has found, but for the codepoint.
+    closeup: Closeup,
 }
 
 /// What tells streams apart.
@@ -169,21 +191,27 @@ impl Stream {
             dialog: None,
             direction: Direction::Rx,
             last_marker: packet.marker(),
-            late_run: 0,
+            dscp: IpMarks::UNKNOWN.dscp_octet(),
             format,
             last_at: at,
             delta_max_us: 0,
+            group: 0,
             ptime_ticks: 0,
             sequence,
             ledger,
             jitter: Jitter::new(at, packet.timestamp(), format.clock_rate),
-            buckets: LogBuckets::new(),
+            variation: Variation::new(at),
+            points: Points::default(),
+            buffers: Buffers::default(),
+            jitter_us: LogBuckets::new(),
+            variation_us: LogBuckets::new(),
             first_at: at,
-            closed_at: Timestamp::MAX,
-            own_drops_before: own_drops,
-            last_sender_report: None,
+            sender_report_at: Timestamp::MIN,
+            sender_report_ntp: 0,
+            own_drops_before: lower(own_drops),
             reported: ReportedBefore::default(),
             told: 0,
+            closeup: Closeup::default(),
         }
     }
 
@@ -191,6 +219,17 @@ impl Stream {
     #[inline]
     pub(crate) fn is_media(&self, payload_type: PayloadType) -> bool {
         payload_type == self.format.payload_type && self.format.codec.is_paced()
+    }
+
+    /// The codec of the media in it.
+    pub(crate) const fn codec(&self) -> Codec {
+        self.format.codec
+    }
+
+    /// How much longer than the fastest the last packet was under way, microseconds.
+    #[inline]
+    pub(crate) fn variation_us(&self) -> u32 {
+        self.variation.last_us()
     }
 
     /// The payload type of the media in it.
@@ -212,16 +251,32 @@ impl Stream {
         if self.format.clock_rate == 0 {
             // What was measured with a clock that nobody knew is not worth keeping.
             self.jitter = Jitter::new(at, rtp_time, clock_rate);
-            self.buckets = LogBuckets::new();
+            self.variation = Variation::new(at);
+            self.buffers = Buffers::default();
+            (self.jitter_us, self.variation_us) = (LogBuckets::new(), LogBuckets::new());
         } else {
-            self.jitter.reanchor(at, rtp_time, clock_rate);
+            self.reanchor(at, rtp_time, clock_rate);
         }
+    }
+
+    /// Goes on from a packet that says nothing about the network.
+    #[cold]
+    fn reanchor(&mut self, at: Timestamp, rtp_time: u32, clock_rate: u32) {
+        self.jitter.reanchor(at, rtp_time, clock_rate);
+        self.variation.restart(at);
+        self.buffers.restart(0);
     }
 
     /// Stops measuring: the call is over.
     pub(crate) const fn close(&mut self, now: Timestamp) {
         self.state = State::Closed;
-        self.closed_at = now;
+        self.last_at = now;
+    }
+
+    /// Leaves its slot free, and gives back what it holds besides.
+    pub(crate) fn vacate(&mut self) {
+        self.state = State::Vacant;
+        self.ledger = Ledger::default();
     }
 
     /// Notes that its source has said goodbye.
@@ -240,7 +295,7 @@ impl Stream {
         let State::Left { stragglers } = self.state else { return };
         if !self.sequence.goes_on_with(packet.sequence()) {
             self.sequence.begin_anew(packet.sequence(), &mut self.ledger);
-            self.jitter.reanchor(at, packet.timestamp(), self.format.clock_rate);
+            self.reanchor(at, packet.timestamp(), self.format.clock_rate);
             self.state = State::Live;
         } else if stragglers < STRAGGLERS_MAX {
             self.state = State::Left { stragglers: stragglers + 1 };
@@ -249,12 +304,7 @@ impl Stream {
         }
     }
 
-    /// When it was closed.
-    pub(crate) const fn closed_at(&self) -> Timestamp {
-        self.closed_at
-    }
-
-    /// Arrival of the last packet.
+    /// Arrival of the last packet, or when it was closed.
     pub(crate) const fn last_at(&self) -> Timestamp {
         self.last_at
     }
@@ -264,9 +314,15 @@ impl Stream {
         self.ptime_ticks
     }
 
-    /// Takes in a packet of the stream's own format.
+    /// Takes in a packet of the stream's own format. Gives back the jitter estimate, microseconds,
+    /// if the packet says something about it.
     #[inline]
-    pub(crate) fn arrive(&mut self, at: Timestamp, packet: &RtpPacket<'_>) -> Option<Sample> {
+    pub(crate) fn arrive(
+        &mut self,
+        at: Timestamp,
+        packet: &RtpPacket<'_>,
+        depths: &Depths,
+    ) -> Option<u32> {
         let last_at = self.last_at;
         let arrival = self.count(at, packet)?;
         let rtp_time = packet.timestamp();
@@ -278,52 +334,89 @@ impl Stream {
         self.last_marker = packet.marker();
         let is_consecutive = arrival == Arrival::Newer { steps: 1 };
         let deviation = self.jitter.deviation_nanos(at, rtp_time);
-        let jump = if begins_talkspurt { TALKSPURT_JUMP_NANOS } else { TIMESTAMP_JUMP_NANOS };
-        let is_jump = (is_consecutive || begins_talkspurt)
-            && deviation.unsigned_abs() > jump
+        let is_jump = deviation.unsigned_abs() > TALKSPURT_JUMP_NANOS
+            && (begins_talkspurt || is_consecutive)
+            && (begins_talkspurt || self.has_set_clock(deviation, rtp_time))
             && self.format.clock_rate != 0;
         if is_jump || arrival == Arrival::Restarted {
-            self.jitter.reanchor(at, rtp_time, self.format.clock_rate);
+            self.reanchor(at, rtp_time, self.format.clock_rate);
             return None;
         }
         if is_consecutive && !begins_talkspurt {
             self.infer_ptime(rtp_time);
         }
-        let sample = self.jitter.arrive(at, rtp_time);
-        self.buckets.record(sample.jitter_us);
+        let (jitter_us, over) = self.measure(at, rtp_time, deviation, depths);
         if begins_talkspurt {
-            self.jitter.restart_buffer(at);
-            return Some(sample);
+            self.buffers.restart(over);
+            return Some(jitter_us);
         }
         self.note_delta(last_at, at);
-        if sample.is_late {
-            self.miss(at, packet.sequence());
-        } else if self.late_run > 0 {
-            self.late_run = 0;
+        if self.format.clock_rate != 0 && self.buffers.arrive(over, depths) {
+            self.sequence.discard(packet.sequence(), at, &mut self.ledger);
         }
-        Some(sample)
+        Some(jitter_us)
     }
 
-    /// Takes in a packet that is too late to be played. A listener who has missed so many in a row
-    /// has moved its buffer: what came before was a pause that the sender's clock did not count,
-    /// or a way that has become longer for good.
+    /// Whether a packet is one of those that are looked at closely.
+    #[inline]
+    pub(crate) const fn is_for_closeup(&self, packet: &RtpPacket<'_>, marks: IpMarks) -> bool {
+        is_sample(packet) || marks.is_other_dscp(self.dscp)
+    }
+
+    /// Looks at what is in a packet, and how it came, besides its time and place.
     #[cold]
-    fn miss(&mut self, at: Timestamp, sequence: u16) {
-        if self.format.clock_rate == 0 {
-            return;
+    pub(crate) fn look_at(&mut self, packet: &RtpPacket<'_>, marks: IpMarks) {
+        let closeup = &mut self.closeup;
+        if let Some(dscp) = marks.dscp() {
+            closeup.dscp_changes += u32::from(closeup.dscp.is_some_and(|before| before != dscp));
+            closeup.dscp = Some(dscp);
+            self.dscp = marks.dscp_octet();
         }
-        self.sequence.discard(sequence, &mut self.ledger);
-        self.late_run += 1;
-        if self.late_run == LATE_RUN_MAX {
-            self.late_run = 0;
-            self.jitter.restart_buffer(at);
+        closeup.ttl = marks.ttl().or(closeup.ttl);
+        let is_sample = is_sample(packet) && packet.payload_type() == self.format.payload_type;
+        if let Some(is_silent) =
+            is_silent(self.format.codec, packet.payload()).filter(|_| is_sample)
+        {
+            closeup.sampled += 1;
+            closeup.silent += u32::from(is_silent);
         }
+    }
+
+    /// Takes in when a packet came: gives back the jitter estimate, microseconds, and how far above
+    /// the floor the packet is, nanoseconds.
+    #[inline]
+    fn measure(
+        &mut self,
+        at: Timestamp,
+        rtp_time: u32,
+        deviation: i64,
+        depths: &Depths,
+    ) -> (u32, i64) {
+        let since_last = self.jitter.since_last_nanos(at);
+        let jitter_us = self.jitter.arrive(at, rtp_time, deviation);
+        let place = self.variation.arrive(at, since_last, deviation, &mut self.points);
+        if place.risen != 0 {
+            self.buffers.rise(place.risen);
+        }
+        let ordinal = self.jitter.samples();
+        let variation_us = self.variation.last_us();
+        self.variation.note_max(variation_us);
+        self.variation_us.record(variation_us, ordinal);
+        self.jitter_us.record(jitter_us, ordinal);
+        self.buffers.note_delay(ordinal, depths);
+        (jitter_us, place.over)
     }
 
     /// Takes in a packet of another format than the last one's: an event or comfort noise, which
     /// says nothing about delay, or speech in a new codec.
     #[cold]
-    pub(crate) fn arrive_as(&mut self, at: Timestamp, packet: &RtpPacket<'_>, format: Format) {
+    pub(crate) fn arrive_as(
+        &mut self,
+        at: Timestamp,
+        packet: &RtpPacket<'_>,
+        format: Format,
+        depths: &Depths,
+    ) {
         let last_at = self.last_at;
         if self.count(at, packet).is_none() {
             return;
@@ -340,7 +433,8 @@ impl Stream {
         if is_first || format.clock_rate != self.format.clock_rate {
             self.change_clock(at, packet.timestamp(), format.clock_rate);
         } else {
-            self.jitter.arrive(at, packet.timestamp());
+            let deviation = self.jitter.deviation_nanos(at, packet.timestamp());
+            self.measure(at, packet.timestamp(), deviation, depths);
         }
         self.format = format;
     }
@@ -354,18 +448,17 @@ impl Stream {
 
     /// Remembers a sender report, for the round-trip time that the far end will compute.
     pub(crate) fn on_sender_report(&mut self, at: Timestamp, report: &SenderReport<'_>) {
-        self.last_sender_report = Some((report.ntp_middle(), at));
+        (self.sender_report_ntp, self.sender_report_at) = (report.ntp_middle(), at);
     }
 
     /// What there is to say about the time since this was last asked.
     pub(crate) fn interval_report(&mut self, now: Timestamp) -> IntervalReport {
         let counts = self.sequence.counts(&self.ledger);
         let received = counts.received + counts.duplicate;
-        #[expect(clippy::cast_possible_truncation, reason = "compared modulo 2^32")]
         let reported = ReportedBefore {
-            expected: counts.expected as u32,
-            received: received as u32,
-            duplicate: counts.duplicate as u32,
+            expected: lower(counts.expected),
+            received: lower(received),
+            duplicate: lower(counts.duplicate),
         };
         let before = core::mem::replace(&mut self.reported, reported);
         let expected_since = reported.expected.wrapping_sub(before.expected);
@@ -375,8 +468,8 @@ impl Stream {
         let fraction =
             (u64::from(lost_since) << 8).checked_div(expected_since.into()).unwrap_or(0).min(255);
         let lost = counts.expected.cast_signed() - received.cast_signed();
-        let (lsr, dlsr) =
-            self.last_sender_report.map_or((0, 0), |(lsr, at)| (lsr, delay_units(at, now)));
+        let lsr = self.sender_report_ntp;
+        let dlsr = if lsr == 0 { 0 } else { delay_units(self.sender_report_at, now) };
         let end = self.sequence.extended_highest().wrapping_add(1);
         #[expect(clippy::cast_possible_truncation, reason = "sequence numbers have 16 bits")]
         let summary = StatisticsSummaryValues {
@@ -402,9 +495,15 @@ impl Stream {
     }
 
     /// What a report to control would say now. What it will say is still news.
-    pub(crate) fn peek(&mut self, shard: ShardId, at: Timestamp, own_drops: u64) -> StreamReport {
+    pub(crate) fn peek(
+        &mut self,
+        shard: ShardId,
+        at: Timestamp,
+        own_drops: u64,
+        depths: &Depths,
+    ) -> StreamReport {
         let told = self.told;
-        let report = self.report(shard, None, at, false, own_drops);
+        let report = self.report(shard, None, at, false, own_drops, depths);
         self.told = told;
         report
     }
@@ -412,7 +511,7 @@ impl Stream {
     /// Whether packets have come since the last report to control.
     pub(crate) fn has_news(&self) -> bool {
         let counts = self.sequence.counts(&self.ledger);
-        counts.received + counts.duplicate > self.told
+        lower(counts.received + counts.duplicate) != self.told
     }
 
     /// The report to control.
@@ -423,10 +522,12 @@ impl Stream {
         at: Timestamp,
         is_final: bool,
         own_drops: u64,
+        depths: &Depths,
     ) -> StreamReport {
         let counts = self.sequence.counts(&self.ledger);
-        self.told = counts.received + counts.duplicate;
+        self.told = lower(counts.received + counts.duplicate);
         let shape = self.sequence.shape(&self.ledger);
+        let shape = shape.as_ref();
         let (jitter_samples, jitter_sum_us, jitter_max_us) = self.jitter.summary();
         #[expect(clippy::cast_possible_truncation, reason = "a ratio needs no more digits")]
         let short = |value: f64| value as f32;
@@ -449,15 +550,53 @@ impl Stream {
             jitter_samples,
             jitter_max_us,
             jitter_us: self.jitter.jitter_us(),
-            jitter_p95_us: self.buckets.quantile_us(0.95).unwrap_or(0).min(jitter_max_us),
+            jitter_p95_us: self.jitter_us.quantile_us(0.95, jitter_max_us),
             jitter_sum_us,
             delta_max_us: self.delta_max_us,
-            burst_ratio: short(shape.burst_ratio(counts.expected).unwrap_or(0.0)),
-            burst_density: short(shape.burst_density()),
-            gap_density: short(shape.gap_density(counts.expected)),
-            own_drops: own_drops.saturating_sub(self.own_drops_before),
+            burst_ratio: short(
+                shape.and_then(|shape| shape.burst_ratio(counts.expected)).unwrap_or(0.0),
+            ),
+            burst_density: short(shape.map_or(0.0, Settled::burst_density)),
+            gap_density: short(shape.map_or(0.0, |shape| shape.gap_density(counts.expected))),
+            bursts: shape.map_or_else(
+                || Bursts { gaps: 1, ..Bursts::default() },
+                |shape| shape.bursts(counts.expected),
+            ),
+            closeup: self.closeup,
+            own_drops: lower(own_drops).wrapping_sub(self.own_drops_before).into(),
             has_left: matches!(self.state, State::Left { .. }),
+            variation: self.delay_variation(),
+            buffers: self.buffers.report(depths),
         }
+    }
+
+    /// The runs of its lost and discarded packets, in pieces, if they are news to control or
+    /// `is_final`.
+    pub(crate) fn loss_runs(
+        &mut self,
+        shard: ShardId,
+        call: Option<CallRef>,
+        is_final: bool,
+    ) -> impl Iterator<Item = LossRunsReport> + use<> {
+        let stream = StreamRef { shard, serial: self.serial };
+        let runs = self.sequence.new_runs(is_final, &mut self.ledger);
+        runs.into_iter().flat_map(move |(settled, longest)| {
+            (0..longest).step_by(RUNS_PIECE).map(move |start| {
+                let piece = settled.runs.iter().skip(start).take(RUNS_PIECE);
+                let mut counts = [0; RUNS_PIECE];
+                counts.iter_mut().zip(piece).for_each(|(count, &of)| *count = of);
+                let first_length = u8::try_from(start + 1).unwrap_or(u8::MAX);
+                LossRunsReport { stream, call, is_final, first_length, counts }
+            })
+        })
+    }
+
+    fn delay_variation(&self) -> DelayVariation {
+        let max_us = self.variation.max_us();
+        let [p50_us, p95_us, p99_us] =
+            [0.5, 0.95, 0.99].map(|share| self.variation_us.quantile_us(share, max_us));
+        let skew_ppm = self.variation.skew_ppm();
+        DelayVariation { p50_us, p95_us, p99_us, max_us, skew_ppm }
     }
 
     /// Reads a word of each cache line that the next packet needs.
@@ -466,19 +605,31 @@ impl Stream {
         u64::from(self.key.ssrc)
             ^ u64::from(self.sequence.extended_highest())
             ^ u64::from(self.jitter.last_rtp_time())
-            ^ self.last_at.as_nanos()
-            ^ u64::from(self.buckets.touched(self.jitter.jitter_us()))
+            ^ u64::from(self.buffers.touched())
+            ^ u64::from(self.variation_us.touched(self.variation.last_us()))
+            ^ u64::from(self.jitter_us.touched(self.jitter.jitter_us()))
     }
 
     /// Counts a packet by its sequence number; `None` if it adds nothing to go on with.
     #[inline]
     fn count(&mut self, at: Timestamp, packet: &RtpPacket<'_>) -> Option<Arrival> {
-        let arrival = self.sequence.arrive(packet.sequence(), &mut self.ledger);
+        let arrival = self.sequence.arrive(packet.sequence(), self.last_at, &mut self.ledger);
         if matches!(arrival, Arrival::Duplicate | Arrival::Stray) {
             return None;
         }
         self.last_at = self.last_at.max(at);
         Some(arrival)
+    }
+
+    /// Whether it was the sender that moved the next packet in sequence away from the last one:
+    /// by more than the network may delay it, or by more than any packet lasts. Some set no marker
+    /// behind a silence, nor when they set their clock anew.
+    #[cold]
+    fn has_set_clock(&self, deviation: i64, rtp_time: u32) -> bool {
+        let step = rtp_time.wrapping_sub(self.jitter.last_rtp_time()).cast_signed();
+        let step_ms =
+            u64::from(step.unsigned_abs()) * 1000 / u64::from(self.format.clock_rate.max(1));
+        deviation.unsigned_abs() > TIMESTAMP_JUMP_NANOS || step_ms > PACKET_MAX_MS
     }
 
     /// Takes in the time since the packet before.
@@ -496,6 +647,18 @@ impl Stream {
             self.ptime_ticks = step;
         }
     }
+}
+
+/// Whether a packet is looked at whatever it is, by its sequence number.
+#[inline]
+const fn is_sample(packet: &RtpPacket<'_>) -> bool {
+    (packet.sequence() as u64).is_multiple_of(CLOSEUP_EVERY)
+}
+
+/// The lower bits of a count: enough to tell how much it has grown since.
+#[expect(clippy::cast_possible_truncation, reason = "the lower bits are the point")]
+const fn lower(count: u64) -> u32 {
+    count as u32
 }
 
 /// An address as a key holds it.
@@ -535,8 +698,8 @@ fn address(bits: u128, port: u16, scope: u32) -> SocketAddr {
 /// delayed by the network, which may well stall for a second.
 const TIMESTAMP_JUMP_NANOS: u64 = 2_000_000_000;
 
-/// Half a second of speech in packets of 20 ms: so long a listener waits before its buffer moves.
-const LATE_RUN_MAX: u8 = 25;
+/// The longest packet of speech: Opus has room for 120 ms (RFC 7587 section 4.2).
+const PACKET_MAX_MS: u64 = 120;
 
 /// More packets than these, half a second of speech in packets of 20 ms, were not under way when
 /// their source said goodbye: it was not meant.
@@ -547,5 +710,17 @@ const STRAGGLERS_MAX: u8 = 25;
 #[expect(clippy::cast_possible_truncation, reason = "milliseconds")]
 const TALKSPURT_JUMP_NANOS: u64 = JITTER_BUFFER.as_nanos() as u64;
 
+/// To 1.05 s.
+const VARIATION_BUCKETS: usize = 49;
+/// To 131 ms: with more jitter the exact figure is of no use.
+const JITTER_BUCKETS: usize = 37;
+
+// The lines that every packet needs, of which `touched` reads a word each.
+const _: () = {
+    assert!(core::mem::offset_of!(Stream, sequence) == 64);
+    assert!(core::mem::offset_of!(Stream, jitter) == 128);
+    assert!(core::mem::offset_of!(Stream, buffers) + size_of::<Buffers>() <= 256);
+};
+
 // The memory that `limits` states for a stream counts on this.
-const _: () = assert!(size_of::<Stream>() <= 704);
+const _: () = assert!(size_of::<Stream>() <= 640);

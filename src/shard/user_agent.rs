@@ -60,7 +60,7 @@ impl Shard {
         match (method, dialog) {
             (Method::Invite, Some(slot)) => self.on_invite_again(slot, datagram, request, out),
             (Method::Invite, None) => self.on_invite(datagram, request, uri, out),
-            (Method::Ack, Some(slot)) => self.on_ack(slot, datagram, request),
+            (Method::Ack, Some(slot)) => self.on_ack(slot, datagram, request, out),
             (Method::Ack, None) => {}
             (Method::Bye, Some(slot)) if self.is_within(slot, request) => {
                 self.respond(datagram, request, Status::OK, "", out);

@@ -4,14 +4,14 @@
 //! A call takes 41 bytes and its share of the texts, which are kept once each.
 
 use std::{
-    collections::{BTreeMap, BinaryHeap, HashMap},
+    collections::{BTreeMap, BinaryHeap},
     net::IpAddr,
 };
 
 use super::{
     dictionary::{Dictionary, Set},
     entry::Facts,
-    filter::{Filter, Key, Page, Rank, thousandths_within},
+    filter::{Filter, Key, Network, Page, Rank, thousandths_within},
 };
 use crate::time::Timestamp;
 
@@ -60,11 +60,11 @@ struct Chunk {
     source: Vec<u32>,
 }
 
-/// Addresses with their numbers; 0 is none.
+/// Addresses with their numbers, as texts and as what they mean.
 #[derive(Debug, Default)]
 struct Sources {
-    addresses: Vec<IpAddr>,
-    numbers: HashMap<IpAddr, u32, foldhash::quality::RandomState>,
+    texts: Dictionary,
+    addresses: Vec<Option<IpAddr>>,
 }
 
 /// A filter in the numbers of the catalog.
@@ -214,7 +214,7 @@ impl Catalog {
 
     /// About how many bytes it takes.
     pub(super) fn size(&self) -> usize {
-        let dictionaries = [&self.parties, &self.user_agents, &self.codecs];
+        let dictionaries = [&self.parties, &self.user_agents, &self.codecs, &self.sources.texts];
         let texts: usize = dictionaries.into_iter().map(Dictionary::size).sum();
         texts + self.chunks.len() * CHUNK * ROW_BYTES
     }
@@ -290,15 +290,7 @@ impl Catalog {
         let flags = (answered.0 | alert.0, answered.1 | alert.1);
         let narrow = |value: u32| u16::try_from(value).unwrap_or(u16::MAX).min(u16::MAX - 1);
         let mos = thousandths_within(filter.min_mos, filter.max_mos);
-        let source = filter.source.as_ref().map(|network| {
-            let mut set = Set::new(self.sources.addresses.len() + 1);
-            for (index, &address) in self.sources.addresses.iter().enumerate() {
-                if network.contains(address) {
-                    set.insert(index + 1);
-                }
-            }
-            set
-        });
+        let source = filter.source.as_ref().map(|network| self.sources.within(network));
         let nanos = |time: Timestamp| time.as_nanos();
         Sieve {
             flags: (flags.0 != 0).then_some(flags),
@@ -421,15 +413,29 @@ impl Default for Chunk {
 
 impl Sources {
     fn number(&mut self, address: Option<IpAddr>) -> u32 {
-        let Some(address) = address else { return 0 };
-        *self.numbers.entry(address).or_insert_with(|| {
+        let text = address.map(|address| address.to_string()).unwrap_or_default();
+        let number = self.texts.number(&text);
+        if number as usize == self.addresses.len() {
             self.addresses.push(address);
-            u32::try_from(self.addresses.len()).unwrap_or(0)
-        })
+        }
+        number
     }
 
     fn address(&self, number: u32) -> Option<IpAddr> {
-        self.addresses.get((number as usize).checked_sub(1)?).copied()
+        self.addresses.get(number as usize).copied().flatten()
+    }
+
+    fn within(&self, network: &Network) -> Set {
+        if let Network::Prefix(text) = network {
+            return self.texts.starting_with(text);
+        }
+        let mut set = Set::new(self.addresses.len());
+        for (number, address) in self.addresses.iter().enumerate() {
+            if address.is_some_and(|address| network.contains(address)) {
+                set.insert(number);
+            }
+        }
+        set
     }
 }
 

@@ -67,18 +67,39 @@ impl Dictionary {
         let finder = memmem::Finder::new(&part);
         let (mut at, mut number) = (0, 0);
         while let Some(hit) = self.texts.get(at..).and_then(|rest| finder.find(rest)) {
-            let hit = at + hit;
-            let after = self.starts[number..].partition_point(|&start| start as usize <= hit);
-            if after == 0 {
-                break;
-            }
-            number += after;
-            found.insert(number - 1);
+            number = self.text_at(at + hit, number);
+            found.insert(number);
             // On with the next text.
+            number += 1;
             let Some(&next) = self.starts.get(number) else { break };
             at = next as usize;
         }
         found
+    }
+
+    /// The texts that begin with `part`, letter case of ASCII aside.
+    pub(super) fn starting_with(&self, part: &str) -> Set {
+        let mut found = Set::new(self.len());
+        let part = part.as_bytes().to_ascii_lowercase();
+        for (number, &start) in self.starts.iter().enumerate() {
+            if self.texts[start as usize..].starts_with(&part) {
+                found.insert(number);
+            }
+        }
+        found
+    }
+
+    /// The number of the text that a place is in, which is not before text number `from`.
+    fn text_at(&self, place: usize, from: usize) -> usize {
+        let is_before = |&start: &u32| start as usize <= place;
+        // In steps that double: of a part that many texts have, the next is near.
+        let mut step = 1;
+        while self.starts.get(from + step).is_some_and(is_before) {
+            step *= 2;
+        }
+        let low = from + step / 2;
+        let high = (from + step).min(self.starts.len());
+        low + self.starts[low..high].partition_point(is_before) - 1
     }
 
     /// About how many bytes it takes.
@@ -135,5 +156,22 @@ mod tests {
         assert_eq!(found("%"), [4]);
         assert_eq!(found("alice@asip"), [0; 0], "no part of two texts");
         assert_eq!(found(""), [0, 1, 2, 3, 4]);
+        let set = dictionary.starting_with("SIP:b");
+        assert!(set.contains(2) && !set.contains(0) && !set.contains(1));
+    }
+
+    #[test]
+    fn texts_far_apart_are_found() {
+        let mut dictionary = Dictionary::default();
+        for number in 0..5000_u32 {
+            assert_eq!(dictionary.number(&format!("<{number}>")), number);
+        }
+        for part in ["<7>", "99", "4321", "<", "0>"] {
+            let set = dictionary.containing(part);
+            for number in 0..5000_u32 {
+                let expected = format!("<{number}>").contains(part);
+                assert_eq!(set.contains(number), expected, "{part} in {number}");
+            }
+        }
     }
 }

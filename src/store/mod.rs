@@ -53,7 +53,7 @@ pub use self::{
     filter::{Cursor, CursorError, Filter, Key, Network, NetworkError, Page},
     histogram::Histogram,
     reader::{Listed, ReadError, Reader, Stored, page_of},
-    rollup::{By, Metric, Rollup, trunk},
+    rollup::{By, Metric, Rollup},
     schema::OpenError,
     settings::Settings,
     status::{State, Status},

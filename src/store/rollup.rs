@@ -1,10 +1,7 @@
 //! What trends are made of: histograms of all metrics, by minute and by what calls have in
 //! common. Minutes add up to hours exactly; nothing here is a mean of means.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-};
+use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
@@ -16,6 +13,7 @@ use super::{
 };
 use crate::{
     control::record::{CallRecord, CallState, Integrity},
+    id::Trunk,
     quality::Scale,
     time::{NANOS_PER_SEC, Timestamp},
 };
@@ -133,7 +131,7 @@ impl Sample {
         Self {
             minute: minute(record.end_time.unwrap_or(record.start_time)),
             codec: record.codec.unwrap_or_default().to_owned(),
-            trunk: record.source.map(trunk).unwrap_or_default(),
+            trunk: record.source.map(|source| Trunk::of(source).to_string()).unwrap_or_default(),
             user_agent: record.user_agent.iter().flat_map(|text| text.chars()).take(64).collect(),
             is_answered,
             values,
@@ -334,17 +332,6 @@ fn merge_into(
 /// The minute of a time, counted from 1970.
 pub(super) const fn minute(time: Timestamp) -> u64 {
     time.as_nanos() / (60 * NANOS_PER_SEC)
-}
-
-/// The network that calls from an address belong to, as text: the /24 of IPv4, the /64 of IPv6.
-#[must_use]
-pub fn trunk(address: IpAddr) -> String {
-    match address {
-        IpAddr::V4(v4) => format!("{}/24", Ipv4Addr::from_bits(v4.to_bits() & !0xFF)),
-        IpAddr::V6(v6) => {
-            format!("{}/64", Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)))
-        }
-    }
 }
 
 /// What came after the most keys that a minute has.

@@ -12,6 +12,7 @@ mod tunnel;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 pub use self::{link::LinkType, tcp::TcpFlags};
+use super::IpMarks;
 
 /// What a frame carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub struct UdpDatagram<'a> {
     pub src: SocketAddr,
     /// Where it went.
     pub dst: SocketAddr,
+    /// What its IP header says about its way.
+    pub marks: IpMarks,
     /// What was captured of its payload; never empty.
     pub payload: &'a [u8],
 }
@@ -154,7 +157,8 @@ pub fn decode(link: LinkType, bytes: &[u8]) -> Packet<'_> {
 /// Takes the payload of a reassembled IP packet apart.
 #[must_use]
 pub fn decode_reassembled<'a>(key: &FragmentKey, bytes: &'a [u8]) -> Packet<'a> {
-    ip::transport(Ip { src: key.src, dst: key.dst }, key.protocol, bytes, key.depth)
+    let ip = Ip { src: key.src, dst: key.dst, marks: IpMarks::UNKNOWN };
+    ip::transport(ip, key.protocol, bytes, key.depth)
 }
 
 /// The short way for UDP on IPv4 on Ethernet with nothing special about it: nearly every packet
@@ -181,14 +185,16 @@ pub fn decode_plain(link: LinkType, bytes: &[u8]) -> Option<UdpDatagram<'_>> {
     let ip = |at: usize| Ipv4Addr::new(header[at], header[at + 1], header[at + 2], header[at + 3]);
     let src = SocketAddr::from((ip(26), src_port));
     let dst = SocketAddr::from((ip(30), dst_port));
-    Some(UdpDatagram { src, dst, payload })
+    let marks = IpMarks::new(header[15], header[22]);
+    Some(UdpDatagram { src, dst, marks, payload })
 }
 
-/// The addresses of an IP header.
+/// The addresses of an IP header, and what it says besides.
 #[derive(Clone, Copy, Debug)]
 struct Ip {
     src: IpAddr,
     dst: IpAddr,
+    marks: IpMarks,
 }
 
 /// The big-endian number at `at`, which the caller has made sure is there.

@@ -22,7 +22,7 @@ use voxplane::{
     },
     time::Timestamp,
     wire::{
-        Datagram, Transport,
+        Datagram, IpMarks, Transport,
         rtp::RtpHeader,
         sdp::SessionDescription,
         sip::{HeaderName, NameAddr, SipMessage, StartLine},
@@ -221,7 +221,14 @@ impl core::fmt::Debug for Sent {
 
 pub fn datagram(flight: &Flight, received_at: Timestamp) -> Datagram<'_> {
     let Flight { src, dst, bytes } = flight;
-    Datagram { received_at, src: *src, dst: *dst, transport: Transport::Udp, payload: bytes }
+    Datagram {
+        received_at,
+        src: *src,
+        dst: *dst,
+        transport: Transport::Udp,
+        marks: IpMarks::UNKNOWN,
+        payload: bytes,
+    }
 }
 
 pub fn addr(text: &str) -> SocketAddr {

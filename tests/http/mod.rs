@@ -15,17 +15,22 @@ use voxplane::{
     alerts::{Alerts, Rules},
     control::{
         record::{
-            CallRecord, CallScore, CallState, Direction, Distribution, EndedBy, Figures, Integrity,
-            MosSum, MosTotals, RttFigures, ShardHealth, Snapshot, StreamRecord, TimelinePoint,
-            Totals, WorstInterval,
+            BurstRecord, CallRecord, CallScore, CallState, CloseupRecord, Conditions, Direction,
+            EndedBy, Expected, Figures, Integrity, MosSum, MosTotals, RttFigures, ShardHealth,
+            Snapshot, StreamRecord, TimelinePoint, Totals, WorstInterval,
         },
         snapshot::SnapshotCell,
+        spreads::{Distribution, Spread, Spreads},
         streams::CallStreams,
     },
     http::{Options, Server, Token},
-    id::{CallRef, ShardId, Ssrc, StreamRef},
+    id::{CallRef, ShardId, Ssrc, StreamRef, Trunk},
     quality::{MosBasis, MosKind, Rating, Scale, Source},
-    shard::{Counts, report::StreamReport},
+    shard::{
+        Counts,
+        buffer::BufferReport,
+        report::{Bursts, Closeup, DelayVariation, StreamReport},
+    },
     store::Reader,
     time::Timestamp,
     wire::codec::Codec,
@@ -198,10 +203,13 @@ pub(crate) fn call(id: &str, started: u64, mos: Option<f64>) -> CallRecord {
             mos_basis: mos.map(|_| basis),
             mos_reason: mos.is_none().then_some("codec unknown"),
             quality_rating: mos.map(Rating::from_mos),
+            jitter_buffer: None,
         },
         worst_interval: WorstInterval::default(),
         integrity: Integrity::Clean,
         own_drops: 0,
+        conditions: Conditions::default(),
+        expected: Expected::default(),
         streams: CallStreams::new(id, vec![report(0xDEAD_BEEF)], None),
         timeline: vec![TimelinePoint {
             direction: Direction::Rx,
@@ -254,7 +262,11 @@ fn report(ssrc: u32) -> StreamReport {
         burst_ratio: 1.0,
         burst_density: 0.0,
         gap_density: 2.0,
+        bursts: Bursts::default(),
+        closeup: Closeup::default(),
         own_drops: 0,
+        variation: DelayVariation::default(),
+        buffers: BufferReport::default(),
         has_left: false,
     }
 }
@@ -282,11 +294,18 @@ pub(crate) fn stream(ssrc: u32, call_id: Option<&str>) -> StreamRecord {
         jitter_mean_ms: Some(3.0),
         jitter_max_ms: Some(9.0),
         jitter_p95_ms: None,
+        pdv_p50_ms: None,
+        pdv_p95_ms: None,
+        pdv_p99_ms: None,
+        pdv_max_ms: None,
+        skew_ppm: None,
         max_delta_ms: None,
         mean_delta_ms: None,
         burst_ratio: Some(1.0),
         burst_density: None,
         gap_density: None,
+        bursts: BurstRecord::default(),
+        closeup: CloseupRecord::default(),
         discard_percentage: Some(0.0),
         rtt_ms: None,
         rtt: RttFigures::default(),
@@ -296,6 +315,8 @@ pub(crate) fn stream(ssrc: u32, call_id: Option<&str>) -> StreamRecord {
         mos_basis: None,
         mos_reason: None,
         impairments: None,
+        jitter_buffer: None,
+        buffers: None,
         rtcp_bye: None,
         remote: None,
         call_id: call_id.map(str::to_owned),
@@ -343,14 +364,22 @@ pub(crate) fn snapshot() -> Snapshot {
             busy: 0.25,
             ..ShardHealth::default()
         }],
-        jitter_us: Distribution {
-            count: 1000,
-            mean: 1500.0,
-            p50: 1000,
-            p95: 4000,
-            p99: 8000,
-            max: 9000,
-        },
+        spreads: spreads().into(),
+    }
+}
+
+/// 1,000 packets of PCMA from one network.
+fn spreads() -> Spreads {
+    let jitter_us =
+        Distribution { count: 1000, mean: 1500.0, p50: 1000, p95: 4000, p99: 8000, max: 9000 };
+    let variation_us =
+        Distribution { count: 1000, mean: 2500.0, p50: 2000, p95: 5000, p99: 9000, max: 9500 };
+    let all = Spread { jitter_us, variation_us };
+    let trunk = Trunk::of([192, 0, 2, 1].into());
+    Spreads {
+        all,
+        by_codec: vec![(Codec::Pcma, all)],
+        by_trunk: vec![(Some(trunk), all)],
         rtt_us: Distribution::default(),
     }
 }

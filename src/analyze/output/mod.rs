@@ -175,7 +175,7 @@ mod tests {
             samples::{address, at_ms, call, failed, stream},
         },
         control::record::Integrity,
-        wire::{Datagram, Transport},
+        wire::{Datagram, IpMarks, Transport},
     };
 
     fn options(format: Format, call: Option<&str>, limit: usize) -> Options {
@@ -266,6 +266,7 @@ mod tests {
                 src: address(from),
                 dst: address(to),
                 transport: Transport::Udp,
+                marks: IpMarks::UNKNOWN,
                 payload: text.as_bytes(),
             });
         }
@@ -416,6 +417,7 @@ mod tests {
                     src,
                     dst: SocketAddr::new(Ipv6Addr::from(end).into(), 5060),
                     transport: Transport::Udp,
+                    marks: IpMarks::UNKNOWN,
                     payload: payload.as_bytes(),
                 });
             }
@@ -454,12 +456,13 @@ mod tests {
         packet_loss_percentage packets_out_of_order packets_duplicate packets_discarded \
         jitter_avg_ms jitter_max_ms latency_avg_ms latency_max_ms rtt_min_ms rtt_max_ms \
         rtt_last_ms rtt_count codec mos_score mos_lq r_factor \
-        mos_basis mos_reason quality_rating integrity streams";
+        mos_basis mos_reason quality_rating jitter_buffer integrity streams";
 
     const STREAM: &str = "src dst ssrc payload_type codec clock_rate ptime_ms first_time \
         last_time packets_received packets_expected packets_lost loss_percentage \
         packets_out_of_order packets_duplicate jitter_mean_ms jitter_max_ms jitter_p95_ms \
         max_delta_ms mean_delta_ms burst_ratio burst_density gap_density discard_percentage \
         rtt_ms rtt_min_ms rtt_max_ms rtt_last_ms rtt_count mos_cq mos_lq r_factor mos_basis \
-        mos_reason impairments rtcp_bye remote call_id";
+        mos_reason impairments rtcp_bye remote call_id pdv_p50_ms pdv_p95_ms pdv_p99_ms \
+        pdv_max_ms skew_ppm jitter_buffer buffers";
 }

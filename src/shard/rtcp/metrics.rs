@@ -3,14 +3,15 @@
 //! Measures nothing: all of it stands in the stream's report, and its scores come from where
 //! those of the API come from.
 
-use super::super::report::{RoundTrip, StreamReport};
+use super::super::{
+    buffer::BufferMode,
+    report::{RoundTrip, StreamReport},
+};
 use crate::{
-    limits::JITTER_BUFFER,
     quality::{
         Scale, delay,
         score::{ScoreInput, Scoring},
     },
-    time::millis,
     wire::{
         codec::Codec,
         rtcp::{Concealment, JitterBufferKind, VoipMetricsValues},
@@ -29,6 +30,8 @@ pub(super) fn voip_metrics(
     let counts = report.counts;
     let input = score_input(report, rtt);
     let score = scoring.score(&input);
+    // Without a burst there is none that lasts (RFC 3611 section 4.7.2).
+    let duration_ms = |packets: Option<f64>| packets.unwrap_or(0.0) * input.ptime_ms;
     let has_r = score.mos_cq.is_some() && score.basis.is_some_and(|it| it.scale == Scale::Nb);
     let jitter_buffer_ms = input.jitter_buffer_ms;
     let terminal_ms =
@@ -39,13 +42,18 @@ pub(super) fn voip_metrics(
         discard_rate: share(counts.discarded, counts.expected),
         burst_density: f64::from(report.burst_density) / 100.0,
         gap_density: f64::from(report.gap_density) / 100.0,
+        burst_duration_ms: duration_ms(report.bursts.mean_burst()),
+        gap_duration_ms: duration_ms(report.bursts.mean_gap(counts.expected)),
         round_trip_ms: (rtt.count > 0).then(|| f64::from(rtt.last_us) / 1e3),
         end_system_delay_ms: Some(terminal_ms),
         r_factor: score.r_factor.filter(|_| has_r),
         mos_lq: score.mos_lq,
         mos_cq: score.mos_cq,
         concealment: concealment(report.codec, scoring),
-        jitter_buffer_kind: Some(JitterBufferKind::Fixed),
+        jitter_buffer_kind: Some(match report.buffers.mode {
+            BufferMode::Fixed => JitterBufferKind::Fixed,
+            BufferMode::Adaptive => JitterBufferKind::Adaptive,
+        }),
         jitter_buffer_nominal_ms: jitter_buffer_ms,
         jitter_buffer_maximum_ms: jitter_buffer_ms,
         ..VoipMetricsValues::default()
@@ -68,7 +76,7 @@ fn score_input(report: &StreamReport, rtt: &RoundTrip) -> ScoreInput {
         discarded: counts.discarded,
         burst_ratio: (report.burst_ratio >= 1.0).then(|| f64::from(report.burst_ratio)),
         rtt_ms: mean(rtt.sum_us, rtt.count.into()).map(|us| us / 1e3),
-        jitter_buffer_ms: millis(JITTER_BUFFER),
+        jitter_buffer_ms: report.buffers.assumed_delay_ms(report.jitter_samples),
         jitter_ms: jitter_ms.filter(|_| report.clock_rate > 0),
     }
 }

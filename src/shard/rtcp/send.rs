@@ -113,7 +113,8 @@ impl Shard {
             if !is_lively(stream, now) {
                 continue;
             }
-            let metrics = self.config.rtcp_xr.then(|| stream.peek(shard, now, own_drops));
+            let metrics =
+                self.config.rtcp_xr.then(|| stream.peek(shard, now, own_drops, &self.depths));
             let metrics = metrics.filter(|report| report.codec.is_speech());
             let IntervalReport { block, summary } = stream.interval_report(now);
             heard.push(Heard {

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use crate::{
     time::Timestamp,
     wire::{
-        Datagram, Transport,
+        Datagram, IpMarks, Transport,
         classify::{Kind, classify},
     },
 };
@@ -57,6 +57,7 @@ pub struct Frame {
     len: u32,
     /// What carried it.
     pub transport: Transport,
+    marks: IpMarks,
 }
 
 impl Chunk {
@@ -164,10 +165,10 @@ impl Frame {
         start: usize,
         len: usize,
     ) -> Self {
-        let Addressed { src, dst, transport } = addressed;
+        let Addressed { src, dst, transport, marks } = addressed;
         #[expect(clippy::cast_possible_truncation, reason = "a chunk has some megabytes at most")]
         let (start, len) = (start as u32, len as u32);
-        Self { received_at, src, dst, start, len, transport }
+        Self { received_at, src, dst, start, len, transport, marks }
     }
 
     /// Which of so many lanes its flow goes through. Nothing but balance depends on it.
@@ -196,6 +197,7 @@ impl Frame {
             src: self.src,
             dst: self.dst,
             transport: self.transport,
+            marks: self.marks,
             payload: &bytes[start..start + self.len as usize],
         }
     }
@@ -207,6 +209,7 @@ pub(super) struct Addressed {
     pub(super) src: SocketAddr,
     pub(super) dst: SocketAddr,
     pub(super) transport: Transport,
+    pub(super) marks: IpMarks,
 }
 
 /// Any odd number with bits all over: 2^64 over the golden ratio.

@@ -90,8 +90,7 @@ impl Decoder {
     fn take_piece(&mut self, time: Timestamp, packet: Packet<'_>, nested: usize) {
         match packet {
             Packet::Udp(datagram) => {
-                let (src, dst, transport) = (datagram.src, datagram.dst, Transport::Udp);
-                self.messages.push(Addressed { src, dst, transport }, datagram.payload);
+                self.messages.push(addressed(&datagram), datagram.payload);
             }
             Packet::Tcp(segment) => {
                 self.streams.take(time, &segment, &mut self.messages, &mut self.ignored);
@@ -114,8 +113,13 @@ impl Decoder {
 #[inline]
 fn in_place(bytes: &[u8], received_at: Timestamp, datagram: &UdpDatagram<'_>) -> Frame {
     let start = datagram.payload.as_ptr().addr() - bytes.as_ptr().addr();
-    let (src, dst, transport) = (datagram.src, datagram.dst, Transport::Udp);
-    Frame::new(Addressed { src, dst, transport }, received_at, start, datagram.payload.len())
+    Frame::new(addressed(datagram), received_at, start, datagram.payload.len())
+}
+
+#[inline]
+const fn addressed(datagram: &UdpDatagram<'_>) -> Addressed {
+    let UdpDatagram { src, dst, marks, .. } = *datagram;
+    Addressed { src, dst, transport: Transport::Udp, marks }
 }
 
 /// What was put together of one record and those before it, on its way into a chunk.

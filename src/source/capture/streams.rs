@@ -16,7 +16,7 @@ use super::{
 use crate::{
     time::Timestamp,
     wire::{
-        Transport,
+        IpMarks, Transport,
         frame::{Reason, TcpSegment},
     },
 };
@@ -153,7 +153,12 @@ struct Assembly {
 impl Assembly {
     const fn new(key: StreamKey, next: u32, framing: SipFraming) -> Self {
         Self {
-            addressed: Addressed { src: key.0, dst: key.1, transport: Transport::Tcp },
+            addressed: Addressed {
+                src: key.0,
+                dst: key.1,
+                transport: Transport::Tcp,
+                marks: IpMarks::UNKNOWN,
+            },
             began_at: next,
             next,
             framing,

@@ -6,7 +6,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{
-    Fragment, FragmentKey, IPV4_LEN, Ip, Packet, Reason, UdpDatagram, be16, be32, tcp, tunnel,
+    super::IpMarks, Fragment, FragmentKey, IPV4_LEN, Ip, Packet, Reason, UdpDatagram, be16, be32,
+    tcp, tunnel,
 };
 
 /// IPv4 or IPv6, by the version in the first nibble.
@@ -33,7 +34,8 @@ pub(super) fn v4(bytes: &[u8], depth: u8) -> Packet<'_> {
     // Behind the total length is what fills the frame up; a frame may also have been cut off.
     let Some(payload) = bytes.get(header_len..total_len.min(bytes.len())) else { return MALFORMED };
     let address = |at| IpAddr::V4(Ipv4Addr::from(be32(header, at)));
-    let ip = Ip { src: address(12), dst: address(16) };
+    let marks = IpMarks::new(header[1], header[8]);
+    let ip = Ip { src: address(12), dst: address(16), marks };
     let (fragment, protocol) = (be16(header, 6), header[9]);
     if fragment & FRAGMENT_BITS == 0 {
         return transport(ip, protocol, payload, depth);
@@ -59,7 +61,8 @@ pub(super) fn v6(bytes: &[u8], depth: u8) -> Packet<'_> {
         0 => payload,
         len => payload.get(..len).unwrap_or(payload),
     };
-    let ip = Ip { src: v6_address(header, 8), dst: v6_address(header, 24) };
+    let marks = IpMarks::new(header[0] << 4 | header[1] >> 4, header[7]);
+    let ip = Ip { src: v6_address(header, 8), dst: v6_address(header, 24), marks };
     transport(ip, header[6], payload, depth)
 }
 
@@ -126,7 +129,7 @@ fn udp(ip: Ip, bytes: &[u8], depth: u8) -> Packet<'_> {
     let dst = SocketAddr::new(ip.dst, be16(header, 2));
     let inner =
         if tunnel::is_port(dst.port()) { tunnel::udp(dst.port(), payload, depth) } else { None };
-    inner.unwrap_or(Packet::Udp(UdpDatagram { src, dst, payload }))
+    inner.unwrap_or(Packet::Udp(UdpDatagram { src, dst, marks: ip.marks, payload }))
 }
 
 pub(super) const MALFORMED: Packet<'static> = Packet::Ignored(Reason::IpMalformed);
