@@ -196,6 +196,7 @@ fn message(rule: &Rule, scope: Scope, subject: &str, seen: &Seen) -> String {
         _ => "",
     };
     match rule.metric {
+        Metric::Condition(condition) => format!("call {subject} has {}", condition.name()),
         Metric::StoreUnavailable => "the history cannot be written".to_owned(),
         Metric::OwnLosses => {
             format!("the appliance itself lost {} datagrams or reports", seen.value)

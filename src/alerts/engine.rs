@@ -4,6 +4,7 @@
 use core::{hash::BuildHasher as _, time::Duration};
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    net::IpAddr,
     sync::Arc,
 };
 
@@ -20,6 +21,7 @@ use super::{
     window::{Sums, Window, float},
 };
 use crate::{
+    control::conditions::conditions,
     control::record::{
         CallRecord, Direction, Integrity, Interval, ShardHealth, Snapshot, TimelinePoint,
     },
@@ -129,8 +131,7 @@ impl Engine {
             self.sums(Group::Box, point.time).own_losses += 1;
             return;
         }
-        let trunk: Option<Arc<str>> =
-            call.source.map(|source| Trunk::of(source).to_string().into());
+        let trunk: Option<Arc<str>> = call.source.map(|source| trunk_name(source).into());
         self.add_up(call, point, trunk.as_ref());
         if point.time.since(interval.since) < INTERVAL_MIN {
             return;
@@ -157,7 +158,7 @@ impl Engine {
     /// A call is over, and with it its alerts.
     pub fn finished(&mut self, call: &CallRecord) {
         let ended_at = call.end_time.unwrap_or(call.start_time);
-        let trunk = call.source.map(|source| Group::Trunk(Trunk::of(source).to_string().into()));
+        let trunk = call.source.map(|source| Group::Trunk(trunk_name(source).into()));
         for group in [Some(Group::Box), trunk].into_iter().flatten() {
             Outcome::of(call).count(self.sums(group, ended_at));
         }
@@ -182,6 +183,7 @@ impl Engine {
             self.levels.pop_front();
         }
         self.drop_ended(snapshot, now);
+        self.judge_conditions(snapshot, now);
         let groups: Vec<Group> = self.groups.keys().cloned().collect();
         for rule in &*Arc::clone(&self.broad) {
             for group in groups.iter().filter(|group| concerns(rule, group)) {
@@ -386,6 +388,32 @@ impl Engine {
         }
     }
 
+    /// Judges what time alone can bring about in calls: media that does not come.
+    fn judge_conditions(&mut self, snapshot: &Snapshot, now: Timestamp) {
+        let sharp = Arc::clone(&self.sharp);
+        let of_condition = |rule: &Arc<Rule>| match rule.metric {
+            Metric::Condition(condition) => Some((Arc::clone(rule), condition)),
+            _ => None,
+        };
+        let rules: Vec<_> = sharp.iter().filter_map(of_condition).collect();
+        if rules.is_empty() {
+            return;
+        }
+        let clean = |call: &&Arc<CallRecord>| call.integrity == Integrity::Clean;
+        for call in snapshot.active.iter().filter(clean) {
+            let found = conditions(call, now);
+            for (rule, condition) in &rules {
+                let value = if found.contains(*condition) { 1.0 } else { 0.0 };
+                if rule.trunk.is_some() && rule.trunk != call.source.map(trunk_name) {
+                    continue;
+                }
+                let since = call.answer_time.unwrap_or(call.start_time);
+                let seen = Seen { value, samples: 1, since, at: now };
+                self.judge_call(rule, call, None, Direction::Rx, seen);
+            }
+        }
+    }
+
     fn judge_group(
         &mut self,
         rule: &Rule,
@@ -564,6 +592,11 @@ fn about_call(call: &CallRecord, stream: Option<Direction>, value: f64) -> About
         worst_calls: vec![WorstCall { call_id: id.clone(), value: Some(value) }],
         query: call_query(id),
     }
+}
+
+/// What a trunk is called in alerts.
+fn trunk_name(source: IpAddr) -> String {
+    Trunk::of(source).to_string()
 }
 
 /// The value of a metric in an interval of a call, and what it is made of.

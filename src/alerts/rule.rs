@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use crate::quality::THRESHOLDS;
+use crate::{control::conditions::Condition, quality::THRESHOLDS};
 
 /// A rule, complete and checked.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -132,6 +132,14 @@ pub(super) fn builtin() -> Vec<Rule> {
         rule(EXCESSIVE_JITTER, Metric::Jitter, THRESHOLDS.jitter_max, 10.0),
         rule(HIGH_LATENCY, Metric::Latency, THRESHOLDS.latency_max, 30.0),
         Rule {
+            severity: Severity::Error,
+            ..rule("one_way_audio", Metric::Condition(Condition::OneWayAudio), 0.0, 0.0)
+        },
+        Rule {
+            severity: Severity::Error,
+            ..rule("no_media", Metric::Condition(Condition::NoMedia), 0.0, 0.0)
+        },
+        Rule {
             scope: vec![Scope::Trunk, Scope::Box],
             hold: secs(300),
             min_samples: 10,
@@ -162,8 +170,7 @@ pub(super) fn builtin() -> Vec<Rule> {
 }
 
 /// What can be looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Metric {
     /// MOS of an interval; of a trunk or the box, the mean over its intervals on the scale that
     /// most of them are on.
@@ -181,6 +188,8 @@ pub enum Metric {
     CallFailureRate,
     /// Finished calls that their caller gave up before an answer, percent.
     AbandonedRate,
+    /// 1 while a call has this condition, else 0.
+    Condition(Condition),
     /// Calls that are up.
     ActiveCalls,
     /// How far the calls that are up have dropped below their most within the window, percent.
@@ -193,7 +202,7 @@ pub enum Metric {
 
 impl Metric {
     /// All, with their names.
-    pub(super) const ALL: [(&'static str, Self); 11] = [
+    pub(super) const ALL: [(&'static str, Self); 16] = [
         ("mos", Self::Mos),
         ("packet_loss", Self::PacketLoss),
         ("discard", Self::Discard),
@@ -201,6 +210,11 @@ impl Metric {
         ("latency", Self::Latency),
         ("call_failure_rate", Self::CallFailureRate),
         ("abandoned_rate", Self::AbandonedRate),
+        ("no_media", Self::Condition(Condition::NoMedia)),
+        ("one_way_audio", Self::Condition(Condition::OneWayAudio)),
+        ("late_media", Self::Condition(Condition::LateMedia)),
+        ("early_media_end", Self::Condition(Condition::EarlyMediaEnd)),
+        ("dead_air", Self::Condition(Condition::DeadAir)),
         ("active_calls", Self::ActiveCalls),
         ("active_calls_drop", Self::ActiveCallsDrop),
         ("own_losses", Self::OwnLosses),
@@ -217,7 +231,11 @@ impl Metric {
             | Self::AbandonedRate
             | Self::ActiveCallsDrop => "percent",
             Self::Jitter | Self::Latency => "ms",
-            Self::Mos | Self::ActiveCalls | Self::OwnLosses | Self::StoreUnavailable => "",
+            Self::Mos
+            | Self::Condition(_)
+            | Self::ActiveCalls
+            | Self::OwnLosses
+            | Self::StoreUnavailable => "",
         }
     }
 
@@ -231,6 +249,7 @@ impl Metric {
             Self::Latency => "round-trip time",
             Self::CallFailureRate => "share of failed calls",
             Self::AbandonedRate => "share of abandoned calls",
+            Self::Condition(condition) => condition.name(),
             Self::ActiveCalls => "number of active calls",
             Self::ActiveCallsDrop => "drop of active calls",
             Self::OwnLosses => "number of own losses",
@@ -245,6 +264,7 @@ impl Metric {
                 &[Scope::Call, Scope::Stream, Scope::Trunk, Scope::Box]
             }
             Self::CallFailureRate | Self::AbandonedRate => &[Scope::Box, Scope::Trunk],
+            Self::Condition(_) => &[Scope::Call],
             Self::ActiveCalls
             | Self::ActiveCallsDrop
             | Self::OwnLosses
@@ -258,7 +278,7 @@ impl Metric {
             Self::Mos => (1.0, 5.0),
             Self::Jitter | Self::Latency => (0.0, 60_000.0),
             Self::ActiveCalls | Self::OwnLosses => (0.0, 1e9),
-            Self::StoreUnavailable => (0.0, 1.0),
+            Self::StoreUnavailable | Self::Condition(_) => (0.0, 1.0),
             _ => (0.0, 100.0),
         }
     }
@@ -274,8 +294,19 @@ impl Metric {
             Self::Mos | Self::PacketLoss | Self::Discard | Self::Jitter => 50,
             Self::CallFailureRate | Self::AbandonedRate => 20,
             Self::ActiveCallsDrop => 10,
-            Self::Latency | Self::ActiveCalls | Self::OwnLosses | Self::StoreUnavailable => 1,
+            Self::Latency
+            | Self::Condition(_)
+            | Self::ActiveCalls
+            | Self::OwnLosses
+            | Self::StoreUnavailable => 1,
         }
+    }
+}
+
+impl Serialize for Metric {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let name = Self::ALL.iter().find(|(_, metric)| metric == self).map(|(name, _)| *name);
+        serializer.serialize_str(name.unwrap_or_default())
     }
 }
 

@@ -105,7 +105,10 @@ impl Sums {
             Metric::CallFailureRate => share(self.failed, self.finished, self.finished),
             Metric::AbandonedRate => share(self.abandoned, self.finished, self.finished),
             Metric::OwnLosses => Some((float(self.own_losses), self.own_losses.max(1))),
-            Metric::ActiveCalls | Metric::ActiveCallsDrop | Metric::StoreUnavailable => None,
+            Metric::Condition(_)
+            | Metric::ActiveCalls
+            | Metric::ActiveCallsDrop
+            | Metric::StoreUnavailable => None,
         }
     }
 

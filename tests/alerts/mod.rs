@@ -70,6 +70,8 @@ impl Noc {
     pub(crate) fn begin(&mut self, id: &str) {
         let mut record = call(id, 0, Some(4.0));
         record.start_time = self.now;
+        // What was expected of its media is not said, and so nothing is missing.
+        record.answer_time = None;
         record.timeline.clear();
         self.snapshot.active.push(Arc::new(record));
     }
