@@ -1,5 +1,4 @@
 //! Rules from the configuration and the API: what is wrong is named, and nothing is half-applied.
-#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use serde_json::json;
 use voxplane::{alerts::Rules, config::RawConfig};

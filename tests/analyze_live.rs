@@ -1,5 +1,5 @@
 //! The same engine: what the running appliance said of calls, `voxplane analyze` says of their
-//! recording.
+//! recording, its history and its metrics.
 //!
 //! Where dumpcap is not installed, or may not record, this test says so and passes.
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
@@ -55,10 +55,39 @@ fn a_recording_tells_what_the_appliance_told() {
     let calls: BTreeMap<&str, &Value> =
         calls.map(|call| (call["call_id"].as_str().unwrap(), call)).collect();
     assert_eq!(calls.len(), 20);
+    let history = appliance.json("/api/qos/history?limit=100");
+    let history: BTreeMap<&str, &Value> = history["metrics"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|call| (call["call_id"].as_str().unwrap(), call))
+        .collect();
     let mut sums = BTreeMap::new();
+    let mut mos_sum = 0.0;
     for id in &ids {
         let live = appliance.json(&format!("/api/qos/call/{}", id.replace('@', "%40")));
         compare(&live, calls[&**id], &mut sums);
+        for name in FIGURES {
+            assert_eq!(live[name], history[&**id][name], "{name} of {id} in the history");
+        }
+        mos_sum += live["mos_score"].as_f64().unwrap();
+    }
+    // The metrics have the same scores in their sum, and the statistics in their mean.
+    let metrics = appliance.get("/metrics").body;
+    let sample = |name: &str| -> f64 {
+        let line = metrics.lines().find(|line| line.starts_with(name)).unwrap();
+        line.rsplit_once(' ').unwrap().1.parse().unwrap()
+    };
+    let count = sample("voxplane_call_mos_count{scale=\"nb\"}");
+    let suspect = sample("voxplane_calls_suspect_total");
+    if suspect == 0.0 {
+        assert_eq!(count, 20.0);
+        assert!((sample("voxplane_call_mos_sum{scale=\"nb\"}") - mos_sum).abs() < 0.02);
+        let mean = appliance.json("/api/qos/statistics")["average_mos"].as_f64().unwrap();
+        assert!((mean - mos_sum / 20.0).abs() < 0.001, "{mean} {mos_sum}");
+    } else {
+        // A machine that stalls: what it may have spoilt is in no average.
+        assert_eq!(count + suspect, 20.0);
     }
     // It was not about nothing.
     let least =
@@ -125,6 +154,20 @@ fn near(live: &Value, seen: &Value, name: &str, tolerance: impl Fn(f64) -> f64) 
     let (live, seen) = (live[name].as_f64().unwrap(), seen[name].as_f64().unwrap());
     assert!((live - seen).abs() <= tolerance(live), "{name}: {live} {seen}");
 }
+
+/// What the API and the history say of a call in the same words.
+const FIGURES: [&str; 10] = [
+    "mos_score",
+    "mos_lq",
+    "r_factor",
+    "mos_basis",
+    "packets_lost",
+    "packet_loss_percentage",
+    "packets_discarded",
+    "jitter_avg_ms",
+    "jitter_max_ms",
+    "duration_seconds",
+];
 
 const COUNTS: [&str; 6] = [
     "packets_received",

@@ -19,7 +19,7 @@ const STAGES: [(&str, &[&str]); 15] = [
     ("quality", &["limits", "wire"]),
     ("control", &["id", "limits", "quality", "ring", "shard", "time", "wire"]),
     ("json", &[]),
-    ("store", &["control", "json", "quality", "time"]),
+    ("store", &["control", "id", "json", "quality", "time"]),
     ("alerts", &["control", "id", "quality", "store", "time"]),
     ("config", &["alerts", "limits", "quality", "store"]),
     ("http", &["alerts", "control", "id", "json", "limits", "quality", "store", "time"]),

@@ -21,6 +21,7 @@ use crate::{
     quality::{THRESHOLDS, score::Scoring},
     shard::{
         distributions::Distributions,
+        health::OwnFaults,
         report::{
             CallEvent, CallReport, Direction, FarEndReport, LossRunsReport, RemoteReport, Report,
             RoundTrip, RoundTripReport, StreamReport, TextField, TextReport,
@@ -390,8 +391,9 @@ impl Call {
         let (rx, tx) = (streams.tally(Direction::Rx), streams.tally(Direction::Tx));
         let rtt = streams.round_trip();
         record.packets_sent = streams.packets_sent();
-        record.own_drops = streams.own_drops();
-        record.integrity = integrity(record.own_drops);
+        let own = streams.own_faults();
+        (record.own_drops, record.own_stalls) = (own.drops.into(), own.stalls.into());
+        record.integrity = integrity(own);
         record.latency_avg_ms = mean_ms(&rtt);
         record.rtt = RttFigures::new(&rtt);
         record.latency_max_ms = record.rtt.rtt_max_ms;
@@ -413,7 +415,7 @@ impl Call {
             return None;
         }
         let mos = tally.score(&rtt, self.record.streams.scoring()).mos();
-        let drops = report.own_drops - before.map_or(0, |before| before.own_drops);
+        let own = report.own.since(before.map(|before| before.own).unwrap_or_default());
         #[expect(clippy::cast_possible_truncation, reason = "a plot needs no more digits")]
         let point = TimelinePoint {
             direction: report.direction,
@@ -423,7 +425,7 @@ impl Call {
             packets_discarded: saturate(tally.discarded),
             jitter_ms: report.jitter_us as f32 / 1e3,
             mos: mos.map(|mos| mos as f32),
-            integrity: integrity(drops),
+            integrity: integrity(own),
         };
         let record = Arc::make_mut(&mut self.record);
         if let Some(mos) = mos.filter(|_| point.integrity == Integrity::Clean) {
@@ -497,6 +499,7 @@ impl CallRecord {
             worst_interval: WorstInterval::default(),
             integrity: Integrity::Clean,
             own_drops: 0,
+            own_stalls: 0,
             conditions: Conditions::default(),
             expected: Expected::default(),
             streams: CallStreams::scored_by(scoring),
@@ -577,8 +580,8 @@ fn halved(timeline: &[TimelinePoint]) -> Vec<TimelinePoint> {
     halved
 }
 
-const fn integrity(own_drops: u64) -> Integrity {
-    if own_drops > 0 { Integrity::Suspect } else { Integrity::Clean }
+const fn integrity(own: OwnFaults) -> Integrity {
+    if own.is_none() { Integrity::Clean } else { Integrity::Suspect }
 }
 
 fn saturate(value: u64) -> u32 {

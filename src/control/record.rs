@@ -91,6 +91,8 @@ pub struct CallRecord {
     /// How much we lost ourselves while the call was up: datagrams and reports, all sockets and
     /// rings of its shard.
     pub own_drops: u64,
+    /// Times that its shard came to its work more than 50 ms late while one of its streams was up.
+    pub own_stalls: u64,
     /// What is wrong with its media: when the call ended, or when it was looked at.
     pub conditions: Conditions,
     /// When media was expected.

@@ -14,9 +14,12 @@ use super::{
 use crate::{
     id::{Ssrc, StreamRef},
     quality::score::Scoring,
-    shard::report::{
-        CLOSEUP_EVERY, Direction, FarEndReport, LossRunsReport, RemoteReport, RoundTrip,
-        StreamReport,
+    shard::{
+        health::OwnFaults,
+        report::{
+            CLOSEUP_EVERY, Direction, FarEndReport, LossRunsReport, RemoteReport, RoundTrip,
+            StreamReport,
+        },
     },
     time::{NANOS_PER_SEC, Timestamp},
 };
@@ -186,8 +189,8 @@ impl CallStreams {
     }
 
     /// Most that its shard lost itself while one of the streams was up.
-    pub(super) fn own_drops(&self) -> u64 {
-        self.measured.iter().map(|report| report.own_drops).max().unwrap_or(0)
+    pub(super) fn own_faults(&self) -> OwnFaults {
+        self.measured.iter().map(|report| report.own).fold(OwnFaults::default(), OwnFaults::max)
     }
 
     /// The round-trip times of the call.

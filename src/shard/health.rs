@@ -53,7 +53,45 @@ pub struct ShardHealth {
     pub busy: f64,
 }
 
+/// What a shard did to its own calls in some time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OwnFaults {
+    /// Datagrams and reports that it lost.
+    pub drops: u32,
+    /// Times that it came to its work more than 50 ms late.
+    pub stalls: u32,
+}
+
+impl OwnFaults {
+    /// What has come since another moment; counters wrap.
+    #[must_use]
+    pub const fn since(self, before: Self) -> Self {
+        Self {
+            drops: self.drops.wrapping_sub(before.drops),
+            stalls: self.stalls.wrapping_sub(before.stalls),
+        }
+    }
+
+    /// The more of each.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        Self { drops: self.drops.max(other.drops), stalls: self.stalls.max(other.stalls) }
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_none(self) -> bool {
+        self.drops == 0 && self.stalls == 0
+    }
+}
+
 impl ShardHealth {
+    /// Everything that may have harmed its calls, in the lower bits of counters.
+    #[must_use]
+    pub const fn own_faults(&self) -> OwnFaults {
+        OwnFaults { drops: lower(self.own_drops()), stalls: lower(self.stalls) }
+    }
+
     /// Everything the shard lost itself.
     #[must_use]
     pub const fn own_drops(&self) -> u64 {
@@ -64,4 +102,8 @@ impl ShardHealth {
             + self.send_dropped
             + self.streams_refused
     }
+}
+
+const fn lower(count: u64) -> u32 {
+    (count & 0xFFFF_FFFF) as u32
 }

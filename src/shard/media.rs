@@ -165,7 +165,7 @@ impl Shard {
     /// Whether a packet of a stream that is not live is to be measured.
     #[cold]
     fn admit(&mut self, slot: u32, parsed: &Parsed<'_>) -> bool {
-        let own_drops = self.health.own_drops();
+        let own = self.health.own_faults();
         let Some(stream) = self.streams.at_mut(slot) else { return false };
         match stream.state {
             State::Live => true,
@@ -184,7 +184,7 @@ impl Shard {
                 }
                 _ => {
                     self.health.unconfirmed += 1;
-                    stream.begin_again(parsed.at, &parsed.packet, own_drops);
+                    stream.begin_again(parsed.at, &parsed.packet, own);
                     stream.look_at(&parsed.packet, parsed.marks);
                     false
                 }
@@ -223,7 +223,7 @@ impl Shard {
             || super::stream::Format::assumed(packet.payload_type()),
             |dialog| dialog.format(key.dst(), packet.payload_type()),
         );
-        let mut stream = Stream::new(*key, serial, *at, packet, format, self.health.own_drops());
+        let mut stream = Stream::new(*key, serial, *at, packet, format, self.health.own_faults());
         stream.look_at(packet, parsed.marks);
         let Some(slot) = self.streams.insert(parsed.hash, stream) else {
             self.health.streams_refused += 1;
@@ -391,13 +391,13 @@ impl Shard {
         is_final: bool,
         out: &mut Outbox,
     ) {
-        let (shard, own_drops) = (self.config.id, self.health.own_drops());
+        let (shard, own) = (self.config.id, self.health.own_faults());
         let Some(stream) = self.streams.at_mut(slot) else { return };
         let is_measured = matches!(stream.state, State::Live | State::Left { .. });
         if is_measured && (is_final || stream.has_news()) {
             let call = stream.dialog.map(|DialogId { serial, .. }| self.call_ref(serial));
             let Some(stream) = self.streams.at_mut(slot) else { return };
-            let report = stream.report(shard, call, now, is_final, own_drops, &self.depths);
+            let report = stream.report(shard, call, now, is_final, own, &self.depths);
             out.report(Report::Stream(report));
             for runs in stream.loss_runs(shard, call, is_final) {
                 out.report(Report::LossRuns(runs));

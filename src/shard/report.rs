@@ -7,7 +7,11 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 
-use super::{buffer::BufferReport, health::ShardHealth, sequence::Counts};
+use super::{
+    buffer::BufferReport,
+    health::{OwnFaults, ShardHealth},
+    sequence::Counts,
+};
 use crate::{
     id::{CallRef, Ssrc, StreamRef},
     time::Timestamp,
@@ -162,8 +166,8 @@ pub struct StreamReport {
     pub bursts: Bursts,
     /// What a closer look at some packets has found.
     pub closeup: Closeup,
-    /// What the shard lost itself since the stream began.
-    pub own_drops: u64,
+    /// What the shard did itself since the stream began.
+    pub own: OwnFaults,
     /// How much longer packets were under way than the fastest.
     pub variation: DelayVariation,
     /// What the emulated jitter buffers did.

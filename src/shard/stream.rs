@@ -8,6 +8,7 @@ use super::{
     buckets::LogBuckets,
     buffer::{Buffers, Depths},
     dialog::DialogId,
+    health::OwnFaults,
     jitter::Jitter,
     loss::Settled,
     report::{
@@ -63,20 +64,20 @@ pub(crate) struct Stream {
     ledger: Ledger,
     pub(crate) serial: u64,
     pub(crate) dialog: Option<DialogId>,
-    /// Which way it goes in its call.
-    pub(crate) direction: Direction,
     first_at: Timestamp,
     /// When the last sender report came.
     sender_report_at: Timestamp,
     /// The middle 32 bits of its NTP time; 0 if none has come.
     sender_report_ntp: u32,
-    /// The lower bits of what the shard had lost itself.
-    own_drops_before: u32,
+    /// What the shard had done itself by then.
+    own_before: OwnFaults,
     reported: ReportedBefore,
     /// The lower bits of how many packets had been received by the last report to control.
     told: u32,
     /// What a closer look at some packets has found, but for the codepoint.
     closeup: Closeup,
+    /// Which way it goes in its call.
+    pub(crate) direction: Direction,
 }
 
 /// What tells streams apart.
@@ -180,7 +181,7 @@ impl Stream {
         at: Timestamp,
         packet: &RtpPacket<'_>,
         format: Format,
-        own_drops: u64,
+        own: OwnFaults,
     ) -> Self {
         let (sequence, ledger) = Sequence::new(packet.sequence());
         Self {
@@ -208,7 +209,7 @@ impl Stream {
             first_at: at,
             sender_report_at: Timestamp::MIN,
             sender_report_ntp: 0,
-            own_drops_before: lower(own_drops),
+            own_before: own,
             reported: ReportedBefore::default(),
             told: 0,
             closeup: Closeup::default(),
@@ -441,9 +442,9 @@ impl Stream {
 
     /// Starts anew from this packet: the one before it led nowhere.
     #[cold]
-    pub(crate) fn begin_again(&mut self, at: Timestamp, packet: &RtpPacket<'_>, own_drops: u64) {
+    pub(crate) fn begin_again(&mut self, at: Timestamp, packet: &RtpPacket<'_>, own: OwnFaults) {
         let format = self.format;
-        *self = Self::new(self.key, self.serial, at, packet, format, own_drops);
+        *self = Self::new(self.key, self.serial, at, packet, format, own);
     }
 
     /// Remembers a sender report, for the round-trip time that the far end will compute.
@@ -499,11 +500,11 @@ impl Stream {
         &mut self,
         shard: ShardId,
         at: Timestamp,
-        own_drops: u64,
+        own: OwnFaults,
         depths: &Depths,
     ) -> StreamReport {
         let told = self.told;
-        let report = self.report(shard, None, at, false, own_drops, depths);
+        let report = self.report(shard, None, at, false, own, depths);
         self.told = told;
         report
     }
@@ -521,7 +522,7 @@ impl Stream {
         call: Option<CallRef>,
         at: Timestamp,
         is_final: bool,
-        own_drops: u64,
+        own: OwnFaults,
         depths: &Depths,
     ) -> StreamReport {
         let counts = self.sequence.counts(&self.ledger);
@@ -563,7 +564,7 @@ impl Stream {
                 |shape| shape.bursts(counts.expected),
             ),
             closeup: self.closeup,
-            own_drops: lower(own_drops).wrapping_sub(self.own_drops_before).into(),
+            own: own.since(self.own_before),
             has_left: matches!(self.state, State::Left { .. }),
             variation: self.delay_variation(),
             buffers: self.buffers.report(depths),

@@ -105,7 +105,7 @@ impl Shard {
     /// What there is to say about the streams that have been heard of late.
     fn measured(&mut self, slot: u32, now: Timestamp) -> ArrayVec<Heard, HEARD_MAX> {
         let mut heard = ArrayVec::new();
-        let (shard, own_drops) = (self.config.id, self.health.own_drops());
+        let (shard, own) = (self.config.id, self.health.own_faults());
         let Some(dialog) = self.dialogs.get(slot) else { return heard };
         let rtt: RoundTrip = dialog.media.rtcp.rtt;
         for &(stream, serial) in dialog.streams.iter().take(HEARD_MAX) {
@@ -113,8 +113,7 @@ impl Shard {
             if !is_lively(stream, now) {
                 continue;
             }
-            let metrics =
-                self.config.rtcp_xr.then(|| stream.peek(shard, now, own_drops, &self.depths));
+            let metrics = self.config.rtcp_xr.then(|| stream.peek(shard, now, own, &self.depths));
             let metrics = metrics.filter(|report| report.codec.is_speech());
             let IntervalReport { block, summary } = stream.interval_report(now);
             heard.push(Heard {
