@@ -21,7 +21,7 @@ const STAGES: [(&str, &[&str]); 15] = [
     ("json", &[]),
     ("store", &["control", "id", "json", "quality", "time"]),
     ("alerts", &["control", "id", "quality", "store", "time"]),
-    ("config", &["alerts", "limits", "quality", "store"]),
+    ("config", &["alerts", "limits", "quality", "shard", "store"]),
     ("http", &["alerts", "control", "id", "json", "limits", "quality", "store", "time"]),
     ("analyze", &["control", "id", "json", "limits", "quality", "shard", "source", "time", "wire"]),
 ];

@@ -9,7 +9,7 @@ use super::door::Counters;
 use crate::{
     control::{
         record::{ShardHealth, Snapshot},
-        spreads::{self, Distribution, Spread, Spreads},
+        spreads::{self, Distribution, Spreads},
     },
     time::{NANOS_PER_SEC, Timestamp},
 };
@@ -130,9 +130,9 @@ fn distributions(page: &mut Page, found: &Spreads) {
         .iter()
         .map(|(trunk, spread)| (format!("trunk=\"{}\",", spreads::trunk_name(*trunk)), *spread));
     let by_trunk: Vec<_> = by_trunk.collect();
-    let families: [(&str, &str, &[(String, Spread)]); 3] =
-        [("rtp", "", &all), ("codec", ", by codec", &by_codec), ("trunk", ", by trunk", &by_trunk)];
-    for (of, by, labelled) in families {
+    let codec = ("codec", ", by codec", &by_codec[..]);
+    let trunk = ("trunk", ", by trunk", &by_trunk[..]);
+    for (of, by, labelled) in [("rtp", "", &all[..]), codec, trunk] {
         let each = || labelled.iter().map(|(labels, spread)| (labels.clone(), spread));
         let name = format!("voxplane_{of}_interarrival_jitter_seconds");
         let jitters = each().map(|(labels, spread)| (labels, &spread.jitter_us));
