@@ -1,6 +1,7 @@
 //! What the appliance is told: a TOML file, overridden by flags, checked once.
 
 use std::{
+    collections::BTreeMap,
     env, fs, io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
@@ -11,6 +12,7 @@ use std::{
 use serde::Deserialize;
 
 use crate::{
+    alerts::{RuleError, Rules, Table},
     limits::DIALOGS_MAX,
     notify,
     quality::{
@@ -56,6 +58,8 @@ pub struct Config {
     pub store: Settings,
     /// Who is told of alerts.
     pub notify: Vec<notify::Settings>,
+    /// By which rules alerts are raised.
+    pub rules: Rules,
 }
 
 /// Settings as they may stand in a file or come from flags; what is `None` is not said.
@@ -95,6 +99,10 @@ pub struct RawConfig {
     /// See [`Config::notify`]; tables.
     #[serde(default)]
     pub notify: Vec<notify::RawSettings>,
+    /// See [`Config::rules`]; rules of one's own, a table each.
+    pub alert: Option<Vec<Table>>,
+    /// See [`Config::rules`]; what is different about the program's own, a table each.
+    pub alerts: Option<BTreeMap<String, Table>>,
 }
 
 impl RawConfig {
@@ -137,6 +145,8 @@ impl RawConfig {
             jitter_buffer: self.jitter_buffer.or(below.jitter_buffer),
             store: self.store.or(below.store),
             notify: if self.notify.is_empty() { below.notify } else { self.notify },
+            alert: self.alert.or(below.alert),
+            alerts: self.alerts.or(below.alerts),
         }
     }
 
@@ -164,6 +174,7 @@ impl RawConfig {
             rtcp_xr: self.rtcp_xr.unwrap_or(true),
             store: self.store.unwrap_or_default().complete()?,
             notify: notify::complete(&self.notify, &|name| env::var(name).ok())?,
+            rules: Rules::new(self.alert.unwrap_or_default(), self.alerts.unwrap_or_default())?,
         };
         config.check()?;
         Ok(config)
@@ -308,6 +319,9 @@ pub enum ConfigError {
         /// The port in both.
         port: u16,
     },
+    /// A rule of alerts is wrong.
+    #[error(transparent)]
+    Rule(#[from] RuleError),
     /// The scoring table is wrong.
     #[error(transparent)]
     Scoring(#[from] ScoringError),

@@ -24,6 +24,7 @@
 //! | [`control`] | calls joined from the shards' reports, scored, published |
 //! | [`quality`] | the E-model and what it needs to know of codecs; pure functions |
 //! | [`store`] | finished calls, alerts and trends in a database; what readers ask of them |
+//! | [`alerts`] | rules, and the alerts that they raise about calls, trunks and the box |
 //! | [`notify`] | tells people and systems of alerts: webhooks, chats, pagers, syslog, commands |
 //! | [`http`] | the API over control's newest snapshot, behind a guarded door |
 //! | [`analyze`] | the same engine over captures; its calls and streams as text or JSON |
@@ -67,6 +68,8 @@ pub mod control;
 mod json;
 
 pub mod store;
+
+pub mod alerts;
 
 pub mod notify;
 

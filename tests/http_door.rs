@@ -28,7 +28,7 @@ fn assert_alive(to: SocketAddr, after: &str) {
 }
 
 fn post(headers: &str) -> String {
-    format!("POST /api/qos/metrics HTTP/1.1\r\nHost: x\r\n{headers}\r\n")
+    format!("POST /api/qos/metrics HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n")
 }
 
 #[test]

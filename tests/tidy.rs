@@ -8,7 +8,7 @@ use std::{
 };
 
 /// What a stage may know of: its own left, and the words that all share.
-const STAGES: [(&str, &[&str]); 15] = [
+const STAGES: [(&str, &[&str]); 16] = [
     ("id", &[]),
     ("time", &[]),
     ("limits", &[]),
@@ -20,9 +20,10 @@ const STAGES: [(&str, &[&str]); 15] = [
     ("control", &["id", "limits", "quality", "ring", "shard", "time", "wire"]),
     ("json", &[]),
     ("store", &["control", "id", "json", "quality", "time"]),
+    ("alerts", &["control", "id", "quality", "store", "time"]),
     ("notify", &["json", "time"]),
-    ("config", &["limits", "notify", "quality", "shard", "store"]),
-    ("http", &["control", "id", "json", "limits", "notify", "quality", "store", "time"]),
+    ("config", &["alerts", "limits", "notify", "quality", "shard", "store"]),
+    ("http", &["alerts", "control", "id", "json", "limits", "notify", "quality", "store", "time"]),
     ("analyze", &["control", "id", "json", "limits", "quality", "shard", "source", "time", "wire"]),
 ];
 

@@ -10,7 +10,8 @@ use super::{
     join::{Tally, call_score, mean_ms},
     record::{
         CallRecord, CallScore, CallState, Conditions, EndedBy, Expected, Figures, Integrity,
-        RttFigures, ShardHealth, Snapshot, StreamRecord, TimelinePoint, Totals, WorstInterval,
+        Interval, RttFigures, ShardHealth, Snapshot, StreamRecord, TimelinePoint, Totals,
+        WorstInterval,
     },
     spreads::Spreads,
     streams::CallStreams,
@@ -50,6 +51,8 @@ pub struct Calls {
     has_news: bool,
     /// Finished since they were last asked for, where anyone asks.
     finished: Option<Vec<Arc<CallRecord>>>,
+    /// Measured since they were last asked for, where anyone asks.
+    intervals: Option<Vec<(Arc<CallRecord>, Interval)>>,
 }
 
 /// A call that is up: its record, and what the next report is compared with.
@@ -88,6 +91,7 @@ impl Calls {
             spreads: None,
             has_news: true,
             finished: None,
+            intervals: None,
         }
     }
 
@@ -96,6 +100,14 @@ impl Calls {
     #[must_use]
     pub fn with_finished(mut self) -> Self {
         self.finished = Some(Vec::new());
+        self
+    }
+
+    /// The same with intervals kept for [`intervals`](Self::intervals), which must be asked for
+    /// them now and then.
+    #[must_use]
+    pub fn with_intervals(mut self) -> Self {
+        self.intervals = Some(Vec::new());
         self
     }
 
@@ -139,6 +151,12 @@ impl Calls {
     /// The calls that have finished since it was last called, oldest first.
     pub fn finished(&mut self) -> impl Iterator<Item = Arc<CallRecord>> {
         self.finished.iter_mut().flat_map(|finished| finished.drain(..))
+    }
+
+    /// The intervals of calls that were measured since it was last called, with the call as it
+    /// was after each, in order. Those of a call that has finished meanwhile are among them.
+    pub fn intervals(&mut self) -> impl Iterator<Item = (Arc<CallRecord>, Interval)> {
+        self.intervals.iter_mut().flat_map(|intervals| intervals.drain(..))
     }
 
     /// Takes in a report.
@@ -241,11 +259,15 @@ impl Calls {
                 // What was an orphan has found its call.
                 let orphan = self.orphans.remove(&report.stream);
                 let timeline_max = self.timeline_max;
-                if let Some(call) = self.call(call) {
-                    call.on_stream(report, timeline_max);
+                let order = self.order.get(&call);
+                if let Some(call) = order.and_then(|order| self.active.get_mut(order)) {
+                    let interval = call.on_stream(report, timeline_max);
                     if let Some(orphan) = orphan {
                         let streams = &mut Arc::make_mut(&mut call.record).streams;
                         streams.adopt_runs(report.stream, orphan.bursts.loss_runs.clone());
+                    }
+                    if let Some((interval, intervals)) = interval.zip(self.intervals.as_mut()) {
+                        intervals.push((Arc::clone(&call.record), interval));
                     }
                 }
             }
@@ -336,13 +358,14 @@ impl Call {
         }
     }
 
-    fn on_stream(&mut self, report: &StreamReport, timeline_max: usize) {
+    fn on_stream(&mut self, report: &StreamReport, timeline_max: usize) -> Option<Interval> {
         let record = Arc::make_mut(&mut self.record);
         let before = record.streams.measure(&record.call_id, report);
-        if timeline_max > 0 {
-            self.add_to_timeline(report, before.as_ref(), timeline_max);
-        }
+        let point =
+            (timeline_max > 0).then(|| self.add_to_timeline(report, before.as_ref(), timeline_max));
         self.refresh();
+        let since = before.map_or(report.first_at, |before| before.at);
+        point.flatten().map(|point| Interval { since, point })
     }
 
     fn on_round_trip(&mut self, report: &RoundTripReport) {
@@ -377,19 +400,19 @@ impl Call {
         record.set_figures(rx, tx, &rtt);
     }
 
-    /// Adds an interval to the timeline. When that is full, each two points become one, so that
-    /// a long call is seen whole in bounded memory.
+    /// Adds an interval to the timeline and gives it back. When the timeline is full, each two
+    /// points become one, so that a long call is seen whole in bounded memory.
     fn add_to_timeline(
         &mut self,
         report: &StreamReport,
         before: Option<&StreamReport>,
         points_max: usize,
-    ) {
+    ) -> Option<TimelinePoint> {
         let rtt = self.record.streams.round_trip();
         let earlier = before.map(Tally::of_stream).unwrap_or_default();
         let tally = Tally::of_stream(report).since(&earlier);
         if tally.expected == 0 || !report.codec.is_speech() {
-            return;
+            return None;
         }
         let mos = tally.score(&rtt, self.record.streams.scoring()).mos();
         let own = report.own.since(before.map(|before| before.own).unwrap_or_default());
@@ -423,6 +446,7 @@ impl Call {
             *timeline = halved(timeline);
             self.pace.iter_mut().for_each(|pace| pace.step *= 2);
         }
+        Some(point)
     }
 }
 

@@ -484,6 +484,15 @@ pub struct TimelinePoint {
     pub integrity: Integrity,
 }
 
+/// What one report of a stream adds to its call, however coarse the timeline has become.
+#[derive(Clone, Copy, Debug)]
+pub struct Interval {
+    /// Its beginning.
+    pub since: Timestamp,
+    /// The rest, as a point of the timeline.
+    pub point: TimelinePoint,
+}
+
 /// Everything a reader sees, frozen at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
@@ -516,7 +525,8 @@ pub struct Totals {
     pub failed: u64,
     /// Calls with a score that is not suspect.
     pub mos: MosTotals,
-    /// Answered calls outside a threshold of `quality::THRESHOLDS`.
+    /// Calls that an alert was raised about; where nothing raises alerts, answered calls outside a
+    /// threshold of `quality::THRESHOLDS`.
     pub with_issues: u64,
     /// Calls marked suspect.
     pub suspect: u64,

@@ -100,9 +100,14 @@ fn work(server: &tiny_http::Server, api: &Api, shared: &Shared) {
     }
 }
 
-fn respond(request: tiny_http::Request, api: &Api, shared: &Shared) {
-    let answer =
-        AssertUnwindSafe(|| api.answer(request.method().as_str(), request.url(), clock::wall()));
+fn respond(mut request: tiny_http::Request, api: &Api, shared: &Shared) {
+    let mut body = Vec::new();
+    // The door has seen all of it, and how long it is.
+    if let Err(error) = request.as_reader().read_to_end(&mut body) {
+        return send(request, Reply::error(400, &format!("the body cannot be read: {error}")));
+    }
+    let (method, target) = (request.method().as_str(), request.url());
+    let answer = AssertUnwindSafe(|| api.answer(method, target, &body, clock::wall()));
     let reply = catch_unwind(answer).unwrap_or_else(|_| Reply::error(500, "an error of our own"));
     if reply.stream.is_none() {
         return send(request, reply);

@@ -1,6 +1,8 @@
 //! The bytes of a client on their way to a request: bounded, checked, written anew for the server
 //! behind the door. It does no I/O and passes on no header that a client wrote.
 
+use std::net::IpAddr;
+
 use super::{reply::Reply, token::Token};
 
 /// A request that is being received.
@@ -112,6 +114,9 @@ fn parse(bytes: &[u8], token: Option<&Token>) -> Result<Head, Reply> {
     }
     let target = origin_form(target)?;
     authorize(target, request.headers, token)?;
+    if token.is_none() && !HARMLESS.contains(&method) {
+        refuse_pages(request.headers)?;
+    }
     let forward = format!(
         "{method} {target} HTTP/1.1\r\nHost: voxplane\r\nConnection: close\r\n\
          Content-Length: {content_length}\r\n\r\n"
@@ -180,6 +185,40 @@ fn authorize(
     Err(reply.with_header("WWW-Authenticate", "Bearer"))
 }
 
+/// Refuses what the page of another site makes a browser send: without a token, that it comes from
+/// this host is all that speaks for a request. A name that leads here from elsewhere is none of
+/// ours either.
+fn refuse_pages(headers: &[httparse::Header<'_>]) -> Result<(), Reply> {
+    let host = values(headers, "Host").next();
+    if host.is_some_and(|host| !is_local(host)) {
+        let message = "without a token, what changes something must be sent to localhost or a \
+                       loopback address; set api_token_file";
+        return Err(Reply::error(403, message));
+    }
+    let origins = values(headers, "Origin");
+    let is_own = |origin: &[u8]| {
+        let authority = origin.strip_prefix(b"http://");
+        authority.is_some_and(|authority| host.is_some_and(|host| authority == host))
+    };
+    if origins.into_iter().all(is_own) {
+        Ok(())
+    } else {
+        Err(Reply::error(403, "a page of another origin may not change anything here"))
+    }
+}
+
+/// Whether a Host header names this machine.
+fn is_local(host: &[u8]) -> bool {
+    let Ok(host) = core::str::from_utf8(host) else { return false };
+    let host = host.trim();
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split_once(']').map_or(rest, |(address, _)| address),
+        None => host.split_once(':').map_or(host, |(name, _)| name),
+    };
+    let is_loopback = name.parse().is_ok_and(|address: IpAddr| address.is_loopback());
+    name.eq_ignore_ascii_case("localhost") || is_loopback
+}
+
 fn values<'a>(
     headers: &'a [httparse::Header<'_>],
     name: &'static str,
@@ -189,6 +228,9 @@ fn values<'a>(
 
 /// The one path that needs no token: supervisors ask it.
 const OPEN_PATH: &str = "/healthz";
+
+/// Methods that change nothing.
+const HARMLESS: [&str; 3] = ["GET", "HEAD", "OPTIONS"];
 
 /// Longest head of a request.
 const HEAD_MAX: usize = 16 << 10;
@@ -210,12 +252,13 @@ mod tests {
     }
 
     fn post(headers: &str) -> Result<Option<Vec<u8>>, u16> {
-        take(format!("POST / HTTP/1.1\r\nHost: x\r\n{headers}\r\n").as_bytes())
+        take(format!("POST / HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n").as_bytes())
     }
 
     #[test]
     fn a_request_is_written_anew_and_the_rest_ignored() {
-        let bytes = b"\r\nPOST /a?b=c HTTP/1.1\nhost: x\r\ncontent-length: 2\r\nx-y: z\n\r\nhiGET";
+        let bytes =
+            b"\r\nPOST /a?b=c HTTP/1.1\nhost: [::1]:80\r\ncontent-length: 2\r\nx-y: z\n\r\nhiGET";
         let forward = "POST /a?b=c HTTP/1.1\r\nHost: voxplane\r\nConnection: close\r\n\
                        Content-Length: 2\r\n\r\nhi";
         assert_eq!(take(bytes), Ok(Some(forward.as_bytes().to_vec())));
@@ -238,6 +281,29 @@ mod tests {
         assert_eq!(post("Content-Length : 1\r\n"), Err(400));
         assert_eq!(post("X: y\r\n Content-Length: 1\r\n"), Err(400));
         assert_eq!(post("Content-Length: 1\r\nExpect: 100-continue\r\n"), Err(417));
+    }
+
+    #[test]
+    fn a_page_of_another_site_changes_nothing() {
+        let post = |host: &str, headers: &str| {
+            take(format!("POST / HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n").as_bytes()).err()
+        };
+        for host in ["localhost", "LOCALHOST:8080", "127.0.0.1:8080", "127.1.2.3", "[::1]:8080"] {
+            assert_eq!(post(host, ""), None, "{host}");
+            assert_eq!(post(host, &format!("Origin: http://{host}\r\n")), None, "{host}");
+            for origin in ["http://evil.example", "null", "https://localhost", "http://localhost:1"]
+            {
+                let origin = format!("Origin: {origin}\r\n");
+                assert_eq!(post(host, &origin), Some(403), "{host} {origin}");
+            }
+        }
+        for host in ["evil.example", "localhost.evil.example", "192.0.2.1", "", "[::2]"] {
+            assert_eq!(post(host, ""), Some(403), "{host}");
+            assert_eq!(post(host, &format!("Origin: http://{host}\r\n")), Some(403), "{host}");
+        }
+        let token = Token::new("s3cret").unwrap();
+        let bytes = b"POST / HTTP/1.1\r\nHost: noc.example\r\nAuthorization: Bearer s3cret\r\n\r\n";
+        assert!(Intake::default().push(bytes, Some(&token)).unwrap().is_some());
     }
 
     #[test]

@@ -1,13 +1,14 @@
-//! The HTTP API: a guarded door, then read-only routes over the newest snapshot and the history.
+//! The HTTP API: a guarded door, then routes over the newest snapshot, the history, the alerts.
 //!
 //! ```text
-//! clients ──▶ door ──▶ intake ──▶ private socket ──▶ tiny_http ──▶ routes ──▶ snapshot, store
+//! clients ──▶ door ──▶ intake ──▶ private socket ──▶ tiny_http ──▶ routes ──▶ snapshot, …
 //!             one thread, bounded connections         four threads
 //! ```
 //!
 //! Nothing here touches a shard or waits for one. JSON answers show values that are not known as
 //! `null`; an error is `{"error":{"code","message"}}`.
 
+mod alerts;
 mod backend;
 mod clock;
 mod connection;
@@ -35,7 +36,7 @@ use self::{
     door::{Door, Shared},
     routes::Api,
 };
-use crate::{control::snapshot::SnapshotCell, notify, store};
+use crate::{alerts::Alerts, control::snapshot::SnapshotCell, notify, store};
 
 pub use self::token::Token;
 
@@ -50,6 +51,8 @@ pub struct Options {
     pub store: Option<store::Reader>,
     /// The notifiers, for health and metrics.
     pub notify: Option<notify::Handle>,
+    /// The alerts, and the rules that they are raised by.
+    pub alerts: Alerts,
 }
 
 /// The running API. It stops when it is dropped.
@@ -74,7 +77,8 @@ impl Server {
         let (door, waker) =
             Door::new(options.listener, den.socket(), options.token, Arc::clone(&shared))?;
         let local_addr = door.local_addr()?;
-        let api = Api::new(snapshots, options.store, options.notify, Arc::clone(&shared));
+        let Options { store, alerts, notify, .. } = options;
+        let api = Api::new(snapshots, store, alerts, notify, Arc::clone(&shared));
         // From here on an error drops `server`, which ends the threads that have started.
         let mut server = Self { local_addr, shared, waker, threads: Vec::new() };
         let shared = Arc::clone(&server.shared);

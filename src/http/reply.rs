@@ -103,6 +103,7 @@ const fn name(status: u16) -> (&'static str, &'static str) {
         200 => ("OK", "ok"),
         400 => ("Bad Request", "bad_request"),
         401 => ("Unauthorized", "unauthorized"),
+        403 => ("Forbidden", "forbidden"),
         404 => ("Not Found", "not_found"),
         405 => ("Method Not Allowed", "method_not_allowed"),
         408 => ("Request Timeout", "request_timeout"),

@@ -1,5 +1,5 @@
-//! The paths of the API and what each answers from a snapshot. Read-only: no answer changes what
-//! another one says.
+//! The paths of the API and what each answers from a snapshot. What is only asked for changes
+//! nothing that another answer says.
 
 use core::cmp::Ordering;
 use std::{collections::BTreeMap, sync::Arc};
@@ -8,6 +8,7 @@ use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
 use super::{
+    alerts,
     door::Shared,
     health::{self, Watch},
     history, prometheus,
@@ -16,6 +17,7 @@ use super::{
     trends,
 };
 use crate::{
+    alerts::Alerts,
     control::{
         record::{CallRecord, MosSum, MosTotals, Snapshot, StreamRecord, TimelinePoint},
         snapshot::SnapshotCell,
@@ -32,6 +34,7 @@ use crate::{
 pub(super) struct Api {
     snapshots: SnapshotCell,
     store: Option<store::Reader>,
+    alerts: Alerts,
     notify: Option<notify::Handle>,
     shared: Arc<Shared>,
     watch: Watch,
@@ -42,24 +45,49 @@ impl Api {
     pub(super) fn new(
         snapshots: SnapshotCell,
         store: Option<store::Reader>,
+        alerts: Alerts,
         notify: Option<notify::Handle>,
         shared: Arc<Shared>,
     ) -> Self {
-        Self { snapshots, store, notify, shared, watch: Watch::default() }
+        Self { snapshots, store, alerts, notify, shared, watch: Watch::default() }
     }
 
     /// Answers a request at the time `now`. `target` is path and query.
-    pub(super) fn answer(&self, method: &str, target: &str, now: Timestamp) -> Reply {
+    pub(super) fn answer(&self, method: &str, target: &str, body: &[u8], now: Timestamp) -> Reply {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let Some(route) = Route::of(path) else {
             return Reply::error(404, &format!("there is nothing at {path}"));
         };
-        if !["GET", "HEAD"].contains(&method) {
-            let reply = Reply::error(405, &format!("{path} takes GET and HEAD, not {method}"));
-            return reply.with_header("Allow", "GET, HEAD");
+        let allowed = route.methods();
+        if !allowed.split(", ").any(|known| known == method) {
+            let reply = Reply::error(405, &format!("{path} takes {allowed}, not {method}"));
+            return reply.with_header("Allow", allowed);
         }
-        let snapshot = self.snapshots.load();
-        self.get(route, query, &snapshot, now).unwrap_or_else(|error| error)
+        let result = if ["GET", "HEAD"].contains(&method) {
+            self.get(route, query, &self.snapshots.load(), now)
+        } else {
+            self.change(route, query, body, now)
+        };
+        result.unwrap_or_else(|error| error)
+    }
+
+    fn change(
+        &self,
+        route: Route<'_>,
+        query: &str,
+        body: &[u8],
+        now: Timestamp,
+    ) -> Result<Reply, Reply> {
+        Query::parse(query, &[])?;
+        let alerts = &self.alerts;
+        match route {
+            Route::Acknowledge(id) => alerts::acknowledge(id, alerts, now),
+            Route::ClearAlerts => Ok(alerts::clear(alerts, now)),
+            Route::Thresholds => alerts::set_thresholds(body, alerts, now),
+            Route::Rules => alerts::set_rule(body, alerts, now),
+            Route::Rule(name) => alerts::remove_rule(name, alerts, now),
+            _ => Err(Reply::error(405, "this is only to be read")),
+        }
     }
 
     fn notifiers(&self) -> Vec<notify::Status> {
@@ -81,7 +109,18 @@ impl Api {
             Route::History => history::list(&query, page(&query)?, snapshot, store),
             Route::Export => history::export(&query, store),
             Route::Trends => trends::answer(&query, store, now),
-            Route::Statistics => Ok(Reply::json(&Statistics::of(snapshot))),
+            Route::Alerts => {
+                let limit = query.count("limit", LIMIT_DEFAULT, LIMIT_MAX)?;
+                alerts::list(&query, limit, &self.alerts)
+            }
+            Route::Thresholds => Ok(alerts::thresholds(&self.alerts)),
+            Route::Rules => Ok(alerts::rules(&self.alerts)),
+            Route::Acknowledge(_) | Route::ClearAlerts | Route::Rule(_) => {
+                Err(Reply::error(405, "this is only to be sent to"))
+            }
+            Route::Statistics => {
+                Ok(Reply::json(&Statistics::of(snapshot, self.alerts.figures().total)))
+            }
             Route::Health => {
                 let store = store.map(store::Reader::status);
                 Ok(Reply::json(&self.watch.judge(snapshot, store, self.notifiers(), now)))
@@ -104,6 +143,14 @@ enum Route<'a> {
     History,
     Export,
     Trends,
+    Alerts,
+    /// With the alert's number as it stands in the path.
+    Acknowledge(&'a str),
+    ClearAlerts,
+    Thresholds,
+    Rules,
+    /// With the rule's name as it stands in the path.
+    Rule(&'a str),
     Statistics,
     Health,
     Prometheus,
@@ -119,8 +166,30 @@ impl<'a> Route<'a> {
             "/api/qos/statistics" => Self::Statistics,
             "/healthz" => Self::Health,
             "/metrics" => Self::Prometheus,
-            _ => Self::Call(path.strip_prefix("/api/qos/call/").filter(|id| !id.is_empty())?),
+            "/api/qos/alerts" => Self::Alerts,
+            "/api/qos/clear-alerts" => Self::ClearAlerts,
+            "/api/qos/thresholds" => Self::Thresholds,
+            "/api/qos/rules" => Self::Rules,
+            _ => {
+                let below = |base| path.strip_prefix(base).filter(|rest: &&str| !rest.is_empty());
+                let acknowledged = below("/api/qos/alerts/")
+                    .and_then(|rest| rest.strip_suffix("/acknowledge"))
+                    .map(Self::Acknowledge);
+                acknowledged
+                    .or_else(|| below("/api/qos/rules/").map(Self::Rule))
+                    .or_else(|| below("/api/qos/call/").map(Self::Call))?
+            }
         })
+    }
+
+    /// What can be done with it.
+    const fn methods(self) -> &'static str {
+        match self {
+            Self::Acknowledge(_) | Self::ClearAlerts => "POST",
+            Self::Thresholds | Self::Rules => "GET, HEAD, POST",
+            Self::Rule(_) => "DELETE",
+            _ => "GET, HEAD",
+        }
     }
 
     const fn parameters(self) -> &'static [&'static str] {
@@ -129,7 +198,8 @@ impl<'a> Route<'a> {
             Self::History => history::LIST_PARAMETERS,
             Self::Export => history::EXPORT_PARAMETERS,
             Self::Trends => trends::PARAMETERS,
-            Self::Call(_) | Self::Statistics | Self::Health | Self::Prometheus => &[],
+            Self::Alerts => alerts::PARAMETERS,
+            _ => &[],
         }
     }
 }
@@ -265,7 +335,7 @@ struct Statistics {
     /// Of `total_calls`.
     issue_percentage: f64,
     suspect_calls: u64,
-    /// Nothing raises alerts in this version.
+    /// Raised since the list of alerts was last cleared.
     total_alerts: u64,
     orphan_streams: usize,
     own_drops: u64,
@@ -305,7 +375,7 @@ struct Quantiles {
 }
 
 impl Statistics {
-    fn of(snapshot: &Snapshot) -> Self {
+    fn of(snapshot: &Snapshot, total_alerts: u64) -> Self {
         let totals = &snapshot.totals;
         let average = |mos: MosSum| ratio(mos.sum, mos.calls);
         let MosTotals { nb, wb, fb } = totals.mos;
@@ -323,7 +393,7 @@ impl Statistics {
             calls_with_issues: totals.with_issues,
             issue_percentage: ratio(count(totals.with_issues) * 100.0, totals.calls).unwrap_or(0.0),
             suspect_calls: totals.suspect,
-            total_alerts: 0,
+            total_alerts,
             orphan_streams: snapshot.orphans.len(),
             own_drops: health::own_drops(snapshot),
             jitter_ms: Quantiles::of(&found.all.jitter_us),

@@ -1,9 +1,10 @@
-//! The control thread: takes from the rings, publishes snapshots.
+//! The control thread: takes from the rings, has rules look at it, publishes snapshots.
 
 use std::{thread, time::Duration};
 
 use super::systemd::Beat;
 use crate::{
+    alerts::Alerts,
     control::{Calls, snapshot::SnapshotCell},
     ring::ControlEnd,
     source::clock,
@@ -18,8 +19,10 @@ pub(super) fn run(
     cell: &SnapshotCell,
     store: &Feeder,
     beat: &Beat,
+    alerts: &Alerts,
 ) {
-    let mut published_at = Timestamp::MIN;
+    let (mut published_at, mut looked_at) = (Timestamp::MIN, Timestamp::MIN);
+    let mut finished = Vec::new();
     loop {
         beat.beat();
         // Asked first: what comes after the last word is nothing.
@@ -29,12 +32,20 @@ pub(super) fn run(
             taken += end.drain(REPORTS_PER_TURN, |report| calls.apply(report));
             end.drain_distributions(|filled| calls.merge_distributions(filled));
         }
+        alerts.feed(&mut calls, |call| finished.push(call));
         let now = clock::now();
         if is_done || calls.has_news() && now.since(published_at) >= PUBLISH_INTERVAL {
-            cell.store(calls.snapshot(now));
-            published_at = now;
+            let mut snapshot = calls.snapshot(now);
+            snapshot.totals.with_issues = alerts.figures().calls_with_issues;
+            alerts.look(&snapshot);
+            cell.store(snapshot);
+            (published_at, looked_at) = (now, now);
             // After it: who sees a call in the history sees it counted as well.
-            calls.finished().for_each(|call| store.call(call));
+            finished.drain(..).for_each(|call| store.call(call));
+        } else if now.since(looked_at) >= LOOK_INTERVAL {
+            // Time alone can make an alert; what is published stays as old as the last news.
+            alerts.look(&calls.snapshot(now));
+            looked_at = now;
         }
         if is_done {
             return;
@@ -50,6 +61,9 @@ const REPORTS_PER_TURN: usize = 4096;
 
 /// How old a snapshot may be while there is news.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How often rules look while there is no news.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How long control rests between looks at the rings; they hold seconds of reports.
 const REST: Duration = Duration::from_millis(10);

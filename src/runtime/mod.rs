@@ -19,6 +19,7 @@ mod control;
 mod executor;
 mod park;
 pub mod systemd;
+mod telling;
 mod turn;
 
 use self::{
@@ -29,6 +30,7 @@ use self::{
     turn::{Neighbour, Parts},
 };
 use crate::{
+    alerts::{self, Alerts},
     config::Config,
     control::{Calls, snapshot::SnapshotCell},
     http,
@@ -102,12 +104,17 @@ impl Appliance {
             clock: clock::now,
         })
         .map_err(StartError::Host)?;
-        let (reader, notify) = (Some(store.reader()), Some(notifiers.handle()));
-        let http = http::Server::start(
-            http::Options { listener, token, store: reader, notify },
-            cell.clone(),
-        )
-        .map_err(StartError::Host)?;
+        let kept = alerts::Kept { feeder: store.feeder(), reader: store.reader() };
+        let tell = telling::start(notifiers.handle()).map_err(StartError::Host)?;
+        let alerts = Alerts::start(config.rules.clone(), Some(kept), Some(tell), clock::now());
+        let options = http::Options {
+            listener,
+            token,
+            store: Some(store.reader()),
+            alerts: alerts.clone(),
+            notify: Some(notifiers.handle()),
+        };
+        let http = http::Server::start(options, cell.clone()).map_err(StartError::Host)?;
         let bells: Vec<_> = parts.iter().map(|(_, bell)| bell.clone()).collect();
         let beats: Vec<Arc<Beat>> = (0..=shards).map(|_| Arc::default()).collect();
         let mut executors = Vec::with_capacity(parts.len());
@@ -120,11 +127,11 @@ impl Appliance {
         }
         let calls =
             Calls::new(clock::now(), config.history_calls).with_scoring(config.scoring.clone());
-        let (calls, feeder) = (calls.with_finished(), store.feeder());
+        let (calls, feeder) = (calls.with_finished().with_intervals(), store.feeder());
         let beat = Arc::clone(&beats[executors.len()]);
         let control = thread::Builder::new()
             .name("control".to_owned())
-            .spawn(move || control::run(calls, ends, &cell, &feeder, &beat))
+            .spawn(move || control::run(calls, ends, &cell, &feeder, &beat, &alerts))
             .map_err(StartError::Host)?;
         let shards = executors.into_iter().zip(bells).collect();
         Ok(Self { sip, shards, control, http, store, notifiers, beats, closing })

@@ -16,6 +16,8 @@ pub(super) struct Backlog {
     calls: VecDeque<(u64, Arc<Entry>)>,
     bytes: usize,
     alerts: BTreeMap<u64, Alert>,
+    /// By name; there are few.
+    texts: BTreeMap<&'static str, String>,
 }
 
 impl Backlog {
@@ -41,6 +43,21 @@ impl Backlog {
         }
         self.alerts.pop_first();
         1
+    }
+
+    /// Lets a text wait, in place of the one that had its name.
+    pub(super) fn set_text(&mut self, name: &'static str, text: String) {
+        self.texts.insert(name, text);
+    }
+
+    /// All texts with their names.
+    pub(super) const fn texts(&self) -> &BTreeMap<&'static str, String> {
+        &self.texts
+    }
+
+    /// These texts are written; what has come since is not.
+    pub(super) fn forget_texts(&mut self, written: &BTreeMap<&'static str, String>) {
+        self.texts.retain(|name, text| written.get(name) != Some(text));
     }
 
     /// The oldest calls, at most `max`.
@@ -84,7 +101,7 @@ impl Backlog {
 
     /// How many wait.
     pub(super) fn len(&self) -> usize {
-        self.calls.len() + self.alerts.len()
+        self.calls.len() + self.alerts.len() + self.texts.len()
     }
 
     /// How many calls wait.

@@ -155,6 +155,11 @@ impl Feeder {
         self.0.queue.push(Item::Call(record));
     }
 
+    /// A text that is kept under a name, in place of what was there. Never waits.
+    pub fn text(&self, name: &'static str, text: String) {
+        self.0.queue.push(Item::Text(name, text));
+    }
+
     /// An alert was raised, or something about it has changed. Never waits.
     pub fn alert(&self, alert: Alert) {
         self.0.queue.push(Item::Alert(alert));

@@ -15,6 +15,8 @@ use crate::control::record::CallRecord;
 pub(super) enum Item {
     Call(Arc<CallRecord>),
     Alert(Alert),
+    /// A text under its name.
+    Text(&'static str, String),
 }
 
 /// The queue.

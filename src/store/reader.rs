@@ -109,6 +109,27 @@ impl Reader {
         Ok(self.with(alerts::last_id)?.max(waiting))
     }
 
+    /// How many alerts have a higher number than this one.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub fn alerts_after(&self, id: u64) -> Result<u64, ReadError> {
+        let count = "SELECT count(*) FROM alerts WHERE id > ?1";
+        self.with(|db| db.query_row(count, [to_sql(id)], |row| row.get(0).map(schema::from_sql)))
+    }
+
+    /// The text that is kept under a name.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub fn text(&self, name: &str) -> Result<Option<String>, ReadError> {
+        if let Some(text) = self.shared.backlog().texts().get(name) {
+            return Ok(Some(text.clone()));
+        }
+        let select = "SELECT text FROM texts WHERE name = ?1";
+        self.with(|db| db.query_row(select, [name], |row| row.get(0)).optional())
+    }
+
     /// What calls add up to over time.
     ///
     /// # Errors
@@ -122,6 +143,12 @@ impl Reader {
     #[must_use]
     pub fn export(&self, filter: Filter, format: Format) -> Export {
         Export::new(self.clone(), filter, format)
+    }
+
+    /// Whether finished calls reach the disk.
+    #[must_use]
+    pub fn is_writing(&self) -> bool {
+        self.shared.is_writing()
     }
 
     /// How the store is.

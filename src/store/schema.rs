@@ -157,7 +157,8 @@ pub(super) fn condition(error: &rusqlite::Error) -> State {
 
 /// What leads from each version to the next; the first makes version 1 of nothing. A step that
 /// was released never changes.
-const STEPS: [&str; 2] = [include_str!("schema_1.sql"), include_str!("schema_2.sql")];
+const STEPS: [&str; 3] =
+    [include_str!("schema_1.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
 
 /// The version that all steps lead to.
 #[expect(clippy::cast_possible_wrap, reason = "a handful")]

@@ -2,7 +2,7 @@
 //! again what fails, lets what is too old go. It never keeps control waiting.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     sync::{Arc, atomic::Ordering::Relaxed},
     thread,
     time::Duration,
@@ -106,6 +106,7 @@ impl Writer {
                     self.note(&alert);
                     dropped += self.shared.backlog().push_alert(alert);
                 }
+                Item::Text(name, text) => self.shared.backlog().set_text(name, text),
             }
         }
         self.shared.dropped.fetch_add(dropped, Relaxed);
@@ -136,20 +137,23 @@ impl Writer {
             self.retry_at = now + RETRY_INTERVAL;
             return;
         };
-        let (calls, alerts) = {
+        let (calls, alerts, texts) = {
             let backlog = self.shared.backlog();
-            (backlog.oldest(BATCH_MAX), backlog.alerts().cloned().collect::<Vec<_>>())
+            let alerts: Vec<_> = backlog.alerts().cloned().collect();
+            (backlog.oldest(BATCH_MAX), alerts, backlog.texts().clone())
         };
+        let is_empty = calls.is_empty() && alerts.is_empty() && texts.is_empty();
         // Tried even with nothing to write after a failure: that is how its end is noticed.
-        if calls.is_empty() && alerts.is_empty() && self.shared.is_writing() {
+        if is_empty && self.shared.is_writing() {
             self.committed_at = now;
             return;
         }
-        match write(db, &calls, &alerts) {
+        match write(db, &calls, &alerts, &texts) {
             Ok(named) => {
                 let mut backlog = self.shared.backlog();
                 backlog.forget(calls.len());
                 backlog.forget_alerts();
+                backlog.forget_texts(&texts);
                 drop(backlog);
                 let mut catalog = self.shared.catalog_mut();
                 named.iter().for_each(|&id| catalog.set_alert(id));
@@ -270,6 +274,7 @@ fn write(
     db: &mut Connection,
     calls: &[(u64, Arc<Entry>)],
     alerts: &[Alert],
+    texts: &BTreeMap<&'static str, String>,
 ) -> rusqlite::Result<Vec<u64>> {
     let all = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for (id, entry) in calls {
@@ -279,6 +284,10 @@ fn write(
     let mut named = Vec::new();
     for alert in alerts {
         named.extend(alerts::write(&all, alert)?);
+    }
+    for (name, text) in texts {
+        let set = "INSERT OR REPLACE INTO texts (name, text) VALUES (?1, ?2)";
+        all.prepare_cached(set)?.execute(params![name, text])?;
     }
     all.commit()?;
     Ok(named)

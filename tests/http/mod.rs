@@ -12,6 +12,7 @@ use std::{
 
 use serde_json::Value;
 use voxplane::{
+    alerts::{Alerts, Rules},
     control::{
         record::{
             BurstRecord, CallRecord, CallScore, CallState, CloseupRecord, Conditions, Direction,
@@ -79,14 +80,15 @@ pub(crate) fn serve(snapshot: Snapshot) -> Server {
 /// A server over `snapshots` that asks for `token`.
 pub(crate) fn start(snapshots: SnapshotCell, token: Option<Token>) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    Server::start(Options { listener, token, store: None, notify: None }, snapshots).unwrap()
+    let (store, alerts, notify) = (None, alerts(), None);
+    Server::start(Options { listener, token, store, alerts, notify }, snapshots).unwrap()
 }
 
 /// A server over `snapshots` and a history.
 pub(crate) fn start_with(snapshots: SnapshotCell, store: Reader) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    Server::start(Options { listener, token: None, store: Some(store), notify: None }, snapshots)
-        .unwrap()
+    let (token, store, alerts, notify) = (None, Some(store), alerts(), None);
+    Server::start(Options { listener, token, store, alerts, notify }, snapshots).unwrap()
 }
 
 /// A server over `snapshot` that shows how notifiers are.
@@ -94,8 +96,20 @@ pub(crate) fn start_notifying(snapshot: Snapshot, notify: Handle) -> Server {
     let snapshots = SnapshotCell::default();
     snapshots.store(snapshot);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let options = Options { listener, token: None, store: None, notify: Some(notify) };
-    Server::start(options, snapshots).unwrap()
+    let (token, store, alerts, notify) = (None, None, alerts(), Some(notify));
+    Server::start(Options { listener, token, store, alerts, notify }, snapshots).unwrap()
+}
+
+/// A server over `snapshots` and alerts.
+pub(crate) fn start_alerts(snapshots: SnapshotCell, alerts: Alerts) -> Server {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (token, store, notify) = (None, None, None);
+    Server::start(Options { listener, token, store, alerts, notify }, snapshots).unwrap()
+}
+
+/// The program's rules, and nothing that they could judge.
+fn alerts() -> Alerts {
+    Alerts::start(Rules::default(), None, None, at(0))
 }
 
 /// A connection that gives up reading after half a minute.
@@ -124,13 +138,20 @@ pub(crate) fn read_answer(stream: &mut TcpStream) -> io::Result<Answer> {
 
 /// A request without a body.
 pub(crate) fn request(to: SocketAddr, method: &str, target: &str, headers: &str) -> Answer {
-    let text = format!("{method} {target} HTTP/1.1\r\nHost: voxplane\r\n{headers}\r\n");
+    let text = format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n");
     exchange(to, text.as_bytes()).unwrap()
 }
 
 /// GET.
 pub(crate) fn get(to: SocketAddr, target: &str) -> Answer {
     request(to, "GET", target, "")
+}
+
+/// POST, or another method, with a body.
+pub(crate) fn send(to: SocketAddr, method: &str, target: &str, body: &str) -> Answer {
+    let head = format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n");
+    let text = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+    exchange(to, text.as_bytes()).unwrap()
 }
 
 /// Runs `action` and says how long it took.
