@@ -54,6 +54,9 @@ enum Reason {
     /// The time stamps begin anew at 0 in the midst of the stream. For tshark all packets from
     /// there on are late and say nothing; here they are measured.
     TimeStampRestart,
+    /// The next packet in sequence has a time stamp that is 380 ms earlier: the sender set its
+    /// clock back. For tshark that is delay; here it says nothing of the network.
+    ClockSet,
     /// By the last offer the port takes T.38, and tshark sees no RTP there any more, yet RTP is
     /// what comes: same SSRC, sequence and time stamps going on.
     TakenForFax,
@@ -61,7 +64,9 @@ enum Reason {
     /// here gives no sample, and the last a time stamp that goes back, which for tshark gives none.
     FlippedBits,
 }
-use Reason::{FlippedBits, MarkedInVideo, NotPaced, Repetitions, TakenForFax, TimeStampRestart};
+use Reason::{
+    ClockSet, FlippedBits, MarkedInVideo, NotPaced, Repetitions, TakenForFax, TimeStampRestart,
+};
 
 /// Streams of which we say something else: the capture's name, where they come from, SSRC, which
 /// figures and why. Each was gone through packet by packet.
@@ -79,6 +84,7 @@ const DIFFERENCES: &[(&str, &str, u32, &[Figure], Reason)] = &[
     ("rtp-protocol.pcap", "10.33.6.101:6040", 0x06C1_56FD, &[JitterMean], NotPaced),
     ("rtp-protocol.pcap", "10.33.6.100:6020", 0x44C6_1AFB, &[JitterMean], NotPaced),
     ("video_call.pcapng", "192.168.1.14:9078", 0xD743_377A, &[JitterMean], MarkedInVideo),
+    ("video_call.pcapng", "192.168.1.14:7078", 0x82D2_6BEB, JITTER, ClockSet),
     ("h263-over-rtp.pcap", "192.168.6.199:57128", 0x5482_ECE0, &[JitterMean], MarkedInVideo),
     ("sip.cap", "192.168.1.34:5014", 0x4330_6582, &[JitterMean], MarkedInVideo),
     (FAX_CALL, "10.23.1.52:16756", 0x17D9_0134, &[DeltaMax], TimeStampRestart),
