@@ -3,7 +3,7 @@
 //!
 //! A monitor in the path cannot know the listener's buffer, so two are followed for every stream,
 //! and every score says which it assumes. They hold no packet: a packet's place above the floor of
-//! its stream ([`variation`](super::variation)) is all that they need. Because the floor follows
+//! its stream (`shard::variation`) is all that they need. Because the floor follows
 //! the sender's clock, a drift fills or empties neither of them.
 //!
 //! # What both do
