@@ -21,7 +21,7 @@ const STAGES: [(&str, &[&str]); 16] = [
     ("json", &[]),
     ("store", &["control", "id", "json", "quality", "time"]),
     ("alerts", &["control", "id", "quality", "store", "time"]),
-    ("notify", &["json", "time"]),
+    ("notify", &["alerts", "json", "time"]),
     ("config", &["alerts", "limits", "notify", "quality", "shard", "store"]),
     ("http", &["alerts", "control", "id", "json", "limits", "notify", "quality", "store", "time"]),
     ("analyze", &["control", "id", "json", "limits", "quality", "shard", "source", "time", "wire"]),

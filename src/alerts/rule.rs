@@ -1,8 +1,8 @@
 //! A rule: what is looked at, where, and from when on that is worth an alert. It remembers no call.
 
-use core::time::Duration;
+use core::{fmt, time::Duration};
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{control::conditions::Condition, quality::THRESHOLDS};
 
@@ -368,10 +368,11 @@ impl Comparison {
 }
 
 /// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Good to know.
+    #[default]
     Info,
     /// To be looked at.
     Warning,
@@ -397,6 +398,12 @@ impl Severity {
     }
 }
 
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 pub(super) const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
@@ -416,3 +423,13 @@ pub(super) const MONITOR_OVERLOAD: &str = "monitor_overload";
 
 /// Below this MOS nearly all users are dissatisfied (G.109 table 1: R 58 is MOS 3.0).
 const LOW_MOS_ERROR: f64 = 3.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn severities_are_in_order() {
+        assert!(Severity::Info < Severity::Warning && Severity::Error < Severity::Critical);
+    }
+}

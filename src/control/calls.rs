@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     conditions::conditions,
-    join::{Tally, call_score, mean_ms},
+    join::{Tally, call_score},
     record::{
         CallRecord, CallScore, CallState, Conditions, EndedBy, Expected, Figures, Integrity,
         Interval, RttFigures, ShardHealth, Snapshot, StreamRecord, TimelinePoint, Totals,
@@ -394,7 +394,7 @@ impl Call {
         let own = streams.own_faults();
         (record.own_drops, record.own_stalls) = (own.drops.into(), own.stalls.into());
         record.integrity = integrity(own);
-        record.latency_avg_ms = mean_ms(&rtt);
+        record.latency_avg_ms = rtt.mean_ms();
         record.rtt = RttFigures::new(&rtt);
         record.latency_max_ms = record.rtt.rtt_max_ms;
         record.set_figures(rx, tx, &rtt);

@@ -2,8 +2,6 @@
 //!
 //! The one place where counts become loss, jitter and scores, for whoever shows them.
 
-use std::time::Duration;
-
 use super::{
     buffers::{AssumedBuffer, Buffers, EmulatedBuffers},
     record::{
@@ -14,13 +12,12 @@ use super::{
 use crate::{
     quality::{
         Rating,
-        score::{Score, ScoreInput, Scoring},
+        score::{DEFAULT_PTIME_MS, Score, ScoreInput, Scoring},
     },
     shard::{
         buffer::BufferMode,
-        report::{Closeup, DelayVariation, RemoteReport, RoundTrip, StreamReport},
+        report::{Closeup, DelayVariation, RemoteReport, RoundTrip, StreamReport, ptime_ms, ratio},
     },
-    time::millis,
     wire::codec::Codec,
 };
 
@@ -59,7 +56,7 @@ impl Tally {
             duplicate: counts.duplicate,
             out_of_order: counts.out_of_order,
             discarded: counts.discarded,
-            burst_ratio: (report.burst_ratio >= 1.0).then(|| f64::from(report.burst_ratio)),
+            burst_ratio: report.known_burst_ratio(),
             jitter_samples: report.jitter_samples.into(),
             jitter_sum_us: report.jitter_sum_us,
             jitter_max_us: report.jitter_max_us,
@@ -171,7 +168,7 @@ impl Tally {
             lost: self.lost,
             discarded,
             burst_ratio: self.burst_ratio,
-            rtt_ms: mean_ms(rtt),
+            rtt_ms: rtt.mean_ms(),
             jitter_buffer_ms,
             // Without the clock a time stamp says nothing.
             jitter_ms: self.jitter_mean_ms().filter(|_| self.clock_rate > 0),
@@ -273,7 +270,7 @@ pub(super) fn reported_record(
     record.ptime_ms = ptime_ms(report.ptime_ticks, report.clock_rate);
     record.first_time = Some(report.first_at);
     record.last_time = Some(report.last_at);
-    record.rtt_ms = mean_ms(&report.rtt);
+    record.rtt_ms = report.rtt.mean_ms();
     record.rtt = RttFigures::new(&report.rtt);
     record.call_id = call_id.map(str::to_owned);
     record
@@ -290,11 +287,6 @@ pub(super) fn call_score(score: &Score, buffer: AssumedBuffer) -> CallScore {
         quality_rating: score.mos().map(Rating::from_mos),
         jitter_buffer: score.mos().map(|_| buffer),
     }
-}
-
-/// Mean of the round-trip times, milliseconds.
-pub(super) fn mean_ms(rtt: &RoundTrip) -> Option<f64> {
-    ratio(rtt.sum_us, rtt.count.into()).map(|us| us / 1e3)
 }
 
 /// Bursts and gaps, by the time that their packets take.
@@ -333,7 +325,7 @@ fn measured(tally: &Tally, rtt: &RoundTrip, scoring: &Scoring) -> StreamRecord {
         loss_percentage: tally.loss_percentage(),
         jitter_mean_ms: tally.jitter_mean_ms(),
         jitter_max_ms: tally.jitter_max_ms(),
-        rtt_ms: mean_ms(rtt),
+        rtt_ms: rtt.mean_ms(),
         rtt: RttFigures::new(rtt),
         mos_cq: score.mos_cq,
         mos_lq: score.mos_lq,
@@ -346,23 +338,10 @@ fn measured(tally: &Tally, rtt: &RoundTrip, scoring: &Scoring) -> StreamRecord {
     }
 }
 
-fn ptime_ms(ticks: u32, clock_rate: u32) -> Option<f64> {
-    (ticks > 0 && clock_rate > 0)
-        .then(|| millis(Duration::from_secs(1)) * f64::from(ticks) / f64::from(clock_rate))
-}
-
 /// A share in percent; `None` of nothing.
 pub(super) fn percentage(part: u64, whole: u64) -> Option<f64> {
     ratio(part, whole).map(|share| share * 100.0)
 }
-
-#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
-fn ratio(part: u64, whole: u64) -> Option<f64> {
-    (whole > 0).then(|| part as f64 / whole as f64)
-}
-
-/// The packet interval of nearly all telephony, where none has been seen.
-const DEFAULT_PTIME_MS: f64 = 20.0;
 
 /// Why a sent stream has no figures.
 const NOT_REPORTED: &str = "no RTCP report from the far end";

@@ -42,13 +42,14 @@ use self::{
     worker::Desk,
 };
 pub use self::{
-    notification::{Notification, Severity, State},
+    notification::{Notification, State},
     secret::{Env, Secret},
     settings::{Kind, RawSettings, Settings, SettingsError, complete},
     status::Status,
     syslog::{Facility, Server},
     url::{Endpoint, Url},
 };
+pub use crate::alerts::Severity;
 use crate::time::Timestamp;
 
 /// How the notifiers are started.

@@ -4,9 +4,9 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use crate::time::Timestamp;
+use crate::{alerts::Severity, time::Timestamp};
 
 /// One step in the life of an alert. Its names in JSON are those of `/api/qos/alerts`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -77,40 +77,6 @@ impl Notification {
     }
 }
 
-/// How bad an alert is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    /// Worth knowing.
-    #[default]
-    Info,
-    /// Worth a look today.
-    Warning,
-    /// Somebody is affected.
-    Error,
-    /// Many are affected.
-    Critical,
-}
-
-impl Severity {
-    /// As it is written everywhere.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Info => "info",
-            Self::Warning => "warning",
-            Self::Error => "error",
-            Self::Critical => "critical",
-        }
-    }
-}
-
-impl fmt::Display for Severity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
 /// What has become of an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -158,10 +124,5 @@ mod tests {
         assert_eq!(test.figures().unwrap(), "6.235 percent (threshold 2 percent)");
         test.unit.clear();
         assert_eq!(test.figures().unwrap(), "6.235 (threshold 2)");
-    }
-
-    #[test]
-    fn severities_are_in_order() {
-        assert!(Severity::Info < Severity::Warning && Severity::Error < Severity::Critical);
     }
 }

@@ -271,6 +271,9 @@ fn percent(part: u64, whole: u64) -> f64 {
     (part as f64 / whole as f64 * 100.0).min(100.0)
 }
 
+/// The packet interval of nearly all telephony, milliseconds: for streams where none has been seen.
+pub const DEFAULT_PTIME_MS: f64 = 20.0;
+
 /// Fewest packets that are scored: one second of 20 ms voice. One loss among fewer is more than
 /// 2 %, so that a score would tell chance.
 pub const MIN_PACKETS: u64 = 50;

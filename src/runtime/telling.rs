@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    alerts::{self, AlertEvent, Change},
+    alerts::{AlertEvent, Change},
     notify::{self, Notification},
 };
 
@@ -35,12 +35,7 @@ fn notification(event: AlertEvent) -> Notification {
     Notification {
         id: alert.id,
         rule: alert.rule,
-        severity: match alert.severity {
-            alerts::Severity::Info => notify::Severity::Info,
-            alerts::Severity::Warning => notify::Severity::Warning,
-            alerts::Severity::Error => notify::Severity::Error,
-            alerts::Severity::Critical => notify::Severity::Critical,
-        },
+        severity: alert.severity,
         state: match change {
             Change::Fired | Change::Updated => notify::State::Firing,
             Change::Acknowledged => notify::State::Acknowledged,

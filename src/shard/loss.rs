@@ -5,7 +5,7 @@
 
 use arrayvec::ArrayVec;
 
-use super::report::{Bursts, RUN_LENGTHS};
+use super::report::{Bursts, RUN_LENGTHS, ratio};
 use crate::time::Timestamp;
 
 /// Where a stream's bad packets are: the lost and the discarded ones. Only a stream that has had
@@ -232,11 +232,6 @@ fn length_of(run: u64) -> usize {
 
 fn saturate(value: u64) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts of packets stay far below 2^53")]
-fn ratio(part: u64, whole: u64) -> Option<f64> {
-    (whole > 0).then(|| part as f64 / whole as f64)
 }
 
 /// Good packets that separate two bursts (RFC 3611 section 4.7.2 recommends 16).

@@ -258,6 +258,18 @@ pub struct DelayVariation {
     pub skew_ppm: Option<f32>,
 }
 
+impl StreamReport {
+    /// Burst ratio; `None` while there is no loss.
+    pub(crate) fn known_burst_ratio(&self) -> Option<f64> {
+        (self.burst_ratio >= 1.0).then(|| f64::from(self.burst_ratio))
+    }
+
+    /// Mean of the A.8 estimate over the samples, milliseconds; `None` without one.
+    pub(crate) fn jitter_mean_ms(&self) -> Option<f64> {
+        ratio(self.jitter_sum_us, self.jitter_samples.into()).map(|us| us / 1e3)
+    }
+}
+
 /// Which way a stream goes in its call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -412,6 +424,23 @@ impl RoundTrip {
         self.max_us = self.max_us.max(us);
         self.sum_us += u64::from(us);
     }
+
+    /// Their mean, milliseconds; `None` without one.
+    pub(crate) fn mean_ms(&self) -> Option<f64> {
+        ratio(self.sum_us, self.count.into()).map(|us| us / 1e3)
+    }
+}
+
+/// What a packet interval in RTP clock ticks takes, milliseconds; `None` while it, or the clock, is
+/// not known.
+pub(crate) fn ptime_ms(ticks: u32, clock_rate: u32) -> Option<f64> {
+    (ticks > 0 && clock_rate > 0).then(|| 1e3 * f64::from(ticks) / f64::from(clock_rate))
+}
+
+/// A part of a whole; `None` of nothing.
+#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
+pub(crate) fn ratio(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
 }
 
 /// Of so many packets one is looked at closely: three of each second of speech.

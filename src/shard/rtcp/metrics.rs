@@ -5,12 +5,12 @@
 
 use super::super::{
     buffer::BufferMode,
-    report::{RoundTrip, StreamReport},
+    report::{RoundTrip, StreamReport, ptime_ms, ratio},
 };
 use crate::{
     quality::{
         Scale, delay,
-        score::{ScoreInput, Scoring},
+        score::{DEFAULT_PTIME_MS, ScoreInput, Scoring},
     },
     wire::{
         codec::Codec,
@@ -63,10 +63,7 @@ pub(super) fn voip_metrics(
 /// What the stream's score is made from, as `control` makes it.
 fn score_input(report: &StreamReport, rtt: &RoundTrip) -> ScoreInput {
     let counts = report.counts;
-    let is_known = report.ptime_ticks > 0 && report.clock_rate > 0;
-    let ptime_ms =
-        is_known.then(|| 1e3 * f64::from(report.ptime_ticks) / f64::from(report.clock_rate));
-    let jitter_ms = mean(report.jitter_sum_us, report.jitter_samples.into()).map(|us| us / 1e3);
+    let ptime_ms = ptime_ms(report.ptime_ticks, report.clock_rate);
     ScoreInput {
         codec: report.codec,
         clock_rate: report.clock_rate,
@@ -74,10 +71,10 @@ fn score_input(report: &StreamReport, rtt: &RoundTrip) -> ScoreInput {
         expected: counts.expected,
         lost: counts.lost(),
         discarded: counts.discarded,
-        burst_ratio: (report.burst_ratio >= 1.0).then(|| f64::from(report.burst_ratio)),
-        rtt_ms: mean(rtt.sum_us, rtt.count.into()).map(|us| us / 1e3),
+        burst_ratio: report.known_burst_ratio(),
+        rtt_ms: rtt.mean_ms(),
         jitter_buffer_ms: report.buffers.assumed_delay_ms(report.jitter_samples),
-        jitter_ms: jitter_ms.filter(|_| report.clock_rate > 0),
+        jitter_ms: report.jitter_mean_ms().filter(|_| report.clock_rate > 0),
     }
 }
 
@@ -92,13 +89,5 @@ const fn concealment(codec: Codec, scoring: &Scoring) -> Option<Concealment> {
 }
 
 fn share(part: u64, whole: u64) -> f64 {
-    mean(part, whole).unwrap_or(0.0)
+    ratio(part, whole).unwrap_or(0.0)
 }
-
-#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
-fn mean(sum: u64, count: u64) -> Option<f64> {
-    (count > 0).then(|| sum as f64 / count as f64)
-}
-
-/// The packet interval of nearly all telephony, where none has been seen.
-const DEFAULT_PTIME_MS: f64 = 20.0;
