@@ -149,10 +149,7 @@ fn a_refusal_comes_again_until_it_is_acknowledged_and_is_of_the_record() {
     let call = world.finished("busy");
     assert_eq!((call.state, call.status_code), (CallState::Failed, Some(486)));
     assert_eq!(call.ended_by, Some(EndedBy::Callee));
-    assert_eq!(
-        world.events(),
-        [CallEvent::Opened, CallEvent::Failed(486, voxplane::shard::report::EndedBy::Callee)]
-    );
+    assert_eq!(world.events(), [CallEvent::Opened, CallEvent::Failed(486, EndedBy::Callee)]);
     assert_eq!(world.shard.calls_up(), 0);
 }
 
