@@ -50,6 +50,12 @@ impl ShardEnd {
         rest.len() as u64
     }
 
+    /// How many reports wait to be taken.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.reports.buffer().capacity() - self.reports.slots()
+    }
+
     /// Exchanges filled distributions for empty ones, if control has sent some back: `swap`
     /// takes the empty set and gives the filled one.
     pub fn exchange(&mut self, swap: impl FnOnce(Box<Distributions>) -> Box<Distributions>) {

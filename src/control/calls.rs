@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     conditions::conditions,
+    finished::Finished,
     join::{Tally, call_score},
     record::{
         CallRecord, CallScore, CallState, Conditions, EndedBy, Expected, Figures, Integrity,
@@ -28,6 +29,7 @@ use crate::{
         },
     },
     time::Timestamp,
+    trunks::Trunks,
 };
 
 /// The calls that are up, those of the recent past, and the streams that belong to none.
@@ -37,6 +39,7 @@ pub struct Calls {
     history_max: usize,
     timeline_max: usize,
     scoring: Arc<Scoring>,
+    trunks: Arc<Trunks>,
     /// In order of arrival.
     active: BTreeMap<u64, Call>,
     order: HashMap<CallRef, u64>,
@@ -44,6 +47,8 @@ pub struct Calls {
     history: VecDeque<Arc<CallRecord>>,
     orphans: BTreeMap<StreamRef, Arc<StreamRecord>>,
     totals: Totals,
+    /// Shared with the last snapshot; copied when a call finishes after it.
+    finished_by: Arc<Finished>,
     shards: Vec<ShardHealth>,
     distributions: Distributions,
     /// What they come to; `None` when more has been merged since.
@@ -80,12 +85,14 @@ impl Calls {
             history_max,
             timeline_max: TIMELINE_MAX,
             scoring: Arc::default(),
+            trunks: Arc::default(),
             active: BTreeMap::new(),
             order: HashMap::new(),
             opened: 0,
             history: VecDeque::new(),
             orphans: BTreeMap::new(),
             totals: Totals::default(),
+            finished_by: Arc::default(),
             shards: Vec::new(),
             distributions: Distributions::new(),
             spreads: None,
@@ -122,6 +129,13 @@ impl Calls {
     #[must_use]
     pub fn with_scoring(mut self, scoring: Scoring) -> Self {
         self.scoring = Arc::new(scoring);
+        self
+    }
+
+    /// The same with networks called as `trunks` says.
+    #[must_use]
+    pub fn with_trunks(mut self, trunks: Arc<Trunks>) -> Self {
+        self.trunks = trunks;
         self
     }
 
@@ -213,6 +227,7 @@ impl Calls {
             history: self.history.iter().cloned().collect(),
             orphans: self.orphans.values().cloned().collect(),
             totals: self.totals,
+            finished: Arc::clone(&self.finished_by),
             shards: self.shards.clone(),
             spreads: Arc::clone(
                 self.spreads.get_or_insert_with(|| Arc::new(Spreads::of(&self.distributions))),
@@ -240,6 +255,7 @@ impl Calls {
     }
 
     fn on_text(&mut self, report: &TextReport) {
+        let trunks = Arc::clone(&self.trunks);
         let Some(call) = self.call(report.call) else { return };
         let text = String::from_utf8_lossy(&report.bytes[..usize::from(report.len)]);
         let record = Arc::make_mut(&mut call.record);
@@ -249,7 +265,10 @@ impl Calls {
             TextField::To => record.to.get_or_insert_default().push_str(&text),
             TextField::UserAgent => record.user_agent.get_or_insert_default().push_str(&text),
             // One piece: no address is longer.
-            TextField::Source => record.source = text.parse().ok(),
+            TextField::Source => {
+                record.source = text.parse().ok();
+                record.trunk = record.source.map(|source| trunks.of(source));
+            }
         }
     }
 
@@ -309,6 +328,7 @@ impl Calls {
             return;
         };
         self.totals.add(&call.record);
+        Arc::make_mut(&mut self.finished_by).add(&call.record);
         if let Some(finished) = &mut self.finished {
             finished.push(Arc::clone(&call.record));
         }
@@ -479,6 +499,7 @@ impl CallRecord {
             to: None,
             user_agent: None,
             source: None,
+            trunk: None,
             state: CallState::Trying,
             status_code: None,
             ended_by: None,

@@ -126,8 +126,14 @@ impl Api {
                 Ok(Reply::json(&self.watch.judge(snapshot, store, self.notifiers(), now)))
             }
             Route::Prometheus => {
-                let text =
-                    prometheus::render(snapshot, &self.notifiers(), &self.shared.counters, now);
+                let text = prometheus::render(&prometheus::Sources {
+                    snapshot,
+                    store: store.map(store::Reader::status),
+                    notifiers: &self.notifiers(),
+                    alerts: self.alerts.figures(),
+                    door: &self.shared.counters,
+                    now,
+                });
                 Ok(Reply::text(prometheus::CONTENT_TYPE, text))
             }
         }

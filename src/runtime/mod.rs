@@ -21,6 +21,7 @@ mod park;
 pub mod systemd;
 mod telling;
 mod turn;
+mod usual;
 
 use self::{
     closing::Closing,
@@ -57,6 +58,8 @@ pub struct Appliance {
     /// Of each shard, then of control.
     beats: Vec<Arc<Beat>>,
     closing: Arc<Closing>,
+    /// Dropped at the end, which ends its thread.
+    _usual: std::sync::mpsc::Sender<()>,
 }
 
 impl fmt::Debug for Appliance {
@@ -107,6 +110,8 @@ impl Appliance {
         let kept = alerts::Kept { feeder: store.feeder(), reader: store.reader() };
         let tell = telling::start(notifiers.handle()).map_err(StartError::Host)?;
         let alerts = Alerts::start(config.rules.clone(), Some(kept), Some(tell), clock::now());
+        let alerts = alerts.with_trunks(Arc::clone(&config.trunks));
+        let usual = usual::start(alerts.clone()).map_err(StartError::Host)?;
         let options = http::Options {
             listener,
             token,
@@ -127,6 +132,7 @@ impl Appliance {
         }
         let calls =
             Calls::new(clock::now(), config.history_calls).with_scoring(config.scoring.clone());
+        let calls = calls.with_trunks(Arc::clone(&config.trunks));
         let (calls, feeder) = (calls.with_finished().with_intervals(), store.feeder());
         let beat = Arc::clone(&beats[executors.len()]);
         let control = thread::Builder::new()
@@ -134,7 +140,7 @@ impl Appliance {
             .spawn(move || control::run(calls, ends, &cell, &feeder, &beat, &alerts))
             .map_err(StartError::Host)?;
         let shards = executors.into_iter().zip(bells).collect();
-        Ok(Self { sip, shards, control, http, store, notifiers, beats, closing })
+        Ok(Self { sip, shards, control, http, store, notifiers, beats, closing, _usual: usual })
     }
 
     /// A handle to tell the notifiers with.
@@ -364,6 +370,7 @@ fn assemble(config: &Config, sockets: Vec<Sockets>) -> (Vec<(Parts, Doorbell)>, 
             jitter_buffers: config.jitter_buffers,
             rtcp_xr: config.rtcp_xr,
             scoring: Arc::clone(&scoring),
+            trunks: Arc::clone(&config.trunks),
             seed,
             ..ShardConfig::default()
         });

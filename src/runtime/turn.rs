@@ -56,6 +56,15 @@ pub(super) struct Neighbour {
     pub(super) bell: Doorbell,
 }
 
+/// How busy the shard is, as its loop knows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Load {
+    /// Share of the last interval that was not rest, 0 to 1.
+    pub(super) busy: f64,
+    /// How long it naps.
+    pub(super) nap: Duration,
+}
+
 /// What a turn did.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Done {
@@ -65,6 +74,12 @@ pub(super) struct Done {
     pub(super) has_more: bool,
     /// When the shard next has something to do.
     pub(super) next: Option<Timestamp>,
+}
+
+impl Load {
+    fn nap_us(self) -> u64 {
+        u64::try_from(self.nap.as_micros()).unwrap_or(u64::MAX)
+    }
 }
 
 struct MediaSocket {
@@ -113,7 +128,7 @@ impl Turn {
     }
 
     /// One turn: a bounded amount of work.
-    pub(super) fn take(&mut self, busy: f64) -> Done {
+    pub(super) fn take(&mut self, load: Load) -> Done {
         let mut done = Done::default();
         // Media first: a BYE must not overtake the packets before it.
         self.receive_media(&mut done);
@@ -124,7 +139,7 @@ impl Turn {
         self.receive_handed_in(&mut done);
         done.next = self.shard.next_deadline();
         self.flush();
-        self.report_health(now, busy);
+        self.report_health(now, load);
         done
     }
 
@@ -142,7 +157,7 @@ impl Turn {
     /// Passes on the last word.
     pub(super) fn finish(&mut self) {
         self.health_at = Timestamp::MIN;
-        self.report_health(clock::now(), 0.0);
+        self.report_health(clock::now(), Load { busy: 0.0, nap: Duration::ZERO });
     }
 
     fn receive_media(&mut self, done: &mut Done) {
@@ -264,12 +279,14 @@ impl Turn {
         }
     }
 
-    fn report_health(&mut self, now: Timestamp, busy: f64) {
+    fn report_health(&mut self, now: Timestamp, load: Load) {
         if now < self.health_at {
             return;
         }
         self.health_at = now + HEALTH_INTERVAL;
-        self.shard.health_mut().busy = busy;
+        let health = self.shard.health_mut();
+        (health.busy, health.nap_us) = (load.busy, load.nap_us());
+        health.reports_waiting = self.ring.waiting() as u64;
         let lost = self.ring.publish(&[Report::Health(self.shard.health())]);
         self.shard.health_mut().ring_full += lost;
         let Self { ring, shard, .. } = self;

@@ -49,6 +49,10 @@ pub struct ShardHealth {
     pub streams_refused: u64,
     /// Times that it came to its work more than 50 ms late: the machine was too busy.
     pub stalls: u64,
+    /// Reports in the ring to control that had not been taken when this was said.
+    pub reports_waiting: u64,
+    /// How long it naps between turns now, microseconds.
+    pub nap_us: u64,
     /// Share of time spent working, 0 to 1, over the last interval.
     pub busy: f64,
 }

@@ -65,6 +65,7 @@ use crate::{
     limits::{DIALOGS_MAX, REPORT_INTERVAL, STREAMS_MAX, TIMERS_PER_TURN},
     quality::score::Scoring,
     time::Timestamp,
+    trunks::Trunks,
     wire::Datagram,
 };
 
@@ -109,6 +110,8 @@ pub struct ShardConfig {
     pub rtcp_xr: bool,
     /// How the scores in them are made: as those of the API are.
     pub scoring: Arc<Scoring>,
+    /// What the networks that streams come from are called.
+    pub trunks: Arc<Trunks>,
     /// Seeds hashes, tags, SSRCs. Secret in a live appliance, fixed in a simulation.
     pub seed: u64,
 }
@@ -130,6 +133,7 @@ impl Default for ShardConfig {
             jitter_buffers: JitterBuffers::default(),
             rtcp_xr: true,
             scoring: Arc::default(),
+            trunks: Arc::default(),
             seed: 0,
         }
     }
