@@ -33,6 +33,7 @@ mod outbox;
 pub mod registrar;
 pub mod report;
 mod response;
+pub mod routes;
 mod rtcp;
 mod seen;
 mod sequence;
@@ -56,6 +57,7 @@ use self::{
     health::ShardHealth,
     registrar::{Registrar, RegistrarSettings},
     report::{CallEvent, CallReport, Report},
+    routes::Routes,
     sip_statistics::SipStatistics,
     streams::Streams,
     timers::{Timer, Timers},
@@ -97,6 +99,10 @@ pub struct ShardConfig {
     pub streams_max: usize,
     /// How long a call rings before it is answered.
     pub answer_delay: Duration,
+    /// What is done with a call, by the user part of its Request-URI.
+    pub routes: Arc<Routes>,
+    /// How long a call rings that is never answered.
+    pub ring_timeout: Duration,
     /// A call of which nothing has been heard for so long is over.
     pub idle_timeout: Duration,
     /// What the registrar grants.
@@ -122,6 +128,8 @@ impl Default for ShardConfig {
             dialogs_max: DIALOGS_MAX,
             streams_max: STREAMS_MAX,
             answer_delay: Duration::ZERO,
+            routes: Arc::default(),
+            ring_timeout: Duration::from_secs(180),
             idle_timeout: Duration::from_secs(300),
             registrar: RegistrarSettings::default(),
             jitter_buffers: JitterBuffers::default(),
