@@ -33,7 +33,9 @@ pub(super) fn group_query(metric: Metric, group: &Group, trunks: &Trunks, seen: 
         Metric::CallFailureRate | Metric::AbandonedRate => {
             format!("/api/qos/history?state=failed&since={since}&until={at}{source}")
         }
-        Metric::OwnLosses | Metric::StoreUnavailable => "/healthz".to_owned(),
+        Metric::OwnLosses | Metric::StoreUnavailable | Metric::RegistrationFailureRate => {
+            "/healthz".to_owned()
+        }
         Metric::ActiveCalls => "/api/qos/metrics?sort=-start".to_owned(),
         Metric::ActiveCallsDrop => "/api/qos/history?sort=time&order=desc".to_owned(),
         _ if source.is_empty() => match metric {

@@ -43,6 +43,7 @@ pub(super) fn render(sources: &Sources<'_>) -> String {
     calls(&mut page, snapshot);
     finished(&mut page, &snapshot.finished);
     distributions(&mut page, &snapshot.spreads);
+    registrations(&mut page, snapshot);
     shards(&mut page, &snapshot.shards);
     for &(name, kind, help, value) in ALERTS {
         page.single(name, kind, help, value(alerts));
@@ -180,6 +181,22 @@ fn store(page: &mut Page, store: &store::Status) {
     page.single("voxplane_store_lag_seconds", "gauge", help, float(store.lag_ms) / 1e3);
     let help = "Calls and alerts that were never written: there was no room to let them wait.";
     page.single("voxplane_store_dropped_total", "counter", help, store.dropped);
+}
+
+fn registrations(page: &mut Page, snapshot: &Snapshot) {
+    let counts = snapshot.registrations();
+    let help = "Contacts that are registered.";
+    page.single("voxplane_registrations_active", "gauge", help, counts.active);
+    let help = "Users that have a registered contact.";
+    page.single("voxplane_registrations_users", "gauge", help, counts.users);
+    let help = "REGISTERs answered with more than a challenge.";
+    page.single("voxplane_registrations_attempts_total", "counter", help, counts.attempts);
+    let name = "voxplane_registrations_failures_total";
+    page.family(name, "counter", "REGISTERs refused, by class of status.");
+    page.sample(name, "class=\"4xx\"", counts.failed_4xx);
+    page.sample(name, "class=\"5xx\"", counts.failed_5xx);
+    let help = "REGISTERs refused for want of room, which are among the failures.";
+    page.single("voxplane_registrations_refused_total", "counter", help, counts.refused);
 }
 
 fn shards(page: &mut Page, shards: &[ShardHealth]) {
