@@ -38,7 +38,7 @@ impl Trunks {
             if networks.is_empty() {
                 return Err(TrunkError::Empty { name });
             }
-            // Trunks are copied with every stream and call, and there are as many as somebody wrote.
+            // Trunks are copied with every call, and there are as many as somebody wrote.
             let leaked: &'static str = Box::leak(name.clone().into_boxed_str());
             for text in networks {
                 let Some(network) = Network::parse(&text) else {

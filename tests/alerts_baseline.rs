@@ -8,7 +8,6 @@ use voxplane::{
     alerts::{Alerts, Asked, Kept, Rules},
     config::RawConfig,
     control::record::{CallRecord, Snapshot},
-    time::Timestamp,
 };
 
 mod http;
@@ -74,9 +73,8 @@ fn calls(loss: f64, ago: Duration) -> impl Iterator<Item = Arc<CallRecord>> {
     (0..30).map(move |n| {
         let mut call = http::call(&format!("{n}-{}", ago.as_secs()), 39_600 + n, Some(4.0));
         call.figures.packet_loss_percentage = Some(loss);
-        let past = |time: Timestamp| time - ago;
-        call.start_time = past(call.start_time);
-        call.answer_time = call.answer_time.map(past);
+        call.start_time = call.start_time - ago;
+        call.answer_time = call.answer_time.map(|time| time - ago);
         Arc::new(http::ended(call))
     })
 }

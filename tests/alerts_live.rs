@@ -3,7 +3,7 @@
 //! statistics count 20 calls.
 //!
 //! What a machine that stalls may have spoilt raises none of these alerts; the test leaves such
-//! calls out, and fails if that is more than half of them.
+//! calls out, and fails if fewer than a quarter are left.
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::{
@@ -61,7 +61,7 @@ fn calls_with_loss_and_no_others_raise_alerts_that_are_told_once() {
         .filter(|call| call["integrity"] == "clean")
         .map(|call| (text(call, "call_id"), time(call, "answer_time")))
         .collect();
-    assert!(clean.len() > CALLS / 2, "the machine stalls: only {} calls are clean", clean.len());
+    assert!(clean.len() >= CALLS / 4, "the machine stalls: only {} calls are clean", clean.len());
 
     // That all calls end at once raises an alert about the box.
     appliance.wait_for("/api/qos/alerts?state=firing", |open| {
