@@ -80,6 +80,7 @@ fn a_report_after_a_call_stands_with_the_call() {
     assert_eq!(remote.scored.mos_lq, None, "of an unknown codec");
     assert!(remote.scored.mos_reason.is_some());
     // The call itself is as it was measured.
+    world.run_for(secs(1));
     assert_eq!(world.finished("reported").score.mos_score, None);
     assert_eq!(world.shard.health().phone_reports, 1);
 }
