@@ -306,7 +306,8 @@ mod tests {
         SessionDesc:PT=8 PD=PCMA SR=8000 FD=20 FO=160 FPP=1 PPS=50 FMTP=\"a=1 NLR=9\" PLC=3\r\n\
         JitterBuffer:JBA=2 JBR=0 JBN=60 JBM=60 JBX=60\r\nPacketLoss:NLR=1.00 JDR=0.20\r\n\
         BurstGapLoss:BLD=25.00 BD=120 GLD=0.50 GD=45000 GMIN=16\r\n\
-        Delay:RTD=80 ESD=90 SOWD=130 IAJ=4 MAJ=2\r\nQualityEst:RLQ=88 RCQ=86 MOSLQ=4.3 MOSCQ=4.2\r\n\
+        Delay:RTD=80 ESD=90 SOWD=130 IAJ=4 MAJ=2\r\n\
+        QualityEst:RLQ=88 RCQ=86 MOSLQ=4.3 MOSCQ=4.2\r\n\
         RemoteMetrics:\r\nPacketLoss:NLR=3.5\r\nQualityEst:MOSLQ=3.9\r\n";
 
     #[test]
