@@ -94,8 +94,7 @@ fn kill_under_load(appliance: Appliance, round: usize, time: Duration) -> Vec<(S
     appliance.signal("KILL");
     appliance.ended();
     stop.store(true, Ordering::Relaxed);
-    let ended = list.lock().unwrap().clone();
-    ended
+    list.lock().unwrap().clone()
 }
 
 /// The history has all of `safe` and nothing that the generator did not place, each once.

@@ -9,6 +9,7 @@ use super::{
     conditions::conditions,
     finished::Finished,
     join::{Tally, call_score},
+    phone_reports::PhoneReports,
     record::{
         CallRecord, CallScore, CallState, Conditions, EndedBy, Expected, Figures, Integrity,
         Interval, RttFigures, ShardHealth, Snapshot, StreamRecord, TimelinePoint, Totals,
@@ -46,6 +47,7 @@ pub struct Calls {
     opened: u64,
     history: VecDeque<Arc<CallRecord>>,
     orphans: BTreeMap<StreamRef, Arc<StreamRecord>>,
+    phone_reports: Arc<PhoneReports>,
     totals: Totals,
     /// Shared with the last snapshot; copied when a call finishes after it.
     finished_by: Arc<Finished>,
@@ -91,6 +93,7 @@ impl Calls {
             opened: 0,
             history: VecDeque::new(),
             orphans: BTreeMap::new(),
+            phone_reports: Arc::default(),
             totals: Totals::default(),
             finished_by: Arc::default(),
             shards: Vec::new(),
@@ -201,6 +204,9 @@ impl Calls {
                     Arc::make_mut(&mut call.record).expected.change(report.at, report.flow);
                 }
             }
+            Report::Phone(report) => {
+                Arc::make_mut(&mut self.phone_reports).take(report, &self.scoring);
+            }
             Report::Health(health) => self.on_health(*health),
         }
     }
@@ -226,6 +232,7 @@ impl Calls {
             active: self.active.values().map(|call| Arc::clone(&call.record)).collect(),
             history: self.history.iter().cloned().collect(),
             orphans: self.orphans.values().cloned().collect(),
+            phone_reports: Arc::clone(&self.phone_reports),
             totals: self.totals,
             finished: Arc::clone(&self.finished_by),
             shards: self.shards.clone(),

@@ -9,6 +9,7 @@ pub mod far_end;
 pub mod finished;
 mod join;
 mod loss_runs;
+pub mod phone_reports;
 pub mod record;
 pub mod snapshot;
 pub mod spreads;

@@ -17,7 +17,7 @@ pub use super::{
 };
 use super::{
     conditions::conditions, far_end::FarEndView, finished::Finished, join::measured_record,
-    spreads::Spreads, streams::CallStreams,
+    phone_reports::PhoneReports, spreads::Spreads, streams::CallStreams,
 };
 pub use crate::shard::{
     health::{Registrations, ShardHealth},
@@ -509,6 +509,8 @@ pub struct Snapshot {
     pub history: Vec<Arc<CallRecord>>,
     /// Streams that belong to no call, oldest first.
     pub orphans: Vec<Arc<StreamRecord>>,
+    /// What phones said of their calls.
+    pub phone_reports: Arc<PhoneReports>,
     /// Totals since start.
     pub totals: Totals,
     /// The same calls in more figures, by codec and trunk.

@@ -359,6 +359,7 @@ pub(crate) fn snapshot() -> Snapshot {
         finished: Finished::of(history.iter().map(AsRef::as_ref)).into(),
         history,
         orphans: vec![Arc::new(stream(7, None))],
+        phone_reports: Arc::default(),
         totals: Totals {
             calls: 8,
             answered: 6,
