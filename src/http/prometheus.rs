@@ -208,6 +208,12 @@ const SHARD: &[ShardMetric] = &[
     }),
     ("voxplane_rtp_packets_total", "counter", "RTP packets handled.", |s| s.rtp_packets),
     ("voxplane_rtcp_datagrams_total", "counter", "RTCP datagrams handled.", |s| s.rtcp_packets),
+    (
+        "voxplane_srtcp_datagrams_total",
+        "counter",
+        "Encrypted RTCP datagrams, counted and not read.",
+        |s| s.srtcp_packets,
+    ),
     ("voxplane_sip_messages_total", "counter", "SIP messages handled.", |s| s.sip_messages),
     ("voxplane_sip_malformed_total", "counter", "SIP messages that cannot be read.", |s| {
         s.sip_malformed

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use ::ring::rand::{SecureRandom as _, SystemRandom};
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
 
 mod closing;
@@ -38,7 +39,10 @@ use crate::{
     limits::{HANDOFF_RING_BYTES, REPORT_RING_SLOTS},
     notify::{self, Notifiers},
     ring::{self, ControlEnd},
-    shard::{Shard, ShardConfig},
+    shard::{
+        Shard, ShardConfig,
+        keys::{KeySource, SECRET_LEN},
+    },
     source::{
         clock, host,
         udp::{UdpOptions, UdpSocket},
@@ -91,7 +95,8 @@ impl Appliance {
         let sip = sockets.first().map_or(config.sip, |sockets| sockets.sip.local_addr());
 
         let closing = Arc::new(Closing::new(shards));
-        let (parts, ends) = assemble(config, sockets);
+        let keys = key_source().map_err(StartError::Host)?;
+        let (parts, ends) = assemble(config, sockets, keys);
         let cell = SnapshotCell::default();
         let store = Store::start(store::Options {
             path: config.data.join(HISTORY_FILE),
@@ -329,8 +334,20 @@ fn bind_all(config: &Config, shards: usize) -> Result<Vec<Sockets>, StartError> 
     Ok(all)
 }
 
+/// A secret of the system's random numbers, for the keys of all calls.
+fn key_source() -> io::Result<KeySource> {
+    let mut secret = [0; SECRET_LEN];
+    let filled = SystemRandom::new().fill(&mut secret);
+    filled.map_err(|_| io::Error::other("the system has no random numbers"))?;
+    Ok(KeySource::new(secret))
+}
+
 /// Gives each shard its sockets and the ends of its rings.
-fn assemble(config: &Config, sockets: Vec<Sockets>) -> (Vec<(Parts, Doorbell)>, Vec<ControlEnd>) {
+fn assemble(
+    config: &Config,
+    sockets: Vec<Sockets>,
+    keys: KeySource,
+) -> (Vec<(Parts, Doorbell)>, Vec<ControlEnd>) {
     let seed = fastrand::u64(..);
     let shards = sockets.len();
     let bells: Vec<_> = (0..shards).map(|_| Doorbell::default()).collect();
@@ -365,6 +382,7 @@ fn assemble(config: &Config, sockets: Vec<Sockets>) -> (Vec<(Parts, Doorbell)>, 
             rtcp_xr: config.rtcp_xr,
             scoring: Arc::clone(&scoring),
             seed,
+            keys,
             ..ShardConfig::default()
         });
         host::prefer_huge_pages(shard.stream_memory());

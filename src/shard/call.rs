@@ -29,11 +29,13 @@ impl Shard {
         self.send_again(slot, now, out);
         let Some(dialog) = self.dialogs.get(slot) else { return };
         match dialog.phase {
-            Phase::Ringing { answer_at } if answer_at <= now => self.stop_ringing(slot, now, out),
+            Phase::Ringing { answer_at } if answer_at <= now => {
+                self.stop_ringing(slot, now, out);
+            }
             Phase::Ringing { .. } => {}
             Phase::Answered => {
                 let heard = self.last_heard(dialog);
-                if heard + self.config.idle_timeout <= now {
+                if heard + self.config.idle_timeout <= now || dialog.session_until() <= now {
                     self.hang_up(slot, EndedBy::Timeout, now, out);
                     return;
                 }
@@ -55,6 +57,8 @@ impl Shard {
     fn stop_ringing(&mut self, slot: u32, now: Timestamp, out: &mut Outbox) {
         if self.dialogs.get(slot).is_some_and(|dialog| dialog.action == Action::Ring) {
             self.refuse(slot, Status::TEMPORARILY_UNAVAILABLE, EndedBy::Timeout, now, out);
+        } else if self.dialogs.get(slot).is_some_and(Dialog::awaits_prack) {
+            self.answer_after_prack(slot);
         } else {
             self.send_answer(slot, now, out);
         }
@@ -67,6 +71,7 @@ impl Shard {
         out.send(answer.src, answer.dst, |bytes| bytes.extend_from_slice(&answer.bytes));
         dialog.response = Some(answer.clone());
         dialog.resend = Some(Resend::new(*answer, Awaits::Ack(dialog.invite_cseq), now));
+        dialog.confirm_session(now);
         if let Phase::Ringing { .. } = dialog.phase {
             dialog.phase = Phase::Answered;
             self.join_rtcp(slot, now);
@@ -80,8 +85,12 @@ impl Shard {
         let Some(dialog) = self.dialogs.get_mut(slot) else { return };
         let Some(resend) = dialog.resend.as_mut().filter(|resend| resend.at <= now) else { return };
         if resend.until <= now {
+            let awaits = resend.awaits;
             dialog.resend = None;
-            if dialog.is_up() {
+            if let Awaits::Prack(_) = awaits {
+                // No PRACK ever came (RFC 3262 section 3).
+                self.refuse(slot, Status::SERVER_TIMEOUT, EndedBy::Timeout, now, out);
+            } else if dialog.is_up() {
                 // No ACK ever came (RFC 3261 section 13.3.1.4).
                 self.hang_up(slot, EndedBy::Timeout, now, out);
             }
@@ -133,6 +142,15 @@ impl Shard {
         self.leave_rtcp(slot, now, out);
         self.end(slot, CallEvent::Ended(by), now);
         self.arm(slot);
+    }
+
+    /// Takes a call that is over out of the table at once.
+    pub(super) fn retire(&mut self, slot: u32, now: Timestamp, out: &mut Outbox) {
+        let phase = self.dialogs.get(slot).map(|dialog| dialog.phase);
+        if let Some(Phase::Ended { event, at }) = phase {
+            self.report_end(slot, event, at, now, out);
+        }
+        self.dialogs.remove(slot);
     }
 
     /// Answers the INVITE of a call that rings with a failure, until it is acknowledged.
@@ -270,4 +288,15 @@ fn as_refusal(response: &[u8], status: Status) -> Arc<[u8]> {
 }
 
 /// What a refusal does not have of the response before it.
-const LEFT_OUT: [&str; 4] = ["Contact:", "Record-Route:", "Content-Type:", "Content-Length:"];
+const LEFT_OUT: [&str; 10] = [
+    "Contact:",
+    "m:",
+    "Record-Route:",
+    "Require:",
+    "RSeq:",
+    "Session-Expires:",
+    "Content-Type:",
+    "c:",
+    "Content-Length:",
+    "l:",
+];

@@ -17,6 +17,8 @@ pub struct ShardHealth {
     pub rtp_packets: u64,
     /// RTCP datagrams handled.
     pub rtcp_packets: u64,
+    /// Encrypted RTCP datagrams, counted and not read.
+    pub srtcp_packets: u64,
     /// SIP messages handled.
     pub sip_messages: u64,
     /// SIP messages that are not SIP or that a strict server must refuse.

@@ -26,9 +26,11 @@ pub mod health;
 mod index;
 mod invite;
 mod jitter;
+pub mod keys;
 mod loss;
 mod media;
 mod observe;
+mod offers;
 mod outbox;
 pub mod report;
 mod response;
@@ -36,6 +38,7 @@ pub mod routes;
 mod rtcp;
 mod seen;
 mod sequence;
+mod session_timer;
 mod silence;
 pub mod sip_statistics;
 mod stream;
@@ -54,6 +57,7 @@ use self::{
     dialogs::Dialogs,
     distributions::{Distributions, Groups},
     health::ShardHealth,
+    keys::KeySource,
     report::{CallEvent, CallReport, Report},
     routes::Routes,
     sip_statistics::SipStatistics,
@@ -111,6 +115,8 @@ pub struct ShardConfig {
     pub scoring: Arc<Scoring>,
     /// Seeds hashes, tags, SSRCs. Secret in a live appliance, fixed in a simulation.
     pub seed: u64,
+    /// The secret that keys for SRTP are made from.
+    pub keys: KeySource,
 }
 
 impl Default for ShardConfig {
@@ -131,6 +137,7 @@ impl Default for ShardConfig {
             rtcp_xr: true,
             scoring: Arc::default(),
             seed: 0,
+            keys: KeySource::default(),
         }
     }
 }

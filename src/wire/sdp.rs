@@ -8,6 +8,7 @@ use memchr::memchr;
 
 use super::{
     codec::Codec,
+    crypto::Crypto,
     text::{decimal, split_at_byte, split_word},
 };
 
@@ -214,6 +215,14 @@ impl<'a> Media<'a> {
     /// All attributes of these media, in order: name and value, empty if it has none.
     pub fn attributes(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
         attributes(self.section.lines)
+    }
+
+    /// The first key exchange (RFC 4568) that is understood.
+    #[must_use]
+    pub fn crypto(&self) -> Option<Crypto> {
+        let mut offered =
+            self.attributes().filter(|(name, _)| name.eq_ignore_ascii_case(b"crypto"));
+        offered.find_map(|(_, value)| Crypto::parse(value))
     }
 
     /// What a payload type is mapped to (RFC 8866 section 6.6).

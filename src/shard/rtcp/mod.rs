@@ -33,14 +33,22 @@ impl Shard {
     /// Takes in an RTCP datagram, on the port above RTP or on RTP's own.
     #[cold]
     pub(super) fn handle_rtcp(&mut self, datagram: &Datagram<'_>, out: &mut Outbox) {
+        // Reports come to the odd port, or to RTP's own where both share it.
+        let rtp_port = datagram.dst.port() & !1;
+        let slot = self.dialogs.find_media(datagram.src, rtp_port);
+        if let Some(dialog) = slot.and_then(|slot| self.dialogs.get_mut(slot))
+            && dialog.media.is_secure
+        {
+            self.health.srtcp_packets += 1;
+            dialog.last_heard = dialog.last_heard.max(datagram.received_at);
+            return;
+        }
         let Ok(compound) = RtcpCompound::parse(datagram.payload) else {
             self.health.media_other += 1;
             return;
         };
         self.health.rtcp_packets += 1;
-        // Reports come to the odd port, or to RTP's own where both share it.
-        let rtp_port = datagram.dst.port() & !1;
-        let Some(slot) = self.dialogs.find_media(datagram.src, rtp_port) else { return };
+        let Some(slot) = slot else { return };
         let at = datagram.received_at;
         let Some(dialog) = self.dialogs.get_mut(slot) else { return };
         dialog.last_heard = dialog.last_heard.max(at);
