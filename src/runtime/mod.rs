@@ -378,6 +378,7 @@ fn assemble(
             routes: Arc::clone(&config.routes),
             ring_timeout: config.ring_timeout,
             idle_timeout: config.idle_timeout,
+            registrar: config.registrar,
             jitter_buffers: config.jitter_buffers,
             rtcp_xr: config.rtcp_xr,
             scoring: Arc::clone(&scoring),

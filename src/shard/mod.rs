@@ -32,6 +32,7 @@ mod media;
 mod observe;
 mod offers;
 mod outbox;
+pub mod registrar;
 pub mod report;
 mod response;
 pub mod routes;
@@ -58,6 +59,7 @@ use self::{
     distributions::{Distributions, Groups},
     health::ShardHealth,
     keys::KeySource,
+    registrar::{Registrar, RegistrarSettings},
     report::{CallEvent, CallReport, Report},
     routes::Routes,
     sip_statistics::SipStatistics,
@@ -107,6 +109,8 @@ pub struct ShardConfig {
     pub ring_timeout: Duration,
     /// A call of which nothing has been heard for so long is over.
     pub idle_timeout: Duration,
+    /// What the registrar grants.
+    pub registrar: RegistrarSettings,
     /// The jitter buffers that are emulated for every stream.
     pub jitter_buffers: JitterBuffers,
     /// Whether extended reports (RFC 3611) are sent.
@@ -133,6 +137,7 @@ impl Default for ShardConfig {
             routes: Arc::default(),
             ring_timeout: Duration::from_secs(180),
             idle_timeout: Duration::from_secs(300),
+            registrar: RegistrarSettings::default(),
             jitter_buffers: JitterBuffers::default(),
             rtcp_xr: true,
             scoring: Arc::default(),
@@ -153,6 +158,7 @@ pub struct Shard {
     stream_serial: u64,
     timers: Timers,
     health: ShardHealth,
+    registrar: Registrar,
     sip_statistics: SipStatistics,
     /// `None` where calls are only observed: nobody asks for those of a capture.
     distributions: Option<Box<Distributions>>,
@@ -180,6 +186,7 @@ impl Shard {
             stream_serial: 0,
             timers: Timers::default(),
             health: ShardHealth { shard: config.id.0, ..ShardHealth::default() },
+            registrar: Registrar::new(config.registrar, config.seed),
             sip_statistics: SipStatistics::default(),
             distributions: (config.role == Role::Answer).then(Box::default),
             groups: Groups::default(),
@@ -216,6 +223,7 @@ impl Shard {
             match self.timers.pop_due(now) {
                 Some(Timer::Dialog { slot, serial }) => self.poll_dialog(slot, serial, now, out),
                 Some(Timer::Stream { slot, serial }) => self.poll_stream(slot, serial, now, out),
+                Some(Timer::Registrar) => self.poll_registrar(now),
                 None => break,
             }
         }
@@ -268,6 +276,7 @@ impl Shard {
         ShardHealth {
             calls_active: self.dialogs.up() as u64,
             streams_active: self.streams.len() as u64,
+            registrations: self.registrar.counts(),
             ..self.health
         }
     }

@@ -16,7 +16,9 @@ impl Status {
     pub(crate) const RINGING: Self = Self(180);
     pub(crate) const SESSION_PROGRESS: Self = Self(183);
     pub(crate) const OK: Self = Self(200);
+    pub(crate) const BAD_REQUEST: Self = Self(400);
     pub(crate) const INTERVAL_TOO_SMALL: Self = Self(422);
+    pub(crate) const INTERVAL_TOO_BRIEF: Self = Self(423);
     pub(crate) const TEMPORARILY_UNAVAILABLE: Self = Self(480);
     pub(crate) const CALL_DOES_NOT_EXIST: Self = Self(481);
     pub(crate) const LOOP_DETECTED: Self = Self(482);
@@ -103,9 +105,8 @@ pub(crate) struct Content<'a> {
     pub(crate) makes_dialog: bool,
     /// More header lines, each with its line end.
     pub(crate) headers: &'a str,
-    /// Tell the bindings that a REGISTER asks for; those that name no time are for so many
-    /// seconds.
-    pub(crate) registers_for: Option<u32>,
+    /// Header lines that tell the contacts of a user, each with its line end.
+    pub(crate) bindings: &'a [u8],
     /// An SDP body.
     pub(crate) sdp: &'a [u8],
 }
@@ -142,9 +143,7 @@ pub(crate) fn write_response(
     if let Some(address) = content.contact {
         let _ = write!(out, "{}: <sip:voxplane@{address}>\r\n", names.contact);
     }
-    if let Some(expires) = content.registers_for {
-        write_bindings(out, request, expires);
-    }
+    out.extend_from_slice(content.bindings);
     out.extend_from_slice(content.headers.as_bytes());
     out.extend_from_slice(SERVER.as_bytes());
     write_body(out, content.sdp, names);
@@ -159,26 +158,6 @@ fn write_cseq(out: &mut Vec<u8>, request: &SipMessage<'_>) {
             header(out, "CSeq", &[value, method_text].join(&b' '));
         }
         _ => header(out, "CSeq", value),
-    }
-}
-
-/// Each Contact with its expiry, those that are taken back left out (RFC 3261 section 10.3).
-fn write_bindings(out: &mut Vec<u8>, request: &SipMessage<'_>, expires_default: u32) {
-    let contacts = request.values(HeaderName::Contact).flat_map(elements);
-    for contact in contacts.filter(|&contact| contact != b"*") {
-        let own = NameAddr::parse(contact).param("expires");
-        // A number that is none has been refused before.
-        let own = own.map(|text| str::from_utf8(text).ok().and_then(|text| text.parse().ok()));
-        let expires = own.map_or(expires_default, |own| own.unwrap_or(expires_default));
-        if expires == 0 {
-            continue;
-        }
-        out.extend_from_slice(b"Contact: ");
-        out.extend_from_slice(contact);
-        if own.is_none() {
-            let _ = write!(out, ";expires={expires}");
-        }
-        out.extend_from_slice(b"\r\n");
     }
 }
 
