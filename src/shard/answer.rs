@@ -1,8 +1,8 @@
 //! Offer and answer (RFC 3264): what of an offer is taken, and the SDP that says so.
 //!
 //! One audio stream is taken, in the first speech codec offered that has a name here: over plain
-//! RTP, or over SRTP with keys in the description (RFC 4568) where there is no plain one. Everything
-//! else in the offer is refused with port 0.
+//! RTP, or over SRTP with keys in the description (RFC 4568) where there is no plain one.
+//! Everything else in the offer is refused with port 0.
 
 use core::cmp::Ordering;
 use std::{
