@@ -92,12 +92,15 @@ impl Sim {
     fn request(&mut self, phone: usize, method: &'static str, more: &str, body: &str) {
         let it = &mut self.phones[phone];
         it.cseq += u32::from(method != "CANCEL");
-        let caller = Caller { more: more.to_owned(), ..it.caller.clone() };
-        let text = caller.request(method, it.cseq, body);
+        // A CANCEL has the number of its INVITE, and is as little within a dialog.
+        let is_cancel = method == "CANCEL";
+        let number = if is_cancel { 1 } else { it.cseq };
+        let mut caller = Caller { more: more.to_owned(), ..it.caller.clone() };
+        caller.to_tag = caller.to_tag.filter(|_| !is_cancel);
+        let text = caller.request(method, number, body);
         let until = self.world.now + secs(32);
         let pending = Pending { text, wait: ms(500), until, is_invite: method == "INVITE" };
         it.pending.insert(method, pending);
-        let number = it.cseq;
         self.send_again(phone, method, number);
     }
 
@@ -267,7 +270,7 @@ fn every_call_comes_to_its_end_though_one_message_in_twenty_is_lost() {
         }
     }
     assert_eq!(ended[0], 250);
-    assert!(ended[1] > 240 && lost > 500, "{ended:?}, {lost}");
+    assert!(ended[1] > 240 && lost > 400, "{ended:?}, {lost}");
 }
 
 /// Of messages.

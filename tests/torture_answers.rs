@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 
 use std::{
+    collections::BTreeSet,
     env, fs,
     net::{SocketAddr, UdpSocket},
     path::PathBuf,
@@ -15,7 +16,7 @@ use std::{
 
 use voxplane::{
     shard::ShardConfig,
-    wire::sip::{SipMessage, StartLine},
+    wire::sip::{SipMessage, StartLine, call_id},
 };
 
 mod common;
@@ -51,7 +52,8 @@ const RFC_4475: [(&str, u16); 50] = [
     ("trws", 200),
     ("escruri", 400),
     ("baddate", 200),
-    ("regbadct", 200),
+    // Without brackets the question mark is the header's, and no Contact can have it.
+    ("regbadct", 400),
     ("badaspec", 200),
     ("baddn", 200),
     ("badvers", 505),
@@ -87,7 +89,7 @@ const RFC_5118: [(&str, u16); 12] = [
     ("port-unambiguous", 200),
     // A BYE of no call.
     ("via-received-param-with-delim", 481),
-    ("via-received-param-no-delim", 481),
+    ("via-received-param-no-delim", 200),
     // Its Content-Length counts more than there is.
     ("ipv6-in-sdp", 400),
     ("mult-ip-in-header", 481),
@@ -115,9 +117,14 @@ fn the_state_machine_answers_each_as_it_must() {
 #[test]
 fn the_running_appliance_answers_each_over_udp() {
     let Some(messages) = messages() else { return };
-    let appliance = Appliance::with("", &["--shards", "1"]);
-    let mut wrong = Vec::new();
+    let start = || Appliance::with("", &["--shards", "1"]);
+    let mut appliance = start();
+    let (mut wrong, mut call_ids) = (Vec::new(), BTreeSet::new());
     for (name, bytes, expected) in messages {
+        // Some have the Call-ID of another, whose call is up by now.
+        if !call_ids.insert(call_id(&bytes).map(<[u8]>::to_vec)) {
+            appliance = start();
+        }
         // Who asks for no other port gets its response at the one in its Via.
         let message = SipMessage::parse(&bytes).ok();
         let via = message.and_then(|message| message.via());
