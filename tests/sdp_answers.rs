@@ -74,7 +74,7 @@ fn every_codec_is_answered_with_its_map_and_its_parameters() {
         acknowledged.hang_up(&mut world);
         world.run_for(secs(1));
         let call = world.finished("codec");
-        assert_eq!(call.streams.records().next().unwrap().codec.as_deref(), Some(codec));
+        assert_eq!(call.streams.records().next().unwrap().codec, Some(codec));
         assert_eq!(call.figures.packets_received, Some(50), "{codec}");
     }
 }
