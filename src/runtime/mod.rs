@@ -41,7 +41,8 @@ use crate::{
     ring::{self, ControlEnd},
     shard::{
         Shard, ShardConfig,
-        keys::{KeySource, SECRET_LEN},
+        auth::{Auth, AuthSettings, NonceKey},
+        keys::KeySource,
     },
     source::{
         clock, host,
@@ -95,8 +96,9 @@ impl Appliance {
         let sip = sockets.first().map_or(config.sip, |sockets| sockets.sip.local_addr());
 
         let closing = Arc::new(Closing::new(shards));
-        let keys = key_source().map_err(StartError::Host)?;
-        let (parts, ends) = assemble(config, sockets, keys);
+        let keys = key_source()?;
+        let auth = config.sip_auth.as_ref().map(keyed).transpose()?;
+        let (parts, ends) = assemble(config, sockets, keys, auth.as_ref());
         let cell = SnapshotCell::default();
         let store = Store::start(store::Options {
             path: config.data.join(HISTORY_FILE),
@@ -335,11 +337,23 @@ fn bind_all(config: &Config, shards: usize) -> Result<Vec<Sockets>, StartError> 
 }
 
 /// A secret of the system's random numbers, for the keys of all calls.
-fn key_source() -> io::Result<KeySource> {
-    let mut secret = [0; SECRET_LEN];
-    let filled = SystemRandom::new().fill(&mut secret);
-    filled.map_err(|_| io::Error::other("the system has no random numbers"))?;
-    Ok(KeySource::new(secret))
+fn key_source() -> Result<KeySource, StartError> {
+    Ok(KeySource::new(secret()?))
+}
+
+/// Who has to sign in, with a key of this run for the nonces.
+fn keyed(settings: &Arc<AuthSettings>) -> Result<Arc<Auth>, StartError> {
+    let key = secret::<32>()?;
+    Ok(Arc::new(Auth { settings: Arc::clone(settings), key: NonceKey::new(&key) }))
+}
+
+/// Random numbers of the system, which nobody can guess.
+fn secret<const LEN: usize>() -> Result<[u8; LEN], StartError> {
+    let mut secret = [0; LEN];
+    SystemRandom::new()
+        .fill(&mut secret)
+        .map_err(|_| StartError::Host(io::Error::other("there are no random numbers")))?;
+    Ok(secret)
 }
 
 /// Gives each shard its sockets and the ends of its rings.
@@ -347,6 +361,7 @@ fn assemble(
     config: &Config,
     sockets: Vec<Sockets>,
     keys: KeySource,
+    auth: Option<&Arc<Auth>>,
 ) -> (Vec<(Parts, Doorbell)>, Vec<ControlEnd>) {
     let seed = fastrand::u64(..);
     let shards = sockets.len();
@@ -378,6 +393,7 @@ fn assemble(
             routes: Arc::clone(&config.routes),
             ring_timeout: config.ring_timeout,
             idle_timeout: config.idle_timeout,
+            auth: auth.cloned(),
             registrar: config.registrar,
             jitter_buffers: config.jitter_buffers,
             rtcp_xr: config.rtcp_xr,

@@ -166,7 +166,7 @@ impl Shard {
         let Some(dialog) = self.dialogs.get(slot) else { return };
         let is_within = self.is_within(slot, datagram, request);
         if number == dialog.invite_cseq {
-            if self.transaction(request) != dialog.invite_transaction {
+            if self.invite_transaction(request) != dialog.invite_transaction {
                 // The same request on another way (RFC 3261 section 8.2.2.2).
                 let merged = Status::LOOP_DETECTED;
                 let status = if is_within { Status::SERVER_INTERNAL_ERROR } else { merged };
@@ -181,8 +181,10 @@ impl Shard {
         }
         if number > dialog.invite_cseq && !has_to_tag(request) && !dialog.is_up() {
             // Another attempt by the name of a call that is over.
-            self.retire(slot, self.now.max(datagram.received_at), out);
-            self.on_invite(datagram, request, uri, out);
+            if self.admits(datagram, request, out) {
+                self.retire(slot, self.now.max(datagram.received_at), out);
+                self.on_invite(datagram, request, uri, out);
+            }
             return;
         }
         if !is_within || dialog.phase != Phase::Answered {
@@ -213,7 +215,7 @@ impl Shard {
         if let Some(agreed) = agreed {
             self.agree(slot, agreed);
         }
-        let transaction = self.transaction(request);
+        let transaction = self.invite_transaction(request);
         if let Some(dialog) = self.dialogs.get_mut(slot) {
             dialog.invite_cseq = number;
             dialog.invite_transaction = transaction;
@@ -316,7 +318,7 @@ impl Shard {
             peer: datagram.src,
             phase: Phase::Ringing { answer_at: self.rings_until(action, at) },
             invite_cseq: number,
-            invite_transaction: self.transaction(request),
+            invite_transaction: self.invite_transaction(request),
             local_cseq: 0,
             response: None,
             answer: None,

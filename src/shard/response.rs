@@ -17,6 +17,9 @@ impl Status {
     pub(crate) const SESSION_PROGRESS: Self = Self(183);
     pub(crate) const OK: Self = Self(200);
     pub(crate) const BAD_REQUEST: Self = Self(400);
+    pub(crate) const UNAUTHORIZED: Self = Self(401);
+    pub(crate) const FORBIDDEN: Self = Self(403);
+    pub(crate) const UNSUPPORTED_MEDIA_TYPE: Self = Self(415);
     pub(crate) const INTERVAL_TOO_SMALL: Self = Self(422);
     pub(crate) const INTERVAL_TOO_BRIEF: Self = Self(423);
     pub(crate) const TEMPORARILY_UNAVAILABLE: Self = Self(480);
