@@ -224,7 +224,8 @@ fn header(out: &mut Vec<u8>, name: &str, value: &[u8]) {
 }
 
 /// The methods that are handled, for Allow (RFC 3261 section 20.5).
-pub(crate) const ALLOW: &str = "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO\r\n";
+pub(crate) const ALLOW: &str =
+    "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, PUBLISH\r\n";
 
 const SERVER: &str = concat!("Server: voxplane/", env!("CARGO_PKG_VERSION"), "\r\n");
 const USER_AGENT: &str = concat!("User-Agent: voxplane/", env!("CARGO_PKG_VERSION"), "\r\n");
