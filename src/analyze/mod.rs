@@ -21,7 +21,7 @@ pub use ladder::{Ladder, LadderRow};
 pub use output::{CallMissing, Output};
 pub use progress::Progress;
 pub use run::{AnalyzeError, run};
-pub use summary::{FileSummary, SipSummary, Summary};
+pub use summary::{FileSummary, Summary};
 
 /// What `voxplane analyze` is told.
 #[derive(Clone, Debug, clap::Args)]

@@ -5,9 +5,9 @@ use std::{net::SocketAddr, time::Duration};
 use crate::{
     control::{
         record::{
-            BurstRecord, CallRecord, CallScore, CallState, CloseupRecord, Conditions, Direction,
-            EndedBy, Expected, Figures, Integrity, RttFigures, StreamRecord, TimelinePoint,
-            WorstInterval,
+            BurstRecord, CallRecord, CallScore, CallSignalling, CallState, CloseupRecord,
+            Conditions, Direction, EndedBy, Expected, Figures, Integrity, RttFigures, StreamRecord,
+            TimelinePoint, WorstInterval,
         },
         streams::CallStreams,
     },
@@ -57,7 +57,7 @@ pub(super) fn call(id: &str, seconds: u64, mos: Option<f64>) -> CallRecord {
         answer_time: Some(after(250)),
         end_time: Some(after(20_250)),
         duration_seconds: 20.0,
-        srd_ms: Some(12.5),
+        signalling: CallSignalling { srd_ms: Some(12.5), ..CallSignalling::default() },
         packets_sent: 1000,
         figures: Figures {
             packets_received: Some(955),

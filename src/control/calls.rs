@@ -13,6 +13,7 @@ use super::{
         Interval, RttFigures, ShardHealth, Snapshot, StreamRecord, TimelinePoint, Totals,
         WorstInterval,
     },
+    signalling::{CallSignalling, Place, SipRecord},
     spreads::Spreads,
     streams::CallStreams,
 };
@@ -47,7 +48,7 @@ pub struct Calls {
     shards: Vec<ShardHealth>,
     distributions: Distributions,
     /// What they come to; `None` when more has been merged since.
-    spreads: Option<Arc<Spreads>>,
+    spreads: Option<(Arc<Spreads>, Arc<SipRecord>)>,
     has_news: bool,
     /// Finished since they were last asked for, where anyone asks.
     finished: Option<Vec<Arc<CallRecord>>>,
@@ -187,6 +188,11 @@ impl Calls {
                     Arc::make_mut(&mut call.record).expected.change(report.at, report.flow);
                 }
             }
+            Report::Signalling(report) => {
+                if let Some(call) = self.call(report.call) {
+                    Arc::make_mut(&mut call.record).signalling = CallSignalling::of(report);
+                }
+            }
             Report::Health(health) => self.on_health(*health),
         }
     }
@@ -206,6 +212,10 @@ impl Calls {
     /// All there is to see, now.
     pub fn snapshot(&mut self, now: Timestamp) -> Snapshot {
         self.has_news = false;
+        let found = &self.distributions;
+        let (spreads, sip) = self.spreads.get_or_insert_with(|| {
+            (Arc::new(Spreads::of(found)), Arc::new(SipRecord::of(&found.sip, Place::Callee)))
+        });
         Snapshot {
             taken_at: now,
             started_at: self.started_at,
@@ -214,9 +224,8 @@ impl Calls {
             orphans: self.orphans.values().cloned().collect(),
             totals: self.totals,
             shards: self.shards.clone(),
-            spreads: Arc::clone(
-                self.spreads.get_or_insert_with(|| Arc::new(Spreads::of(&self.distributions))),
-            ),
+            spreads: Arc::clone(spreads),
+            sip: Arc::clone(sip),
         }
     }
 
@@ -336,11 +345,6 @@ impl Call {
             | CallEvent::Failed(status, _) => Some(status),
         };
         record.status_code = status.or(record.status_code);
-        // RFC 6076 section 4.3: to the first response that says what becomes of the request,
-        // which a 100 does not.
-        if status.is_some_and(|status| status > 100) && record.srd_ms.is_none() {
-            record.srd_ms = Some(crate::time::millis(at.since(record.start_time)));
-        }
         match event {
             CallEvent::Opened => {}
             // A 100 says only that the request has arrived.
@@ -486,7 +490,7 @@ impl CallRecord {
             answer_time: None,
             end_time: None,
             duration_seconds: 0.0,
-            srd_ms: None,
+            signalling: CallSignalling::default(),
             packets_sent: 0,
             figures: Figures::default(),
             jitter_avg_ms: None,

@@ -9,6 +9,7 @@ pub mod far_end;
 mod join;
 mod loss_runs;
 pub mod record;
+pub mod signalling;
 pub mod snapshot;
 pub mod spreads;
 pub mod streams;

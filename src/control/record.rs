@@ -10,6 +10,7 @@ use std::{
 
 use serde::{Serialize, Serializer};
 
+pub use super::signalling::{CallSignalling, SipRecord};
 pub use super::{
     buffers::{AssumedBuffer, EmulatedBuffer, EmulatedBuffers},
     conditions::{Condition, Conditions, Expected},
@@ -59,8 +60,9 @@ pub struct CallRecord {
     pub end_time: Option<Timestamp>,
     /// Seconds from answer to end (to now while active); 0 if never answered.
     pub duration_seconds: f64,
-    /// Session request delay, milliseconds (RFC 6076 section 4.3), measured here.
-    pub srd_ms: Option<f64>,
+    /// What its signalling tells about itself.
+    #[serde(flatten)]
+    pub signalling: CallSignalling,
     /// RTP packets sent to the caller; of a call only observed, those that its sequence numbers
     /// tell of.
     pub packets_sent: u64,
@@ -512,6 +514,8 @@ pub struct Snapshot {
     pub shards: Vec<ShardHealth>,
     /// Distributions over all packets and reports since the start.
     pub spreads: Arc<Spreads>,
+    /// The figures of SIP since the start.
+    pub sip: Arc<SipRecord>,
 }
 
 /// Totals over all finished calls since start.

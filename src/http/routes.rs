@@ -121,6 +121,7 @@ impl Api {
             Route::Statistics => {
                 Ok(Reply::json(&Statistics::of(snapshot, self.alerts.figures().total)))
             }
+            Route::Sip => Ok(Reply::json(&*snapshot.sip)),
             Route::Health => {
                 let store = store.map(store::Reader::status);
                 Ok(Reply::json(&self.watch.judge(snapshot, store, self.notifiers(), now)))
@@ -152,6 +153,7 @@ enum Route<'a> {
     /// With the rule's name as it stands in the path.
     Rule(&'a str),
     Statistics,
+    Sip,
     Health,
     Prometheus,
 }
@@ -164,6 +166,7 @@ impl<'a> Route<'a> {
             "/api/qos/export" => Self::Export,
             "/api/qos/trends" => Self::Trends,
             "/api/qos/statistics" => Self::Statistics,
+            "/api/qos/sip" => Self::Sip,
             "/healthz" => Self::Health,
             "/metrics" => Self::Prometheus,
             "/api/qos/alerts" => Self::Alerts,

@@ -182,7 +182,8 @@ fn state(record: &CallRecord) -> String {
 }
 
 fn began(record: &CallRecord) -> String {
-    let delay = record.srd_ms.map(|delay| format!(", SRD {delay:.1} ms")).unwrap_or_default();
+    let delay =
+        record.signalling.srd_ms.map(|delay| format!(", SRD {delay:.1} ms")).unwrap_or_default();
     format!("{} UTC{delay}", date_and_clock(record.start_time))
 }
 

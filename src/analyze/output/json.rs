@@ -10,9 +10,12 @@ use super::spill::Spill;
 use crate::{
     analyze::{
         ladder::{Ladder, LadderRow},
-        summary::{FileSummary, SipSummary, Summary, as_map},
+        summary::{FileSummary, Summary, as_map},
     },
-    control::record::{CallRecord, StreamRecord, TimelinePoint},
+    control::{
+        record::{CallRecord, StreamRecord, TimelinePoint},
+        signalling::SipRecord,
+    },
     json,
     time::Timestamp,
 };
@@ -95,7 +98,7 @@ struct Head<'a> {
 /// What stands behind the lists.
 #[derive(Serialize)]
 struct Tail<'a> {
-    sip: &'a SipSummary,
+    sip: &'a SipRecord,
     #[serde(serialize_with = "as_map")]
     ignored: &'a [(&'static str, u64)],
     warnings: &'a [String],
