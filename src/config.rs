@@ -6,6 +6,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     str::FromStr,
+    sync::Arc,
     time::Duration,
 };
 
@@ -19,7 +20,10 @@ use crate::{
         score::Scoring,
         settings::{RawScoring, ScoringError},
     },
-    shard::buffer::{BufferError, JitterBuffers, RawJitterBuffers},
+    shard::{
+        buffer::{BufferError, JitterBuffers, RawJitterBuffers},
+        routes::{RawRoutes, RouteError, Routes},
+    },
     store::settings::{RawSettings, Settings, SettingsError},
 };
 
@@ -48,6 +52,10 @@ pub struct Config {
     pub answer_delay: Duration,
     /// A call of which nothing has been heard for so long is over.
     pub idle_timeout: Duration,
+    /// What is done with a call, by the user part of its Request-URI.
+    pub routes: Arc<Routes>,
+    /// How long a call rings that is never answered.
+    pub ring_timeout: Duration,
     /// Whether extended RTCP reports (RFC 3611) are sent.
     pub rtcp_xr: bool,
     /// How calls are scored.
@@ -88,6 +96,10 @@ pub struct RawConfig {
     pub answer_delay_ms: Option<u64>,
     /// See [`Config::idle_timeout`]; seconds.
     pub idle_timeout_s: Option<u64>,
+    /// See [`Config::ring_timeout`]; seconds.
+    pub ring_timeout_s: Option<u64>,
+    /// See [`Config::routes`]; a table.
+    pub routes: Option<RawRoutes>,
     /// See [`Config::rtcp_xr`].
     pub rtcp_xr: Option<bool>,
     /// See [`Config::scoring`]; a table.
@@ -140,6 +152,8 @@ impl RawConfig {
             history_calls: self.history_calls.or(below.history_calls),
             answer_delay_ms: self.answer_delay_ms.or(below.answer_delay_ms),
             idle_timeout_s: self.idle_timeout_s.or(below.idle_timeout_s),
+            ring_timeout_s: self.ring_timeout_s.or(below.ring_timeout_s),
+            routes: self.routes.or(below.routes),
             rtcp_xr: self.rtcp_xr.or(below.rtcp_xr),
             scoring: self.scoring.or(below.scoring),
             jitter_buffer: self.jitter_buffer.or(below.jitter_buffer),
@@ -169,6 +183,8 @@ impl RawConfig {
             history_calls: self.history_calls.unwrap_or(DEFAULT_HISTORY_CALLS),
             answer_delay: Duration::from_millis(self.answer_delay_ms.unwrap_or(0)),
             idle_timeout: Duration::from_secs(self.idle_timeout_s.unwrap_or(DEFAULT_IDLE_SECS)),
+            ring_timeout: Duration::from_secs(self.ring_timeout_s.unwrap_or(DEFAULT_RING_SECS)),
+            routes: Routes::new(self.routes.unwrap_or_default(), false)?.into(),
             scoring: Scoring { far_end_buffer_ms: jitter_buffers.fixed_ms.into(), ..scoring },
             jitter_buffers,
             rtcp_xr: self.rtcp_xr.unwrap_or(true),
@@ -196,6 +212,7 @@ impl Config {
         range("history_calls", self.history_calls as u64, 0, HISTORY_CALLS_MAX)?;
         let delay_ms = u64::try_from(self.answer_delay.as_millis()).unwrap_or(u64::MAX);
         range("answer_delay_ms", delay_ms, 0, ANSWER_DELAY_MS_MAX)?;
+        range("ring_timeout_s", self.ring_timeout.as_secs(), 1, RING_SECS_MAX)?;
         range("idle_timeout_s", self.idle_timeout.as_secs(), 1, IDLE_SECS_MAX)?;
         let pairs = u64::from(self.rtp_ports.pairs());
         if pairs < shards {
@@ -319,6 +336,9 @@ pub enum ConfigError {
         /// The port in both.
         port: u16,
     },
+    /// The table of routes is wrong.
+    #[error(transparent)]
+    Route(#[from] RouteError),
     /// A rule of alerts is wrong.
     #[error(transparent)]
     Rule(#[from] RuleError),
@@ -357,12 +377,16 @@ const DEFAULT_HISTORY_CALLS: usize = 10_000;
 /// Long enough for a call on hold, short enough for a trunk that lost a BYE.
 const DEFAULT_IDLE_SECS: u64 = 300;
 
+/// Timer C (RFC 3261 section 16.6).
+const DEFAULT_RING_SECS: u64 = 180;
+
 /// More cores than any box this was thought for.
 const SHARDS_MAX: u64 = 256;
 const CALLS_PER_SHARD_MAX: u64 = 1_000_000;
 const HISTORY_CALLS_MAX: u64 = 1_000_000;
 /// An INVITE transaction may take three minutes (RFC 3261 section 16.6, timer C).
 const ANSWER_DELAY_MS_MAX: u64 = 180_000;
+const RING_SECS_MAX: u64 = 3600;
 const IDLE_SECS_MAX: u64 = 86_400;
 
 #[cfg(test)]
@@ -391,6 +415,8 @@ mod tests {
             ("rtp_ports = '7-3'", "7 is above 3"),
             ("colour = 'red'", "unknown field `colour`"),
             ("idle_timeout_s = 0", "idle_timeout_s: 0 is not from 1"),
+            ("ring_timeout_s = 0", "ring_timeout_s: 0 is not from 1"),
+            ("[routes]\n'12*' = 'ehco'", "routes: \"12*\": `ehco` is none of echo,"),
         ] {
             let error = complete(text).unwrap_err();
             assert!(error.contains(named), "{text}: {error}");

@@ -10,6 +10,7 @@ use super::{
     outbox::Outbox,
     report::{CallEvent, EndedBy, Report, TEXT_PIECE, TextField, TextReport},
     response::{Status, write_bye},
+    routes::Action,
 };
 use crate::{
     limits::TEXT_MAX,
@@ -28,7 +29,7 @@ impl Shard {
         self.send_again(slot, now, out);
         let Some(dialog) = self.dialogs.get(slot) else { return };
         match dialog.phase {
-            Phase::Ringing { answer_at } if answer_at <= now => self.send_answer(slot, now, out),
+            Phase::Ringing { answer_at } if answer_at <= now => self.stop_ringing(slot, now, out),
             Phase::Ringing { .. } => {}
             Phase::Answered => {
                 let heard = self.last_heard(dialog);
@@ -47,6 +48,15 @@ impl Shard {
             }
             Phase::Lingering { until } if until <= now => self.dialogs.remove(slot),
             Phase::Ended { .. } | Phase::Lingering { .. } => {}
+        }
+    }
+
+    /// Answers a call that has rung for long enough, or gives it up.
+    fn stop_ringing(&mut self, slot: u32, now: Timestamp, out: &mut Outbox) {
+        if self.dialogs.get(slot).is_some_and(|dialog| dialog.action == Action::Ring) {
+            self.refuse(slot, Status::TEMPORARILY_UNAVAILABLE, EndedBy::Timeout, now, out);
+        } else {
+            self.send_answer(slot, now, out);
         }
     }
 
@@ -126,7 +136,14 @@ impl Shard {
     }
 
     /// Answers the INVITE of a call that rings with a failure, until it is acknowledged.
-    fn refuse(&mut self, slot: u32, status: Status, by: EndedBy, at: Timestamp, out: &mut Outbox) {
+    pub(super) fn refuse(
+        &mut self,
+        slot: u32,
+        status: Status,
+        by: EndedBy,
+        at: Timestamp,
+        out: &mut Outbox,
+    ) {
         let Some(dialog) = self.dialogs.get_mut(slot) else { return };
         let Phase::Ringing { .. } = dialog.phase else { return };
         let Some(response) = dialog.response.as_deref_mut() else { return };
@@ -233,19 +250,26 @@ fn split_piece(text: &[u8], len_max: usize) -> (&[u8], &[u8]) {
     text.split_at(at.unwrap_or(len_max))
 }
 
-/// The provisional response that was sent, with another status and without what makes a dialog.
-fn as_refusal(provisional: &[u8], status: Status) -> Arc<[u8]> {
-    let end = memchr::memchr(b'\n', provisional).map_or(0, |at| at + 1);
+/// The response that was sent, with another status, without what makes a dialog and without a body.
+fn as_refusal(response: &[u8], status: Status) -> Arc<[u8]> {
+    let end = memchr::memchr(b'\n', response).map_or(0, |at| at + 1);
     let mut bytes = status.line().into_bytes();
     let mut is_left_out = false;
-    for line in provisional[end..].split_inclusive(|&byte| byte == b'\n') {
+    for line in response[end..].split_inclusive(|&byte| byte == b'\n') {
+        if line == b"\r\n" {
+            break;
+        }
         // A fold belongs to the header before it.
         if !line.starts_with(b" ") && !line.starts_with(b"\t") {
-            is_left_out = line.starts_with(b"Contact:") || line.starts_with(b"Record-Route:");
+            is_left_out = LEFT_OUT.iter().any(|name| line.starts_with(name.as_bytes()));
         }
         if !is_left_out {
             bytes.extend_from_slice(line);
         }
     }
+    bytes.extend_from_slice(b"Content-Length: 0\r\n\r\n");
     bytes.into()
 }
+
+/// What a refusal does not have of the response before it.
+const LEFT_OUT: [&str; 4] = ["Contact:", "Record-Route:", "Content-Type:", "Content-Length:"];

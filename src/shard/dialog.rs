@@ -11,6 +11,7 @@ use arrayvec::ArrayVec;
 use super::{
     observe::{FORGOTTEN, SETTLED, UNANSWERED},
     report::{CallEvent, Flow},
+    routes::Action,
     rtcp::Participant,
     seen::Seen,
     stream::Format,
@@ -53,7 +54,7 @@ pub(crate) struct Dialog {
     pub(crate) media: Media,
     /// Both sides of a call that is only observed; `None` where it is we who answer.
     pub(crate) seen: Option<Box<Seen>>,
-    pub(crate) policy: Policy,
+    pub(crate) action: Action,
     /// Which way media is expected to go, as control knows it.
     pub(crate) flow: Flow,
     /// When the far end was last heard, by SIP or RTCP; streams know for themselves.
@@ -69,7 +70,7 @@ pub(crate) struct Dialog {
 /// How far a call has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// INVITE received, to be answered at this time.
+    /// INVITE received, to be answered at this time, or to be given up if it is only to ring.
     Ringing { answer_at: Timestamp },
     /// 2xx sent.
     Answered,
@@ -78,22 +79,6 @@ pub(crate) enum Phase {
     Ended { event: CallEvent, at: Timestamp },
     /// Reported; kept to answer requests that come again.
     Lingering { until: Timestamp },
-}
-
-/// What a call does with the media it receives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Policy {
-    /// Measure it.
-    Sink,
-    /// Measure it and send it back.
-    Echo,
-}
-
-impl Policy {
-    /// The policy that the user part of a Request-URI asks for.
-    pub(crate) fn for_user(user: &[u8]) -> Self {
-        if user.eq_ignore_ascii_case(b"echo") { Self::Echo } else { Self::Sink }
-    }
 }
 
 /// A datagram as it was sent, to be sent again.

@@ -2,6 +2,7 @@
 //!
 //! Writes answers and keeps them; when they are sent is `call`'s business.
 
+use core::time::Duration;
 use std::net::SocketAddr;
 
 use arrayvec::ArrayVec;
@@ -9,10 +10,11 @@ use arrayvec::ArrayVec;
 use super::{
     Shard,
     answer::{Agreed, Ourselves, write_answer, write_offer},
-    dialog::{Awaits, Dialog, DialogId, Media, Phase, Policy, Sent, SentMedia, Text, Texts},
+    dialog::{Awaits, Dialog, DialogId, Media, Phase, Sent, SentMedia, Text, Texts},
     outbox::Outbox,
-    report::{CallEvent, Flow},
-    response::{ALLOW, Content, Status, response_address, write_response, write_to},
+    report::{CallEvent, EndedBy, Flow},
+    response::{ALLOW, Content, Status, response_address, with_status, write_response, write_to},
+    routes::Action,
     rtcp::{Participant, XrWanted},
     user_agent::remote_tag,
 };
@@ -58,15 +60,73 @@ impl Shard {
         self.report_opened(id.slot, request, datagram.received_at, out);
 
         self.respond(datagram, request, Status::TRYING, "", out);
-        let local = self.advertised(datagram.dst);
-        let ringing = Content { contact: Some(local), makes_dialog: true, ..Content::default() };
-        self.respond_with(datagram, request, Status::RINGING, ringing, out);
         let now = self.now.max(datagram.received_at);
-        self.report_event(id.slot, now, CallEvent::Progressed(180), out);
-        self.keep_response(id.slot, datagram, request, out);
-        self.prepare_answer(id.slot, datagram, request);
-        self.run_dialog(id.slot, now, out);
+        if let Some(Action::Refuse(code)) = self.dialogs.get(id.slot).map(|dialog| dialog.action) {
+            self.refuse_at_once(id.slot, datagram, request, Status(code), out);
+        } else {
+            self.prepare_answer(id.slot, datagram, request);
+            self.tell_progress(id.slot, datagram, request, out);
+            self.run_dialog(id.slot, now, out);
+        }
         self.arm(id.slot);
+    }
+
+    /// Says that the call rings, or what its media is before it is answered. Who has offered
+    /// nothing cannot be answered yet (RFC 3261 section 13.2.1).
+    fn tell_progress(
+        &mut self,
+        slot: u32,
+        datagram: &Datagram<'_>,
+        request: &SipMessage<'_>,
+        out: &mut Outbox,
+    ) {
+        let Some(dialog) = self.dialogs.get_mut(slot) else { return };
+        let answer = dialog.answer.as_deref().filter(|_| dialog.action == Action::Early);
+        let status = match answer.filter(|_| !dialog.media.formats.is_empty()) {
+            Some(answer) => {
+                let bytes = with_status(&answer.bytes, Status::SESSION_PROGRESS);
+                out.send(answer.src, answer.dst, |out| out.extend_from_slice(&bytes));
+                Status::SESSION_PROGRESS
+            }
+            None => {
+                let contact = Some(self.advertised(datagram.dst));
+                let ringing = Content { contact, makes_dialog: true, ..Content::default() };
+                self.respond_with(datagram, request, Status::RINGING, ringing, out);
+                Status::RINGING
+            }
+        };
+        let now = self.now.max(datagram.received_at);
+        self.report_event(slot, now, CallEvent::Progressed(status.0), out);
+        self.keep_response(slot, datagram, request, out);
+    }
+
+    /// Refuses a call that has only come to be refused.
+    fn refuse_at_once(
+        &mut self,
+        slot: u32,
+        datagram: &Datagram<'_>,
+        request: &SipMessage<'_>,
+        status: Status,
+        out: &mut Outbox,
+    ) {
+        let content = Content { to_tag: self.tag_for(request), ..Content::default() };
+        let mut bytes = Vec::new();
+        write_response(&mut bytes, request, datagram.src, status, &content);
+        let dst = response_address(request, datagram.src);
+        let now = self.now.max(datagram.received_at);
+        let Some(dialog) = self.dialogs.get_mut(slot) else { return };
+        dialog.response = Some(Box::new(Sent { src: datagram.dst, dst, bytes: bytes.into() }));
+        self.refuse(slot, status, EndedBy::Callee, now, out);
+    }
+
+    /// When a call of this action that has come `at` has rung for long enough.
+    fn rings_until(&self, action: Action, at: Timestamp) -> Timestamp {
+        let delay = self.config.answer_delay;
+        at + match action {
+            Action::Ring => self.config.ring_timeout,
+            Action::Slow | Action::Early => delay.max(SLOW),
+            Action::Sink | Action::Echo | Action::Send(_) | Action::Refuse(_) => delay,
+        }
     }
 
     /// An INVITE of a known call: again the same one, or a new offer (RFC 3261 section 14.2).
@@ -164,6 +224,7 @@ impl Shard {
         agreed: Option<Agreed>,
     ) -> Dialog {
         let at = datagram.received_at;
+        let action = self.config.routes.action(Uri::parse(uri).user.unwrap_or_default());
         let call_id = request.call_id().unwrap_or_default();
         let tag = remote_tag(request);
         let number = request.cseq().map_or(0, |cseq| cseq.number);
@@ -202,7 +263,7 @@ impl Shard {
             texts,
             local: datagram.dst,
             peer: datagram.src,
-            phase: Phase::Ringing { answer_at: at + self.config.answer_delay },
+            phase: Phase::Ringing { answer_at: self.rings_until(action, at) },
             invite_cseq: number,
             local_cseq: 0,
             response: None,
@@ -210,7 +271,7 @@ impl Shard {
             resend: None,
             media,
             seen: None,
-            policy: Policy::for_user(Uri::parse(uri).user.unwrap_or_default()),
+            action,
             flow: Flow::BOTH,
             last_heard: at,
             rtcp_at: Timestamp::MAX,
@@ -318,6 +379,10 @@ fn uri_of(address: &[u8]) -> Option<&[u8]> {
     let is_sound = |uri: &&[u8]| !uri.is_empty() && uri.iter().all(u8::is_ascii_graphic);
     Some(NameAddr::parse(address).uri).filter(is_sound)
 }
+
+/// How long calls are kept waiting that are to be answered late: long enough to be seen, short
+/// enough for whoever waits for it.
+const SLOW: Duration = Duration::from_secs(3);
 
 /// Overload passes within seconds; this is how long a caller is asked to wait.
 const RETRY_AFTER: &str = "Retry-After: 10\r\n";

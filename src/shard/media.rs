@@ -7,9 +7,10 @@ use arrayvec::ArrayVec;
 
 use super::{
     Parsed as Batch, Role, Shard,
-    dialog::{DialogId, Phase, Policy},
+    dialog::{DialogId, Phase},
     outbox::Outbox,
     report::Report,
+    routes::Action,
     sequence::MAX_DROPOUT,
     stream::{State, Stream, StreamKey},
     timers::Timer,
@@ -285,7 +286,7 @@ impl Shard {
         stream.direction = towards.unwrap_or_default();
         // Signalling vouches for it: no probation.
         stream.state = State::Live;
-        stream.is_echoed = dialog.policy == Policy::Echo;
+        stream.is_echoed = dialog.action == Action::Echo;
         self.group(slot);
     }
 

@@ -32,6 +32,7 @@ mod observe;
 mod outbox;
 pub mod report;
 mod response;
+pub mod routes;
 mod rtcp;
 mod seen;
 mod sequence;
@@ -54,6 +55,7 @@ use self::{
     distributions::{Distributions, Groups},
     health::ShardHealth,
     report::{CallEvent, CallReport, Report},
+    routes::Routes,
     signalling::{Signalling, SipFigures},
     streams::Streams,
     timers::{Timer, Timers},
@@ -95,6 +97,10 @@ pub struct ShardConfig {
     pub streams_max: usize,
     /// How long a call rings before it is answered.
     pub answer_delay: Duration,
+    /// What is done with a call, by the user part of its Request-URI.
+    pub routes: Arc<Routes>,
+    /// How long a call rings that is never answered.
+    pub ring_timeout: Duration,
     /// A call of which nothing has been heard for so long is over.
     pub idle_timeout: Duration,
     /// The jitter buffers that are emulated for every stream.
@@ -118,6 +124,8 @@ impl Default for ShardConfig {
             dialogs_max: DIALOGS_MAX,
             streams_max: STREAMS_MAX,
             answer_delay: Duration::ZERO,
+            routes: Arc::default(),
+            ring_timeout: Duration::from_secs(180),
             idle_timeout: Duration::from_secs(300),
             jitter_buffers: JitterBuffers::default(),
             rtcp_xr: true,

@@ -12,9 +12,10 @@ use arrayvec::ArrayVec;
 
 use super::{
     Shard,
-    dialog::{Dialog, DialogId, Media, Phase, Policy, SentMedia, Texts},
+    dialog::{Dialog, DialogId, Media, Phase, SentMedia, Texts},
     outbox::Outbox,
     report::{CallEvent, EndedBy, Flow},
+    routes::Action,
     rtcp::Participant,
     seen::Side,
     user_agent::remote_tag,
@@ -405,7 +406,7 @@ fn observed(
             rtcp: Participant::default(),
         },
         seen: Some(Box::default()),
-        policy: Policy::Sink,
+        action: Action::Sink,
         flow: Flow::BOTH,
         last_heard: datagram.received_at,
         rtcp_at: Timestamp::MAX,

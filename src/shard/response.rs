@@ -15,8 +15,10 @@ pub(crate) struct Status(pub(crate) u16);
 impl Status {
     pub(crate) const TRYING: Self = Self(100);
     pub(crate) const RINGING: Self = Self(180);
+    pub(crate) const SESSION_PROGRESS: Self = Self(183);
     pub(crate) const OK: Self = Self(200);
     pub(crate) const METHOD_NOT_ALLOWED: Self = Self(405);
+    pub(crate) const TEMPORARILY_UNAVAILABLE: Self = Self(480);
     pub(crate) const CALL_DOES_NOT_EXIST: Self = Self(481);
     pub(crate) const REQUEST_TERMINATED: Self = Self(487);
     pub(crate) const NOT_ACCEPTABLE_HERE: Self = Self(488);
@@ -33,22 +35,52 @@ impl Status {
         match self.0 {
             100 => "Trying",
             180 => "Ringing",
+            183 => "Session Progress",
             200 => "OK",
+            300 => "Multiple Choices",
+            301 => "Moved Permanently",
+            302 => "Moved Temporarily",
+            305 => "Use Proxy",
+            380 => "Alternative Service",
             400 => "Bad Request",
+            401 => "Unauthorized",
+            402 => "Payment Required",
+            403 => "Forbidden",
+            404 => "Not Found",
             405 => "Method Not Allowed",
             406 => "Not Acceptable",
+            407 => "Proxy Authentication Required",
+            408 => "Request Timeout",
+            410 => "Gone",
             413 => "Request Entity Too Large",
+            414 => "Request-URI Too Long",
             415 => "Unsupported Media Type",
             416 => "Unsupported URI Scheme",
             420 => "Bad Extension",
+            421 => "Extension Required",
+            423 => "Interval Too Brief",
+            480 => "Temporarily Unavailable",
             481 => "Call/Transaction Does Not Exist",
+            482 => "Loop Detected",
             483 => "Too Many Hops",
+            484 => "Address Incomplete",
+            485 => "Ambiguous",
+            486 => "Busy Here",
             487 => "Request Terminated",
             488 => "Not Acceptable Here",
+            491 => "Request Pending",
+            493 => "Undecipherable",
             500 => "Server Internal Error",
             501 => "Not Implemented",
+            502 => "Bad Gateway",
             503 => "Service Unavailable",
+            504 => "Server Time-out",
             505 => "Version Not Supported",
+            513 => "Message Too Large",
+            600 => "Busy Everywhere",
+            603 => "Decline",
+            604 => "Does Not Exist Anywhere",
+            606 => "Not Acceptable",
             _ => "Unspecified",
         }
     }
@@ -110,6 +142,12 @@ pub(crate) fn write_response(
     out.extend_from_slice(content.headers.as_bytes());
     out.extend_from_slice(SERVER.as_bytes());
     write_body(out, content.sdp);
+}
+
+/// A response with another status.
+pub(crate) fn with_status(response: &[u8], status: Status) -> Vec<u8> {
+    let end = memchr::memchr(b'\n', response).map_or(0, |at| at + 1);
+    [status.line().as_bytes(), &response[end..]].concat()
 }
 
 /// Each Contact with its expiry, those that are taken back left out (RFC 3261 section 10.3).
