@@ -17,7 +17,7 @@ mod team;
 use std::path::PathBuf;
 
 pub use destination::{Destination, DestinationError};
-pub use ladder::{Ladder, LadderRow};
+pub use ladder::Ladder;
 pub use output::{CallMissing, Output};
 pub use progress::Progress;
 pub use run::{AnalyzeError, run};

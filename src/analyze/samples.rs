@@ -45,6 +45,7 @@ pub(super) fn call(id: &str, seconds: u64, mos: Option<f64>) -> CallRecord {
     };
     let points = [(5, 0, 4.36_f32), (10, 2, 4.1), (15, 40, 2.2), (20, 3, 3.7)];
     CallRecord {
+        reference: None,
         call_id: id.to_owned(),
         from: Some("sip:alice@192.0.2.1".to_owned()),
         to: Some("sip:echo@192.0.2.2".to_owned()),

@@ -8,6 +8,8 @@ use std::{
 use super::{
     conditions::conditions,
     join::{Tally, call_score},
+    ladder::{Ladder, Message},
+    ladders::{LadderLimits, Ladders},
     record::{
         CallRecord, CallScore, CallState, Conditions, EndedBy, Expected, Figures, Integrity,
         Interval, RttFigures, ShardHealth, Snapshot, StreamRecord, TimelinePoint, Totals,
@@ -18,7 +20,7 @@ use super::{
     streams::CallStreams,
 };
 use crate::{
-    id::{CallRef, StreamRef},
+    id::{CallRef, ShardId, StreamRef},
     quality::{THRESHOLDS, score::Scoring},
     shard::{
         distributions::Distributions,
@@ -29,6 +31,7 @@ use crate::{
         },
     },
     time::Timestamp,
+    wire::Datagram,
 };
 
 /// The calls that are up, those of the recent past, and the streams that belong to none.
@@ -52,6 +55,7 @@ pub struct Calls {
     has_news: bool,
     /// Finished since they were last asked for, where anyone asks.
     finished: Option<Vec<Arc<CallRecord>>>,
+    ladders: Ladders,
     /// Measured since they were last asked for, where anyone asks.
     intervals: Option<Vec<(Arc<CallRecord>, Interval)>>,
 }
@@ -92,6 +96,7 @@ impl Calls {
             spreads: None,
             has_news: true,
             finished: None,
+            ladders: Ladders::default(),
             intervals: None,
         }
     }
@@ -109,6 +114,13 @@ impl Calls {
     #[must_use]
     pub fn with_intervals(mut self) -> Self {
         self.intervals = Some(Vec::new());
+        self
+    }
+
+    /// The same with the messages of calls kept within limits.
+    #[must_use]
+    pub fn with_ladders(mut self, limits: LadderLimits) -> Self {
+        self.ladders = Ladders::new(limits);
         self
     }
 
@@ -197,6 +209,18 @@ impl Calls {
         }
     }
 
+    /// Takes in a message of a call, given by the shard's serial.
+    pub fn pass(&mut self, shard: ShardId, serial: u64, passed: &Datagram<'_>, is_again: bool) {
+        let Datagram { received_at: at, src, dst, transport, payload: bytes, .. } = *passed;
+        let message = Message { at, src, dst, transport, is_again, bytes };
+        self.ladders.push(CallRef { shard, serial }, &message);
+    }
+
+    /// What is to be stored of the messages of a call that is over. They go from here before long.
+    pub fn take_ladder(&self, record: &CallRecord, now: Timestamp) -> Option<Ladder> {
+        self.ladders.finish(record.reference?, now)
+    }
+
     /// Takes in distributions of a shard.
     pub fn merge_distributions(&mut self, filled: &Distributions) {
         self.distributions.merge(filled);
@@ -226,6 +250,7 @@ impl Calls {
             shards: self.shards.clone(),
             spreads: Arc::clone(spreads),
             sip: Arc::clone(sip),
+            ladders: self.ladders.clone(),
         }
     }
 
@@ -238,7 +263,9 @@ impl Calls {
             self.opened += 1;
             self.order.insert(report.call, self.opened);
             let scoring = Arc::clone(&self.scoring);
-            self.active.insert(self.opened, Call::new(report.at, scoring));
+            let mut call = Call::new(report.at, scoring);
+            Arc::make_mut(&mut call.record).reference = Some(report.call);
+            self.active.insert(self.opened, call);
             return;
         }
         let Some(call) = self.call(report.call) else { return };
@@ -508,6 +535,7 @@ impl CallRecord {
             expected: Expected::default(),
             streams: CallStreams::scored_by(scoring),
             timeline: Vec::new(),
+            reference: None,
         }
     }
 

@@ -7,6 +7,8 @@ mod calls;
 pub mod conditions;
 pub mod far_end;
 mod join;
+pub mod ladder;
+pub mod ladders;
 mod loss_runs;
 pub mod record;
 pub mod signalling;

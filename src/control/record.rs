@@ -17,15 +17,15 @@ pub use super::{
     loss_runs::LossRuns,
 };
 use super::{
-    conditions::conditions, far_end::FarEndView, join::measured_record, spreads::Spreads,
-    streams::CallStreams,
+    conditions::conditions, far_end::FarEndView, join::measured_record, ladders::Ladders,
+    spreads::Spreads, streams::CallStreams,
 };
 pub use crate::shard::{
     health::ShardHealth,
     report::{Direction, EndedBy},
 };
 use crate::{
-    id::Ssrc,
+    id::{CallRef, Ssrc},
     quality::{Impairments, MosBasis, Rating, Scale, score::Scoring},
     shard::report::{RoundTrip, StreamReport},
     time::Timestamp,
@@ -105,6 +105,9 @@ pub struct CallRecord {
     /// Quality over time, oldest first; in lists it is left out.
     #[serde(skip)]
     pub timeline: Vec<TimelinePoint>,
+    /// Its name across stages, by which its messages are found; `None` where none are kept.
+    #[serde(skip)]
+    pub reference: Option<CallRef>,
 }
 
 impl CallRecord {
@@ -516,6 +519,8 @@ pub struct Snapshot {
     pub spreads: Arc<Spreads>,
     /// The figures of SIP since the start.
     pub sip: Arc<SipRecord>,
+    /// The messages of calls of late; a handle.
+    pub ladders: Ladders,
 }
 
 /// Totals over all finished calls since start.

@@ -50,14 +50,35 @@ pub(super) fn list(
     )))
 }
 
-/// The last finished call of a Call-ID with its timeline, if the store has one.
-pub(super) fn call(call_id: &str, store: Option<&Reader>) -> Result<Option<Reply>, Reply> {
+/// The last finished call of a Call-ID with its timeline and its messages, if the store has one.
+pub(super) fn call(
+    call_id: &str,
+    with_texts: bool,
+    store: Option<&Reader>,
+) -> Result<Option<Reply>, Reply> {
     let Some(store) = store else { return Ok(None) };
     let stored = store.call(call_id).map_err(|error| unavailable(&error))?;
     Ok(stored.map(|stored| {
         let fields = stored.call.strip_suffix('}').unwrap_or(&stored.call);
-        Reply::json_text(format!("{fields},\"timeline\":{}}}", stored.timeline))
+        let ladder = ladder(stored.ladder.as_deref(), with_texts);
+        Reply::json_text(format!("{fields},\"timeline\":{},{ladder}}}", stored.timeline))
     }))
+}
+
+/// The members of a stored ladder, as an object has them.
+pub(super) fn ladder(stored: Option<&str>, with_texts: bool) -> String {
+    const NONE: &str = "\"ladder\":[],\"ladder_omitted\":0";
+    let Some(stored) = stored else { return NONE.to_owned() };
+    let Ok(mut ladder) = serde_json::from_str::<serde_json::Value>(stored) else {
+        return NONE.to_owned();
+    };
+    if !with_texts && let Some(rows) = ladder["ladder"].as_array_mut() {
+        rows.iter_mut().filter_map(|row| row.as_object_mut()).for_each(|row| {
+            row.remove("raw");
+        });
+    }
+    let text = ladder.to_string();
+    text.get(1..text.len() - 1).unwrap_or(NONE).to_owned()
 }
 
 /// All calls that the filters let through, as a text to be sent while it is made.

@@ -219,6 +219,12 @@ const SHARD: &[ShardMetric] = &[
         "Datagrams on media ports that are neither RTP nor RTCP.",
         |s| s.media_other,
     ),
+    (
+        "voxplane_ladder_dropped_total",
+        "counter",
+        "SIP messages that no ladder shows: the ring to control was full.",
+        |s| s.ladder_dropped,
+    ),
     ("voxplane_shard_stalls_total", "counter", "Times a shard was more than 50 ms late.", |s| {
         s.stalls
     }),

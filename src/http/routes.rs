@@ -12,13 +12,14 @@ use super::{
     door::Shared,
     health::{self, Watch},
     history, prometheus,
-    query::Query,
+    query::{self, Query},
     reply::Reply,
     trends,
 };
 use crate::{
     alerts::Alerts,
     control::{
+        ladder::ShownLadder,
         record::{CallRecord, MosSum, MosTotals, Snapshot, StreamRecord, TimelinePoint},
         snapshot::SnapshotCell,
         spreads::{self, Distribution, Spread},
@@ -105,7 +106,7 @@ impl Api {
         let store = self.store.as_ref();
         match route {
             Route::Metrics => metrics(&query, snapshot),
-            Route::Call(encoded) => call(encoded, snapshot, store),
+            Route::Call(encoded) => call(encoded, &query, snapshot, store),
             Route::History => history::list(&query, page(&query)?, snapshot, store),
             Route::Export => history::export(&query, store),
             Route::Trends => trends::answer(&query, store, now),
@@ -198,6 +199,7 @@ impl<'a> Route<'a> {
     const fn parameters(self) -> &'static [&'static str] {
         match self {
             Self::Metrics => &["limit", "offset", "sort"],
+            Self::Call(_) => &["raw"],
             Self::History => history::LIST_PARAMETERS,
             Self::Export => history::EXPORT_PARAMETERS,
             Self::Trends => trends::PARAMETERS,
@@ -297,9 +299,21 @@ struct Call<'a> {
     #[serde(flatten)]
     record: &'a CallRecord,
     timeline: &'a [TimelinePoint],
+    #[serde(flatten)]
+    ladder: ShownLadder,
 }
 
-fn call(encoded: &str, snapshot: &Snapshot, store: Option<&store::Reader>) -> Result<Reply, Reply> {
+fn call(
+    encoded: &str,
+    query: &Query,
+    snapshot: &Snapshot,
+    store: Option<&store::Reader>,
+) -> Result<Reply, Reply> {
+    let with_texts = match query.get("raw") {
+        None | Some("0") => false,
+        Some("1") => true,
+        Some(other) => return Err(query::bad("raw", other, "0 or 1")),
+    };
     let Ok(id) = percent_decode_str(encoded).decode_utf8() else {
         return Err(Reply::error(400, &format!("call id {encoded:?} is not UTF-8")));
     };
@@ -307,9 +321,17 @@ fn call(encoded: &str, snapshot: &Snapshot, store: Option<&store::Reader>) -> Re
     match newest_first.into_iter().find(|call| call.call_id == id) {
         Some(call) => {
             let record = &call.seen_at(snapshot.taken_at);
-            Ok(Reply::json(&Call { record, timeline: &record.timeline }))
+            let kept = record.reference.and_then(|call| snapshot.ladders.get(call));
+            if kept.is_none()
+                && record.state.is_over()
+                && let Some(stored) = history::call(&id, with_texts, store)?
+            {
+                return Ok(stored);
+            }
+            let ladder = kept.map(|kept| ShownLadder::of(&kept, with_texts)).unwrap_or_default();
+            Ok(Reply::json(&Call { record, timeline: &record.timeline, ladder }))
         }
-        None => history::call(&id, store)?.ok_or_else(|| {
+        None => history::call(&id, with_texts, store)?.ok_or_else(|| {
             Reply::error(404, &format!("no call with id {id:?}, active or in history"))
         }),
     }

@@ -45,7 +45,7 @@ mod user_agent;
 mod variation;
 
 pub use dialogs::owner;
-pub use outbox::{Outbox, Transmit};
+pub use outbox::{Outbox, Passed, Transmit};
 pub use sequence::Counts;
 
 use self::{
@@ -105,6 +105,8 @@ pub struct ShardConfig {
     pub idle_timeout: Duration,
     /// The jitter buffers that are emulated for every stream.
     pub jitter_buffers: JitterBuffers,
+    /// Whether the SIP messages of calls are passed on, for their ladders.
+    pub ladders: bool,
     /// Whether extended reports (RFC 3611) are sent.
     pub rtcp_xr: bool,
     /// How the scores in them are made: as those of the API are.
@@ -128,6 +130,7 @@ impl Default for ShardConfig {
             ring_timeout: Duration::from_secs(180),
             idle_timeout: Duration::from_secs(300),
             jitter_buffers: JitterBuffers::default(),
+            ladders: false,
             rtcp_xr: true,
             scoring: Arc::default(),
             seed: 0,
@@ -173,7 +176,7 @@ impl Shard {
             stream_serial: 0,
             timers: Timers::default(),
             health: ShardHealth { shard: config.id.0, ..ShardHealth::default() },
-            signalling: Signalling::new(config.dialogs_max, config.seed),
+            signalling: Signalling::new(config.dialogs_max, config.seed, config.ladders),
             distributions: (config.role == Role::Answer).then(Box::default),
             groups: Groups::default(),
             orphans: VecDeque::new(),
@@ -198,6 +201,7 @@ impl Shard {
                 for datagram in part {
                     let sent = out.transmits().len();
                     self.handle_sip(datagram, out);
+                    self.signalling.pass_on(datagram, out);
                     self.note_sent(self.now.max(datagram.received_at), sent, out);
                 }
             } else {
@@ -354,7 +358,7 @@ impl Shard {
 
     /// Has what was sent from `from` on counted, and what it changes told.
     fn note_sent(&mut self, at: Timestamp, from: usize, out: &mut Outbox) {
-        self.signalling.send(at, out, from);
+        self.signalling.send(at, from, out);
         self.signalling.tell(self.config.id, out);
     }
 

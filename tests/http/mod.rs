@@ -14,6 +14,7 @@ use serde_json::Value;
 use voxplane::{
     alerts::{Alerts, Rules},
     control::{
+        ladders::Ladders,
         record::{
             BurstRecord, CallRecord, CallScore, CallSignalling, CallState, CloseupRecord,
             Conditions, Direction, EndedBy, Expected, Figures, Integrity, MosSum, MosTotals,
@@ -185,6 +186,7 @@ pub(crate) fn call(id: &str, started: u64, mos: Option<f64>) -> CallRecord {
         is_delay_assumed: false,
     };
     CallRecord {
+        reference: None,
         call_id: id.to_owned(),
         from: Some("sip:alice@192.0.2.1".to_owned()),
         to: Some("sip:echo@192.0.2.2".to_owned()),
@@ -391,6 +393,7 @@ pub(crate) fn snapshot() -> Snapshot {
         }],
         spreads: spreads().into(),
         sip: sip().into(),
+        ladders: Ladders::default(),
     }
 }
 

@@ -47,6 +47,12 @@ pub(super) struct Signalling {
     changed: Vec<u32>,
     /// What the message received last is to a session, while it is answered.
     current: Option<Place>,
+    /// Whether that had come before.
+    is_again: bool,
+    /// Whether messages are passed on.
+    passes_on: bool,
+    /// Messages sent that are to be passed on: of which call, by their place, and whether again.
+    passing: Vec<(u64, usize, bool)>,
     hasher: foldhash::quality::FixedState,
 }
 
@@ -76,8 +82,8 @@ struct Response {
 
 impl Signalling {
     /// At most `sessions_max` at once; address space only, until they are used. `seed` is that of
-    /// the dialogs' names.
-    pub(super) fn new(sessions_max: usize, seed: u64) -> Self {
+    /// the dialogs' names; the messages of calls are passed on where that is asked for.
+    pub(super) fn new(sessions_max: usize, seed: u64, passes_on: bool) -> Self {
         Self {
             figures: Box::default(),
             repeated: Repeated::default(),
@@ -89,6 +95,9 @@ impl Signalling {
             due: BinaryHeap::new(),
             changed: Vec::new(),
             current: None,
+            is_again: false,
+            passes_on,
+            passing: Vec::new(),
             hasher: foldhash::quality::FixedState::with_seed(seed),
         }
     }
@@ -115,13 +124,14 @@ impl Signalling {
         let is_again =
             transport == Transport::Udp && self.repeated.passes_again(at, src, dst, payload);
         self.figures.retransmissions_received += u64::from(is_again);
+        self.is_again = is_again;
         self.current = self.pass(at, message);
         self.count_again(self.current, is_again);
     }
 
     /// Messages that the shard has sent at `at`: those in the outbox from `from` on.
-    pub(super) fn send(&mut self, at: Timestamp, out: &Outbox, from: usize) {
-        for (transmit, bytes) in out.transmits().skip(from) {
+    pub(super) fn send(&mut self, at: Timestamp, from: usize, out: &mut Outbox) {
+        for (index, (transmit, bytes)) in out.transmits().enumerate().skip(from) {
             // What begins like no text is media.
             if !bytes.first().is_some_and(u8::is_ascii_uppercase) {
                 continue;
@@ -137,8 +147,23 @@ impl Signalling {
                 None => SipMessage::parse(bytes).ok().and_then(|message| self.pass(at, &message)),
             };
             self.count_again(place, is_again);
+            let call = place.filter(|_| self.passes_on).map_or(0, |place| self.call(place));
+            if call != 0 {
+                self.passing.push((call, index, is_again));
+            }
+        }
+        for (call, index, is_again) in self.passing.drain(..) {
+            out.pass_sent(call, at, index, is_again);
         }
         self.current = None;
+    }
+
+    /// Passes on the message that was received last, once its call is known.
+    pub(super) fn pass_on(&self, datagram: &Datagram<'_>, out: &mut Outbox) {
+        let call = self.current.filter(|_| self.passes_on).map_or(0, |place| self.call(place));
+        if call != 0 {
+            out.pass_received(call, datagram, self.is_again);
+        }
     }
 
     /// Gives a session its call.
@@ -354,6 +379,11 @@ impl Signalling {
         };
         session.due_at = at + waits;
         self.note(place.slot);
+    }
+
+    /// The call of a session; 0 for none.
+    fn call(&self, place: Place) -> u64 {
+        self.slots[place.slot as usize].as_ref().map_or(0, |session| session.call)
     }
 
     fn note(&mut self, slot: u32) {

@@ -6,6 +6,7 @@
 mod address;
 mod check;
 mod header;
+mod masked;
 mod method;
 mod scan;
 mod via;
@@ -13,6 +14,7 @@ mod via;
 pub use address::{NameAddr, Param, Params, Uri};
 pub use check::Defect;
 pub use header::{Header, HeaderName, Headers};
+pub use masked::masked;
 pub use method::{CSeq, Method};
 pub use scan::{Elements, call_id, elements};
 pub use via::Via;
