@@ -336,7 +336,7 @@ mod tests {
         let mut messages = 0;
         for round in 0..200_u64 {
             out.clear();
-            let payload = vec![b'x'; 100 * round as usize];
+            let payload = vec![b'x'; 100 * usize::try_from(round).unwrap()];
             out.pass_received(round, &datagram(&payload), round % 2 == 0);
             assert_eq!(shard.pass(out.passed()), 0);
             control.drain_passed(9, |call, passed, is_again| {

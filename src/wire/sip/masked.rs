@@ -237,11 +237,11 @@ mod tests {
     fn keys_of_media_are_hidden() {
         let text = "SIP/2.0 200 OK\r\nContent-Type: application/sdp\r\n\r\nv=0\r\n\
              k=clear:secret\r\nk=prompt\r\n\
-             a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:secret|2^20|1:4;inline:secret UNENCRYPTED\r\n\
+             a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:secret|2^20|1:4;inline:secret F=1\r\n\
              a=key-mgmt:mikey secret\r\na=ice-pwd:secret\r\na=ice-ufrag:F7gI\r\n";
         let shown = shown(text);
         assert!(!shown.contains("secret"), "{shown}");
-        assert!(shown.contains("inline:***|2^20|1:4;inline:*** UNENCRYPTED\r\n"), "{shown}");
+        assert!(shown.contains("inline:***|2^20|1:4;inline:*** F=1\r\n"), "{shown}");
         assert!(shown.contains("k=clear:***\r\n") && shown.contains("mikey ***\r\n"), "{shown}");
     }
 
