@@ -156,6 +156,7 @@ fn where_no_messages_are_wanted_there_are_none() {
     assert!(call["sdd_ms"].is_number() && call["srd_ms"].is_number(), "{call:#}");
     let sip = appliance.wait_for("/api/qos/sip", |sip| sip["sessions"]["completed"] == 1);
     assert_eq!((&sip["measured_at"], &sip["requests"]["INVITE"]), (&json!("callee"), &json!(1)));
+    assert_eq!(sip["registrar"]["active"], json!(0));
     assert_eq!((&sip["ser_percentage"], &sip["scr_percentage"]), (&json!(100.0), &json!(100.0)));
     let metrics = appliance.get("/metrics").body;
     for line in [

@@ -21,7 +21,7 @@ use super::{
     spreads::Spreads, streams::CallStreams,
 };
 pub use crate::shard::{
-    health::ShardHealth,
+    health::{Registrations, ShardHealth},
     report::{Direction, EndedBy},
 };
 use crate::{
@@ -521,6 +521,14 @@ pub struct Snapshot {
     pub sip: Arc<SipRecord>,
     /// The messages of calls of late; a handle.
     pub ladders: Ladders,
+}
+
+impl Snapshot {
+    /// What the registrars of all shards did.
+    #[must_use]
+    pub fn registrations(&self) -> Registrations {
+        Registrations::sum(self.shards.iter().map(|shard| shard.registrations))
+    }
 }
 
 /// Totals over all finished calls since start.

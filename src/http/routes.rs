@@ -20,7 +20,10 @@ use crate::{
     alerts::Alerts,
     control::{
         ladder::ShownLadder,
-        record::{CallRecord, MosSum, MosTotals, Snapshot, StreamRecord, TimelinePoint},
+        record::{
+            CallRecord, MosSum, MosTotals, Registrations, SipRecord, Snapshot, StreamRecord,
+            TimelinePoint,
+        },
         snapshot::SnapshotCell,
         spreads::{self, Distribution, Spread},
     },
@@ -122,7 +125,10 @@ impl Api {
             Route::Statistics => {
                 Ok(Reply::json(&Statistics::of(snapshot, self.alerts.figures().total)))
             }
-            Route::Sip => Ok(Reply::json(&*snapshot.sip)),
+            Route::Sip => {
+                let registrar = snapshot.registrations();
+                Ok(Reply::json(&Sip { figures: &snapshot.sip, registrar }))
+            }
             Route::Health => {
                 let store = store.map(store::Reader::status);
                 Ok(Reply::json(&self.watch.judge(snapshot, store, self.notifiers(), now)))
@@ -340,6 +346,15 @@ fn call(
 fn page(query: &Query) -> Result<(usize, usize), Reply> {
     let limit = query.count("limit", LIMIT_DEFAULT, LIMIT_MAX)?;
     Ok((limit, query.count("offset", 0, usize::MAX)?))
+}
+
+/// The body of `/api/qos/sip`.
+#[derive(Serialize)]
+struct Sip<'a> {
+    #[serde(flatten)]
+    figures: &'a SipRecord,
+    /// What the registrar of the appliance did.
+    registrar: Registrations,
 }
 
 /// The body of `/api/qos/statistics`.

@@ -30,6 +30,7 @@ mod loss;
 mod media;
 mod observe;
 mod outbox;
+pub mod registrar;
 pub mod report;
 mod response;
 pub mod routes;
@@ -54,6 +55,7 @@ use self::{
     dialogs::Dialogs,
     distributions::{Distributions, Groups},
     health::ShardHealth,
+    registrar::{Registrar, RegistrarSettings},
     report::{CallEvent, CallReport, Report},
     routes::Routes,
     signalling::{Signalling, SipFigures},
@@ -103,6 +105,8 @@ pub struct ShardConfig {
     pub ring_timeout: Duration,
     /// A call of which nothing has been heard for so long is over.
     pub idle_timeout: Duration,
+    /// What the registrar grants.
+    pub registrar: RegistrarSettings,
     /// The jitter buffers that are emulated for every stream.
     pub jitter_buffers: JitterBuffers,
     /// Whether the SIP messages of calls are passed on, for their ladders.
@@ -129,6 +133,7 @@ impl Default for ShardConfig {
             routes: Arc::default(),
             ring_timeout: Duration::from_secs(180),
             idle_timeout: Duration::from_secs(300),
+            registrar: RegistrarSettings::default(),
             jitter_buffers: JitterBuffers::default(),
             ladders: false,
             rtcp_xr: true,
@@ -150,6 +155,7 @@ pub struct Shard {
     timers: Timers,
     health: ShardHealth,
     signalling: Signalling,
+    registrar: Registrar,
     /// `None` where calls are only observed: nobody asks for those of a capture.
     distributions: Option<Box<Distributions>>,
     groups: Groups,
@@ -177,6 +183,7 @@ impl Shard {
             timers: Timers::default(),
             health: ShardHealth { shard: config.id.0, ..ShardHealth::default() },
             signalling: Signalling::new(config.dialogs_max, config.seed, config.ladders),
+            registrar: Registrar::new(config.registrar, config.seed),
             distributions: (config.role == Role::Answer).then(Box::default),
             groups: Groups::default(),
             orphans: VecDeque::new(),
@@ -219,6 +226,7 @@ impl Shard {
             match self.timers.pop_due(now) {
                 Some(Timer::Dialog { slot, serial }) => self.poll_dialog(slot, serial, now, out),
                 Some(Timer::Stream { slot, serial }) => self.poll_stream(slot, serial, now, out),
+                Some(Timer::Registrar) => self.poll_registrar(now),
                 None => break,
             }
         }
@@ -276,6 +284,7 @@ impl Shard {
         ShardHealth {
             calls_active: self.dialogs.up() as u64,
             streams_active: self.streams.len() as u64,
+            registrations: self.registrar.counts(),
             ..self.health
         }
     }
