@@ -21,6 +21,7 @@ use crate::{
         settings::{RawScoring, ScoringError},
     },
     shard::{
+        auth::{AuthError, AuthSettings, RawAuth},
         buffer::{BufferError, JitterBuffers, RawJitterBuffers},
         registrar::{RawRegistrar, RegistrarError, RegistrarSettings},
         routes::{RawRoutes, RouteError, Routes},
@@ -65,6 +66,8 @@ pub struct Config {
     pub scoring: Scoring,
     /// The jitter buffers that are emulated for every stream.
     pub jitter_buffers: JitterBuffers,
+    /// Who has to sign in for what; `None` for nobody.
+    pub sip_auth: Option<Arc<AuthSettings>>,
     /// What the registrar grants.
     pub registrar: RegistrarSettings,
     /// How much history is kept.
@@ -113,6 +116,8 @@ pub struct RawConfig {
     pub scoring: Option<RawScoring>,
     /// See [`Config::jitter_buffers`]; a table.
     pub jitter_buffer: Option<RawJitterBuffers>,
+    /// See [`Config::sip_auth`]; a table.
+    pub sip_auth: Option<RawAuth>,
     /// See [`Config::registrar`]; a table.
     pub registrar: Option<RawRegistrar>,
     /// See [`Config::store`]; a table.
@@ -167,6 +172,7 @@ impl RawConfig {
             ladder: self.ladder.or(below.ladder),
             scoring: self.scoring.or(below.scoring),
             jitter_buffer: self.jitter_buffer.or(below.jitter_buffer),
+            sip_auth: self.sip_auth.or(below.sip_auth),
             registrar: self.registrar.or(below.registrar),
             store: self.store.or(below.store),
             notify: if self.notify.is_empty() { below.notify } else { self.notify },
@@ -200,6 +206,7 @@ impl RawConfig {
             jitter_buffers,
             rtcp_xr: self.rtcp_xr.unwrap_or(true),
             ladder: LadderSettings::of(&self.ladder.unwrap_or_default()),
+            sip_auth: self.sip_auth.unwrap_or_default().complete()?,
             registrar: self.registrar.unwrap_or_default().complete()?,
             store: self.store.unwrap_or_default().complete()?,
             notify: notify::complete(&self.notify, &|name| env::var(name).ok())?,
@@ -384,6 +391,9 @@ pub enum ConfigError {
         /// The port in both.
         port: u16,
     },
+    /// The table of who has to sign in is wrong.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
     /// The registrar table is wrong.
     #[error(transparent)]
     Registrar(#[from] RegistrarError),

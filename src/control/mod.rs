@@ -10,6 +10,7 @@ mod join;
 pub mod ladder;
 pub mod ladders;
 mod loss_runs;
+pub mod phone_reports;
 pub mod record;
 pub mod signalling;
 pub mod snapshot;

@@ -18,7 +18,7 @@ pub use super::{
 };
 use super::{
     conditions::conditions, far_end::FarEndView, join::measured_record, ladders::Ladders,
-    spreads::Spreads, streams::CallStreams,
+    phone_reports::PhoneReports, spreads::Spreads, streams::CallStreams,
 };
 pub use crate::shard::{
     health::{Registrations, ShardHealth},
@@ -511,6 +511,8 @@ pub struct Snapshot {
     pub history: Vec<Arc<CallRecord>>,
     /// Streams that belong to no call, oldest first.
     pub orphans: Vec<Arc<StreamRecord>>,
+    /// What phones said of their calls.
+    pub phone_reports: Arc<PhoneReports>,
     /// Totals since start.
     pub totals: Totals,
     /// One entry a shard.

@@ -11,7 +11,7 @@ use super::{
     alerts,
     door::Shared,
     health::{self, Watch},
-    history, prometheus,
+    history, phone_reports, prometheus,
     query::{self, Query},
     reply::Reply,
     trends,
@@ -20,6 +20,7 @@ use crate::{
     alerts::Alerts,
     control::{
         ladder::ShownLadder,
+        phone_reports::PhoneView,
         record::{
             CallRecord, MosSum, MosTotals, Registrations, SipRecord, Snapshot, StreamRecord,
             TimelinePoint,
@@ -133,6 +134,7 @@ impl Api {
                 let store = store.map(store::Reader::status);
                 Ok(Reply::json(&self.watch.judge(snapshot, store, self.notifiers(), now)))
             }
+            Route::Reports => Ok(phone_reports::list(page(&query)?, snapshot)),
             Route::Prometheus => {
                 let text =
                     prometheus::render(snapshot, &self.notifiers(), &self.shared.counters, now);
@@ -161,6 +163,7 @@ enum Route<'a> {
     Rule(&'a str),
     Statistics,
     Sip,
+    Reports,
     Health,
     Prometheus,
 }
@@ -174,6 +177,7 @@ impl<'a> Route<'a> {
             "/api/qos/trends" => Self::Trends,
             "/api/qos/statistics" => Self::Statistics,
             "/api/qos/sip" => Self::Sip,
+            "/api/qos/reports" => Self::Reports,
             "/healthz" => Self::Health,
             "/metrics" => Self::Prometheus,
             "/api/qos/alerts" => Self::Alerts,
@@ -206,6 +210,7 @@ impl<'a> Route<'a> {
         match self {
             Self::Metrics => &["limit", "offset", "sort"],
             Self::Call(_) => &["raw"],
+            Self::Reports => &["limit", "offset"],
             Self::History => history::LIST_PARAMETERS,
             Self::Export => history::EXPORT_PARAMETERS,
             Self::Trends => trends::PARAMETERS,
@@ -299,6 +304,16 @@ impl Order {
     }
 }
 
+/// The messages of a call, from where they are.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum CallLadder {
+    /// In memory.
+    Kept(ShownLadder),
+    /// In the history.
+    Stored(serde_json::Map<String, serde_json::Value>),
+}
+
 /// The body of `/api/qos/call/{call_id}`.
 #[derive(Serialize)]
 struct Call<'a> {
@@ -306,7 +321,9 @@ struct Call<'a> {
     record: &'a CallRecord,
     timeline: &'a [TimelinePoint],
     #[serde(flatten)]
-    ladder: ShownLadder,
+    ladder: CallLadder,
+    /// What phones say of it (RFC 6035).
+    reports: Vec<&'a PhoneView>,
 }
 
 fn call(
@@ -327,15 +344,13 @@ fn call(
     match newest_first.into_iter().find(|call| call.call_id == id) {
         Some(call) => {
             let record = &call.seen_at(snapshot.taken_at);
+            let reports = snapshot.phone_reports.of(&id).iter().map(AsRef::as_ref).collect();
             let kept = record.reference.and_then(|call| snapshot.ladders.get(call));
-            if kept.is_none()
-                && record.state.is_over()
-                && let Some(stored) = history::call(&id, with_texts, store)?
-            {
-                return Ok(stored);
-            }
-            let ladder = kept.map(|kept| ShownLadder::of(&kept, with_texts)).unwrap_or_default();
-            Ok(Reply::json(&Call { record, timeline: &record.timeline, ladder }))
+            let ladder = match kept {
+                Some(kept) => CallLadder::Kept(ShownLadder::of(&kept, with_texts)),
+                None => CallLadder::Stored(history::ladder(&id, with_texts, store)?),
+            };
+            Ok(Reply::json(&Call { record, timeline: &record.timeline, ladder, reports }))
         }
         None => history::call(&id, with_texts, store)?.ok_or_else(|| {
             Reply::error(404, &format!("no call with id {id:?}, active or in history"))

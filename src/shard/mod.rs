@@ -15,6 +15,7 @@ use std::{
 use arrayvec::ArrayVec;
 
 mod answer;
+pub mod auth;
 mod buckets;
 pub mod buffer;
 mod call;
@@ -30,6 +31,7 @@ mod loss;
 mod media;
 mod observe;
 mod outbox;
+mod phone_report;
 pub mod registrar;
 pub mod report;
 mod response;
@@ -50,6 +52,7 @@ pub use outbox::{Outbox, Passed, Transmit};
 pub use sequence::Counts;
 
 use self::{
+    auth::{Auth, Door},
     buffer::{Depths, JitterBuffers},
     dialog::Dialog,
     dialogs::Dialogs,
@@ -105,6 +108,8 @@ pub struct ShardConfig {
     pub ring_timeout: Duration,
     /// A call of which nothing has been heard for so long is over.
     pub idle_timeout: Duration,
+    /// Who has to sign in; `None` for nobody.
+    pub auth: Option<Arc<Auth>>,
     /// What the registrar grants.
     pub registrar: RegistrarSettings,
     /// The jitter buffers that are emulated for every stream.
@@ -133,6 +138,7 @@ impl Default for ShardConfig {
             routes: Arc::default(),
             ring_timeout: Duration::from_secs(180),
             idle_timeout: Duration::from_secs(300),
+            auth: None,
             registrar: RegistrarSettings::default(),
             jitter_buffers: JitterBuffers::default(),
             ladders: false,
@@ -155,6 +161,7 @@ pub struct Shard {
     timers: Timers,
     health: ShardHealth,
     signalling: Signalling,
+    door: Door,
     registrar: Registrar,
     /// `None` where calls are only observed: nobody asks for those of a capture.
     distributions: Option<Box<Distributions>>,
@@ -183,6 +190,7 @@ impl Shard {
             timers: Timers::default(),
             health: ShardHealth { shard: config.id.0, ..ShardHealth::default() },
             signalling: Signalling::new(config.dialogs_max, config.seed, config.ladders),
+            door: Door::default(),
             registrar: Registrar::new(config.registrar, config.seed),
             distributions: (config.role == Role::Answer).then(Box::default),
             groups: Groups::default(),
