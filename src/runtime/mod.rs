@@ -39,6 +39,7 @@ use crate::{
     notify::{self, Notifiers},
     ring::{self, ControlEnd},
     shard::{Shard, ShardConfig},
+    sound::Sounds,
     source::{
         clock, host,
         udp::{UdpOptions, UdpSocket},
@@ -345,6 +346,7 @@ fn assemble(config: &Config, sockets: Vec<Sockets>) -> (Vec<(Parts, Doorbell)>, 
             }));
         }
     }
+    Sounds::prepare();
     let scoring = Arc::new(config.scoring.clone());
     let mut ends = Vec::with_capacity(shards);
     let wired = sockets.into_iter().zip(others).zip(handed_in).zip(bells).enumerate();
@@ -359,6 +361,7 @@ fn assemble(config: &Config, sockets: Vec<Sockets>) -> (Vec<(Parts, Doorbell)>, 
             dialogs_max: config.max_calls_per_shard,
             answer_delay: config.answer_delay,
             routes: Arc::clone(&config.routes),
+            sounds: config.sounds.clone(),
             ring_timeout: config.ring_timeout,
             idle_timeout: config.idle_timeout,
             jitter_buffers: config.jitter_buffers,

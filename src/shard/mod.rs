@@ -30,11 +30,13 @@ mod loss;
 mod media;
 mod observe;
 mod outbox;
+mod pacing;
 pub mod report;
 mod response;
 pub mod routes;
 mod rtcp;
 mod seen;
+mod sending;
 mod sequence;
 mod silence;
 pub mod sip_statistics;
@@ -54,6 +56,7 @@ use self::{
     dialogs::Dialogs,
     distributions::{Distributions, Groups},
     health::ShardHealth,
+    pacing::Pacing,
     report::{CallEvent, CallReport, Report},
     routes::Routes,
     sip_statistics::SipStatistics,
@@ -64,6 +67,7 @@ use crate::{
     id::{CallRef, ShardId},
     limits::{DIALOGS_MAX, REPORT_INTERVAL, STREAMS_MAX, TIMERS_PER_TURN},
     quality::score::Scoring,
+    sound::Sounds,
     time::Timestamp,
     wire::Datagram,
 };
@@ -99,6 +103,8 @@ pub struct ShardConfig {
     pub answer_delay: Duration,
     /// What is done with a call, by the user part of its Request-URI.
     pub routes: Arc<Routes>,
+    /// What calls can hear.
+    pub sounds: Sounds,
     /// How long a call rings that is never answered.
     pub ring_timeout: Duration,
     /// A call of which nothing has been heard for so long is over.
@@ -125,6 +131,7 @@ impl Default for ShardConfig {
             streams_max: STREAMS_MAX,
             answer_delay: Duration::ZERO,
             routes: Arc::default(),
+            sounds: Sounds::default(),
             ring_timeout: Duration::from_secs(180),
             idle_timeout: Duration::from_secs(300),
             jitter_buffers: JitterBuffers::default(),
@@ -145,6 +152,7 @@ pub struct Shard {
     depths: Depths,
     stream_serial: u64,
     timers: Timers,
+    pacing: Pacing,
     health: ShardHealth,
     sip_statistics: SipStatistics,
     /// `None` where calls are only observed: nobody asks for those of a capture.
@@ -172,6 +180,7 @@ impl Shard {
             depths: Depths::new(&config.jitter_buffers),
             stream_serial: 0,
             timers: Timers::default(),
+            pacing: Pacing::default(),
             health: ShardHealth { shard: config.id.0, ..ShardHealth::default() },
             sip_statistics: SipStatistics::default(),
             distributions: (config.role == Role::Answer).then(Box::default),
@@ -205,6 +214,7 @@ impl Shard {
     /// Does what is due by `now`, a bounded part of it, and says when more is.
     pub fn poll(&mut self, now: Timestamp, out: &mut Outbox) -> Option<Timestamp> {
         self.now = now;
+        self.send_due(now, out);
         for _ in 0..TIMERS_PER_TURN {
             match self.timers.pop_due(now) {
                 Some(Timer::Dialog { slot, serial }) => self.poll_dialog(slot, serial, now, out),
@@ -212,13 +222,13 @@ impl Shard {
                 None => break,
             }
         }
-        self.timers.next()
+        self.next_deadline()
     }
 
     /// When something is next due.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.timers.next()
+        self.timers.next().into_iter().chain(self.pacing.next()).min()
     }
 
     /// Answers nothing new from now on and hangs up what is up. [`calls_up`](Self::calls_up)
