@@ -22,6 +22,7 @@ use crate::{
     },
     shard::{
         buffer::{BufferError, JitterBuffers, RawJitterBuffers},
+        registrar::{RawRegistrar, RegistrarError, RegistrarSettings},
         routes::{RawRoutes, RouteError, Routes},
     },
     sound::{RecordingError, Sounds},
@@ -65,6 +66,8 @@ pub struct Config {
     pub scoring: Scoring,
     /// The jitter buffers that are emulated for every stream.
     pub jitter_buffers: JitterBuffers,
+    /// What the registrar grants.
+    pub registrar: RegistrarSettings,
     /// How much history is kept.
     pub store: Settings,
     /// Who is told of alerts.
@@ -111,6 +114,8 @@ pub struct RawConfig {
     pub scoring: Option<RawScoring>,
     /// See [`Config::jitter_buffers`]; a table.
     pub jitter_buffer: Option<RawJitterBuffers>,
+    /// See [`Config::registrar`]; a table.
+    pub registrar: Option<RawRegistrar>,
     /// See [`Config::store`]; a table.
     pub store: Option<RawSettings>,
     /// See [`Config::notify`]; tables.
@@ -163,6 +168,7 @@ impl RawConfig {
             rtcp_xr: self.rtcp_xr.or(below.rtcp_xr),
             scoring: self.scoring.or(below.scoring),
             jitter_buffer: self.jitter_buffer.or(below.jitter_buffer),
+            registrar: self.registrar.or(below.registrar),
             store: self.store.or(below.store),
             notify: if self.notify.is_empty() { below.notify } else { self.notify },
             alert: self.alert.or(below.alert),
@@ -198,6 +204,7 @@ impl RawConfig {
             scoring: Scoring { far_end_buffer_ms: jitter_buffers.fixed_ms.into(), ..scoring },
             jitter_buffers,
             rtcp_xr: self.rtcp_xr.unwrap_or(true),
+            registrar: self.registrar.unwrap_or_default().complete()?,
             store: self.store.unwrap_or_default().complete()?,
             notify: notify::complete(&self.notify, &|name| env::var(name).ok())?,
             rules: Rules::new(self.alert.unwrap_or_default(), self.alerts.unwrap_or_default())?,
@@ -349,6 +356,9 @@ pub enum ConfigError {
     /// The recording cannot be used.
     #[error(transparent)]
     Recording(#[from] RecordingError),
+    /// The registrar table is wrong.
+    #[error(transparent)]
+    Registrar(#[from] RegistrarError),
     /// The table of routes is wrong.
     #[error(transparent)]
     Route(#[from] RouteError),

@@ -262,8 +262,7 @@ fn warnings(generator: &GeneratorReport, socket_error: Option<&str>) -> Vec<Stri
     let mut warnings = Vec::new();
     if let Some(lag) = generator.pacing_lag.filter(|lag| lag.p99_ms > LAG_P99_MAX_MS) {
         warnings.push(format!(
-            "1 % of the packets went out {:.1} ms late or more: the generator, or what shares its \
-             cores, was the bottleneck",
+            "1 % of the packets left {:.1} ms late or more: this generator was the bottleneck",
             lag.p99_ms
         ));
     }
@@ -311,3 +310,29 @@ fn mean_ms(values: impl Iterator<Item = Duration>) -> Option<f64> {
 
 /// A quarter of a packet interval: what an impaired stream shows is then still its impairment.
 const LAG_P99_MAX_MS: f64 = 5.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warning_about_a_busy_host_fits_a_terminal() {
+        let late = 99_999.9;
+        let lag = Quantiles { count: 1, p50_ms: late, p95_ms: late, p99_ms: late, max_ms: late };
+        let generator = GeneratorReport {
+            pacing_lag: Some(lag),
+            wall_seconds: 1.0,
+            cpu_seconds: 1.0,
+            cpu_percent: 100.0,
+            cpu_us_per_packet: None,
+            send_waits: 0,
+            send_errors: u64::MAX,
+            own_drops: u64::MAX,
+        };
+        let warnings = warnings(&generator, None);
+        assert_eq!(warnings.len(), 3);
+        for warning in warnings {
+            assert!("warning: ".len() + warning.chars().count() <= 100, "{warning}");
+        }
+    }
+}

@@ -20,7 +20,7 @@ use super::{
     streams::CallStreams,
 };
 pub use crate::shard::{
-    health::ShardHealth,
+    health::{Registrations, ShardHealth},
     report::{Direction, EndedBy},
 };
 use crate::{
@@ -512,6 +512,14 @@ pub struct Snapshot {
     pub shards: Vec<ShardHealth>,
     /// Distributions over all packets and reports since the start.
     pub spreads: Arc<Spreads>,
+}
+
+impl Snapshot {
+    /// What the registrars of all shards did.
+    #[must_use]
+    pub fn registrations(&self) -> Registrations {
+        Registrations::sum(self.shards.iter().map(|shard| shard.registrations))
+    }
 }
 
 /// Totals over all finished calls since start.

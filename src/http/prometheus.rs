@@ -28,6 +28,7 @@ pub(super) fn render(
     let mut page = Page(String::with_capacity(CAPACITY));
     appliance(&mut page, snapshot, now);
     calls(&mut page, snapshot);
+    registrations(&mut page, snapshot);
     shards(&mut page, &snapshot.shards);
     for &(name, kind, help, value) in NOTIFIER {
         page.family(name, kind, help);
@@ -157,6 +158,22 @@ fn distributions(page: &mut Page, found: &Spreads) {
     let help = "Round-trip times that RTCP reports gave.";
     let rtt = [(String::new(), &found.rtt_us)].into_iter();
     page.summaries_us("voxplane_rtcp_round_trip_seconds", help, rtt);
+}
+
+fn registrations(page: &mut Page, snapshot: &Snapshot) {
+    let counts = snapshot.registrations();
+    let help = "Contacts that are registered.";
+    page.single("voxplane_registrations_active", "gauge", help, counts.active);
+    let help = "Users that have a registered contact.";
+    page.single("voxplane_registrations_users", "gauge", help, counts.users);
+    let help = "REGISTERs answered with more than a challenge.";
+    page.single("voxplane_registrations_attempts_total", "counter", help, counts.attempts);
+    let name = "voxplane_registrations_failures_total";
+    page.family(name, "counter", "REGISTERs refused, by class of status.");
+    page.sample(name, "{class=\"4xx\"}", counts.failed_4xx);
+    page.sample(name, "{class=\"5xx\"}", counts.failed_5xx);
+    let help = "REGISTERs refused for want of room, which are among the failures.";
+    page.single("voxplane_registrations_refused_total", "counter", help, counts.refused);
 }
 
 fn shards(page: &mut Page, shards: &[ShardHealth]) {

@@ -53,8 +53,51 @@ pub struct ShardHealth {
     pub streams_refused: u64,
     /// Times that it came to its work more than 50 ms late: the machine was too busy.
     pub stalls: u64,
+    /// What its registrar did.
+    pub registrations: Registrations,
     /// Share of time spent working, 0 to 1, over the last interval.
     pub busy: f64,
+}
+
+/// What registrars did: two levels, and counters that only grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Registrations {
+    /// Contacts that are registered.
+    pub active: u64,
+    /// Users that have any.
+    pub users: u64,
+    /// REGISTERs answered with more than a challenge.
+    pub attempts: u64,
+    /// Those that were granted.
+    pub succeeded: u64,
+    /// Those refused with a 4xx.
+    pub failed_4xx: u64,
+    /// Those refused with a 5xx.
+    pub failed_5xx: u64,
+    /// Of these, for want of room.
+    pub refused: u64,
+}
+
+impl Registrations {
+    /// Those of several shards together.
+    #[must_use]
+    pub fn sum(all: impl IntoIterator<Item = Self>) -> Self {
+        all.into_iter().fold(Self::default(), |sum, one| Self {
+            active: sum.active + one.active,
+            users: sum.users + one.users,
+            attempts: sum.attempts + one.attempts,
+            succeeded: sum.succeeded + one.succeeded,
+            failed_4xx: sum.failed_4xx + one.failed_4xx,
+            failed_5xx: sum.failed_5xx + one.failed_5xx,
+            refused: sum.refused + one.refused,
+        })
+    }
+
+    /// REGISTERs that failed: ineffective registration attempts (RFC 6076 section 4.2).
+    #[must_use]
+    pub const fn failed(&self) -> u64 {
+        self.failed_4xx + self.failed_5xx
+    }
 }
 
 /// What a shard did to its own calls in some time.

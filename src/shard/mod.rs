@@ -31,6 +31,7 @@ mod media;
 mod observe;
 mod outbox;
 mod pacing;
+pub mod registrar;
 pub mod report;
 mod response;
 pub mod routes;
@@ -57,6 +58,7 @@ use self::{
     distributions::{Distributions, Groups},
     health::ShardHealth,
     pacing::Pacing,
+    registrar::{Registrar, RegistrarSettings},
     report::{CallEvent, CallReport, Report},
     routes::Routes,
     sip_statistics::SipStatistics,
@@ -109,6 +111,8 @@ pub struct ShardConfig {
     pub ring_timeout: Duration,
     /// A call of which nothing has been heard for so long is over.
     pub idle_timeout: Duration,
+    /// What the registrar grants.
+    pub registrar: RegistrarSettings,
     /// The jitter buffers that are emulated for every stream.
     pub jitter_buffers: JitterBuffers,
     /// Whether extended reports (RFC 3611) are sent.
@@ -134,6 +138,7 @@ impl Default for ShardConfig {
             sounds: Sounds::default(),
             ring_timeout: Duration::from_secs(180),
             idle_timeout: Duration::from_secs(300),
+            registrar: RegistrarSettings::default(),
             jitter_buffers: JitterBuffers::default(),
             rtcp_xr: true,
             scoring: Arc::default(),
@@ -154,6 +159,7 @@ pub struct Shard {
     timers: Timers,
     pacing: Pacing,
     health: ShardHealth,
+    registrar: Registrar,
     sip_statistics: SipStatistics,
     /// `None` where calls are only observed: nobody asks for those of a capture.
     distributions: Option<Box<Distributions>>,
@@ -182,6 +188,7 @@ impl Shard {
             timers: Timers::default(),
             pacing: Pacing::default(),
             health: ShardHealth { shard: config.id.0, ..ShardHealth::default() },
+            registrar: Registrar::new(config.registrar, config.seed),
             sip_statistics: SipStatistics::default(),
             distributions: (config.role == Role::Answer).then(Box::default),
             groups: Groups::default(),
@@ -219,6 +226,7 @@ impl Shard {
             match self.timers.pop_due(now) {
                 Some(Timer::Dialog { slot, serial }) => self.poll_dialog(slot, serial, now, out),
                 Some(Timer::Stream { slot, serial }) => self.poll_stream(slot, serial, now, out),
+                Some(Timer::Registrar) => self.poll_registrar(now),
                 None => break,
             }
         }
@@ -271,6 +279,7 @@ impl Shard {
         ShardHealth {
             calls_active: self.dialogs.up() as u64,
             streams_active: self.streams.len() as u64,
+            registrations: self.registrar.counts(),
             ..self.health
         }
     }

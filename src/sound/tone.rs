@@ -1,10 +1,10 @@
 //! The test tone: 1004 Hz at 0 dBm0, the milliwatt of telephone test lines.
 //!
 //! 1004 Hz, as test lines of type 102 send it: a frequency that is no divisor of the sample rate,
-//! so that the samples are not always the same few (ITU-T O.6 asks for 1004 to 1025 Hz for that
-//! reason). 0 dBm0 is 3.14 dB below a sine that just reaches the largest value of A-law (ITU-T G.711
-//! section 4), which is taken for the largest of 16 bits; that of mu-law is 0.03 dB higher, and its
-//! tone within 0.1 dB of 0 dBm0.
+//! so that the samples are not always the same few (for that reason ITU-T O.6 has 1004 to 1025 Hz).
+//! 0 dBm0 is 3.14 dB below a sine that just reaches the largest value of A-law (ITU-T G.711 section
+//! 4), which is taken for the largest of 16 bits; that of mu-law is at 3.17 dBm0, and its tone
+//! within 0.1 dB of 0 dBm0.
 
 use core::f64::consts::TAU;
 

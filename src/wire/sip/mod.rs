@@ -5,6 +5,7 @@
 
 mod address;
 mod check;
+mod compare;
 mod header;
 mod method;
 mod scan;
@@ -12,9 +13,10 @@ mod via;
 
 pub use address::{NameAddr, Param, Params, Uri};
 pub use check::Defect;
+pub use compare::{is_same_uri, write_address_of_record};
 pub use header::{Header, HeaderName, Headers};
 pub use method::{CSeq, Method};
-pub use scan::{Elements, call_id, elements};
+pub use scan::{Elements, call_id, elements, registered_uri};
 pub use via::Via;
 
 use header::SINGLE_COUNT;
