@@ -93,7 +93,7 @@ fn a_minute_is_exact_at_every_packet_time() {
         world.run_for(secs(60));
         let packets = packets(&world.take());
         assert_eq!(packets.len() as u64, 60_000 / ptime);
-        assert_steady(&packets, START, ms(ptime), ptime as u32 * 8);
+        assert_steady(&packets, START, ms(ptime), u32::try_from(ptime * 8).unwrap());
         assert!(packets.iter().all(|packet| packet.payload.len() as u64 == ptime * 8));
         assert_eq!((packets[0].src, packets[0].dst), (addr("192.0.2.9:20000"), caller.media));
         assert_eq!(world.shard.health().rtp_sent, packets.len() as u64);

@@ -20,6 +20,10 @@ use voxplane::{
     wire::rtp::RtpPacket,
 };
 
+/// Of A-law (ITU-T G.711 section 4): a sine that just reaches its largest value.
+#[expect(clippy::approx_constant, reason = "decibels, not a circle")]
+const OVERLOAD_DBM0: f64 = 3.14;
+
 /// Codecs as an offer names them, with the sample rate of what is heard.
 const CODECS: [(u8, &str, u32); 8] = [
     (0, "PCMU/8000", 8000),
@@ -83,7 +87,7 @@ fn the_tone_is_a_milliwatt_of_1004_hz_in_every_codec() {
         // two, and its sub-bands' filters take 0.1 dB.
         for part in samples[second..].chunks_exact(second) {
             let (tone, rest) = levels(part, rate, 1004.0);
-            assert!((tone + 3.14).abs() < 0.2, "{meaning}: {tone:.2} dB");
+            assert!((tone + OVERLOAD_DBM0).abs() < 0.2, "{meaning}: {tone:.2} dB");
             assert!(rest < tone - 30.0, "{meaning}: noise {rest:.2} dB");
             let (beside, _) = levels(part, rate, 1000.0);
             assert!(beside < -40.0, "{meaning}: {beside:.2} dB at 1000 Hz");
@@ -97,7 +101,7 @@ fn the_tone_is_there_from_the_beginning() {
     for (payload_type, meaning, rate) in CODECS {
         let samples = heard(ShardConfig::default(), "tone", (payload_type, meaning), 1);
         let (tone, _) = levels(&samples[..rate as usize / 4], rate, 1004.0);
-        assert!((tone + 3.14).abs() < 0.5, "{meaning}: {tone:.2} dB");
+        assert!((tone + OVERLOAD_DBM0).abs() < 0.5, "{meaning}: {tone:.2} dB");
     }
 }
 
@@ -115,6 +119,7 @@ fn silence_cannot_be_heard() {
 }
 
 /// Two seconds at 44.1 kHz, of 440 Hz in one channel and 880 Hz in the other.
+#[expect(clippy::cast_possible_truncation, reason = "below 24 bits")]
 fn write_recording(file: &Path) {
     let spec = hound::WavSpec {
         channels: 2,

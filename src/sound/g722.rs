@@ -24,7 +24,7 @@ impl G722Encoder {
         let [low, high] = self.split(pair);
         let lower = self.lower.encode_lower(low);
         let higher = self.higher.encode_higher(high);
-        higher << 6 | lower
+        (higher << 6) | lower
     }
 
     /// The transmit QMF (section 3.1).

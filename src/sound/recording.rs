@@ -86,6 +86,7 @@ const SECONDS_MIN: f64 = 0.1;
 const SECONDS_MAX: f64 = 60.0;
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "samples and counts of a test file")]
 mod tests {
     use hound::{WavSpec, WavWriter};
 
@@ -125,7 +126,7 @@ mod tests {
             encoded.get(Codec::L16, 8000).unwrap().copy(0, 8000, &mut octets);
             for (n, sample) in octets.chunks(2).enumerate() {
                 let sample = i32::from(i16::from_be_bytes([sample[0], sample[1]]));
-                let expected = (n % 80) as i32 * 32_768 / 160 - 8192;
+                let expected = i32::try_from(n % 80).unwrap() * 32_768 / 160 - 8192;
                 assert!((sample - expected).abs() <= 256, "{bits} bits: {sample} {expected}");
             }
         }
@@ -144,21 +145,21 @@ mod tests {
 
     #[test]
     fn a_recording_has_bounds() {
-        let write = |sample_rate, seconds: f64| {
+        let write = |sample_rate: u32, millis: u32| {
             let file = tempfile::NamedTempFile::new().unwrap();
             let spec = WavSpec { sample_rate, ..spec(1, 8, SampleFormat::Int) };
             let mut writer = WavWriter::create(file.path(), spec).unwrap();
-            for _ in 0..(f64::from(sample_rate) * seconds) as u32 {
+            for _ in 0..sample_rate * millis / 1000 {
                 writer.write_sample(7_i8).unwrap();
             }
             writer.finalize().unwrap();
             file
         };
         let reason = |file: tempfile::NamedTempFile| read(file.path()).unwrap_err().reason;
-        assert_eq!(reason(write(8000, 61.0)), "61.00 s is not from 0.1 to 60");
-        assert_eq!(reason(write(8000, 0.05)), "0.05 s is not from 0.1 to 60");
-        assert_eq!(reason(write(7999, 1.0)), "7999 Hz is not from 8000 to 192000");
-        let cut = write(8000, 2.0);
+        assert_eq!(reason(write(8000, 61_000)), "61.00 s is not from 0.1 to 60");
+        assert_eq!(reason(write(8000, 50)), "0.05 s is not from 0.1 to 60");
+        assert_eq!(reason(write(7999, 1000)), "7999 Hz is not from 8000 to 192000");
+        let cut = write(8000, 2000);
         let bytes = std::fs::read(cut.path()).unwrap();
         std::fs::write(cut.path(), &bytes[..bytes.len() / 2]).unwrap();
         assert!(read(cut.path()).is_err(), "a file that ends too early");

@@ -43,9 +43,9 @@ struct Predictor {
 
 impl Predictor {
     fn scale(&mut self, weight: i32, max: i32, base: i32) {
-        self.nb = ((self.nb * 127 >> 7) + weight).clamp(0, max);
+        self.nb = (((self.nb * 127) >> 7) + weight).clamp(0, max);
         let power = self.nb >> 11;
-        let mantissa = ILB[usize::try_from(self.nb >> 6 & 31).expect("five bits")];
+        let mantissa = ILB[usize::try_from((self.nb >> 6) & 31).expect("five bits")];
         self.det =
             if power > base { mantissa << (power - base) } else { mantissa >> (base - power) };
         self.det <<= 2;
@@ -57,20 +57,20 @@ impl Predictor {
         let [first, second] = self.p.map(|before| negative(before) == negative(p));
         let turn = limit(4 * self.a[0]);
         let turn = if first { limit(-turn) } else { turn };
-        let a2 = (turn >> 7) + if second { 128 } else { -128 } + (self.a[1] * 32_512 >> 15);
+        let a2 = (turn >> 7) + if second { 128 } else { -128 } + ((self.a[1] * 32_512) >> 15);
         let a2 = a2.clamp(-12_288, 12_288);
         let bound = 15_360 - a2;
-        let a1 = if first { 192 } else { -192 } + (self.a[0] * 32_640 >> 15);
+        let a1 = if first { 192 } else { -192 } + ((self.a[0] * 32_640) >> 15);
         self.a = [a1.clamp(-bound, bound), a2];
         for i in 0..6 {
             let sign = if negative(self.dlt[i]) == negative(d) { 1 } else { -1 };
             let gain = if d == 0 { 0 } else { 128 };
-            self.b[i] = limit((self.b[i] * 32_640 >> 15) + sign * gain);
+            self.b[i] = limit(((self.b[i] * 32_640) >> 15) + sign * gain);
         }
         self.dlt.rotate_right(1);
         self.dlt[0] = d;
         (self.p, self.r) = ([p, self.p[0]], [r, self.r[0]]);
-        let times = |c: i32, x: i32| c * limit(2 * x) >> 15;
+        let times = |c: i32, x: i32| (c * limit(2 * x)) >> 15;
         self.sz = limit((0..6).map(|i| times(self.b[i], self.dlt[i])).sum());
         let sp = limit(times(self.a[0], self.r[0]) + times(self.a[1], self.r[1]));
         self.s = limit(sp + self.sz);
