@@ -1,8 +1,8 @@
 //! What calls of test numbers hear: one RTP stream for each call, packet by packet when it is due.
 //!
 //! Packet n of a talkspurt is due n packet times after its start, by the clock and not by when the
-//! one before was sent, so that nothing drifts. What makes a call send or stop is looked at for every
-//! packet: that it is up, that the far end wants to hear, and where.
+//! one before was sent, so that nothing drifts. What makes a call send or stop is looked at for
+//! every packet: that it is up, that the far end wants to hear, and where.
 
 use core::time::Duration;
 use std::{net::SocketAddr, sync::Arc};
@@ -75,8 +75,9 @@ impl Sending {
 }
 
 impl Shard {
-    /// Begins to send what a call is to hear, or goes on with what is right now; for whenever a call
-    /// has come to be answered, or its media has changed. Stops nothing: each packet looks for itself.
+    /// Begins to send what a call is to hear, or goes on with what is right now; for whenever a
+    /// call has come to be answered, or its media has changed. Stops nothing: each packet looks for
+    /// itself.
     pub(super) fn update_sending(&mut self, slot: u32, now: Timestamp) {
         let Some(dialog) = self.dialogs.get(slot).filter(|dialog| dialog.is_heard()) else {
             return;
