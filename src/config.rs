@@ -21,6 +21,7 @@ use crate::{
         settings::{RawScoring, ScoringError},
     },
     shard::{
+        auth::{AuthError, AuthSettings, RawAuth},
         buffer::{BufferError, JitterBuffers, RawJitterBuffers},
         registrar::{RawRegistrar, RegistrarError, RegistrarSettings},
         routes::{RawRoutes, RouteError, Routes},
@@ -66,6 +67,8 @@ pub struct Config {
     pub scoring: Scoring,
     /// The jitter buffers that are emulated for every stream.
     pub jitter_buffers: JitterBuffers,
+    /// Who has to sign in for what; `None` for nobody.
+    pub sip_auth: Option<Arc<AuthSettings>>,
     /// What the registrar grants.
     pub registrar: RegistrarSettings,
     /// How much history is kept.
@@ -114,6 +117,8 @@ pub struct RawConfig {
     pub scoring: Option<RawScoring>,
     /// See [`Config::jitter_buffers`]; a table.
     pub jitter_buffer: Option<RawJitterBuffers>,
+    /// See [`Config::sip_auth`]; a table.
+    pub sip_auth: Option<RawAuth>,
     /// See [`Config::registrar`]; a table.
     pub registrar: Option<RawRegistrar>,
     /// See [`Config::store`]; a table.
@@ -168,6 +173,7 @@ impl RawConfig {
             rtcp_xr: self.rtcp_xr.or(below.rtcp_xr),
             scoring: self.scoring.or(below.scoring),
             jitter_buffer: self.jitter_buffer.or(below.jitter_buffer),
+            sip_auth: self.sip_auth.or(below.sip_auth),
             registrar: self.registrar.or(below.registrar),
             store: self.store.or(below.store),
             notify: if self.notify.is_empty() { below.notify } else { self.notify },
@@ -204,6 +210,7 @@ impl RawConfig {
             scoring: Scoring { far_end_buffer_ms: jitter_buffers.fixed_ms.into(), ..scoring },
             jitter_buffers,
             rtcp_xr: self.rtcp_xr.unwrap_or(true),
+            sip_auth: self.sip_auth.unwrap_or_default().complete()?,
             registrar: self.registrar.unwrap_or_default().complete()?,
             store: self.store.unwrap_or_default().complete()?,
             notify: notify::complete(&self.notify, &|name| env::var(name).ok())?,
@@ -356,6 +363,9 @@ pub enum ConfigError {
     /// The recording cannot be used.
     #[error(transparent)]
     Recording(#[from] RecordingError),
+    /// The table of who has to sign in is wrong.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
     /// The registrar table is wrong.
     #[error(transparent)]
     Registrar(#[from] RegistrarError),

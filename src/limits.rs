@@ -23,6 +23,10 @@ pub const CONTACTS_PER_USER_MAX: usize = 10;
 /// 200); a longer one is refused with a 400.
 pub const CONTACT_MAX: usize = 512;
 
+/// Nonces of one shard of which it is known what has been used, 150 bytes each. Those that are
+/// forgotten are answered with a new one.
+pub const NONCES_MAX: usize = 8192;
+
 /// Reports that wait between a shard and control: 8192 × 336 bytes = 2.6 MiB a shard. At 10,000
 /// streams a shard this is four seconds, or two if all of them lose packets.
 pub const REPORT_RING_SLOTS: usize = 8192;

@@ -16,8 +16,8 @@ pub use super::{
     loss_runs::LossRuns,
 };
 use super::{
-    conditions::conditions, far_end::FarEndView, join::measured_record, spreads::Spreads,
-    streams::CallStreams,
+    conditions::conditions, far_end::FarEndView, join::measured_record,
+    phone_reports::PhoneReports, spreads::Spreads, streams::CallStreams,
 };
 pub use crate::shard::{
     health::{Registrations, ShardHealth},
@@ -506,6 +506,8 @@ pub struct Snapshot {
     pub history: Vec<Arc<CallRecord>>,
     /// Streams that belong to no call, oldest first.
     pub orphans: Vec<Arc<StreamRecord>>,
+    /// What phones said of their calls.
+    pub phone_reports: Arc<PhoneReports>,
     /// Totals since start.
     pub totals: Totals,
     /// One entry a shard.

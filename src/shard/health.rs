@@ -53,6 +53,14 @@ pub struct ShardHealth {
     pub streams_refused: u64,
     /// Times that it came to its work more than 50 ms late: the machine was too busy.
     pub stalls: u64,
+    /// Requests answered with a challenge, wrong credentials among them.
+    pub auth_challenges: u64,
+    /// Requests with wrong credentials, or those of another user.
+    pub auth_failures: u64,
+    /// Reports of phones that were taken.
+    pub phone_reports: u64,
+    /// Those that were none.
+    pub phone_reports_refused: u64,
     /// What its registrar did.
     pub registrations: Registrations,
     /// Share of time spent working, 0 to 1, over the last interval.
@@ -68,9 +76,11 @@ pub struct Registrations {
     pub users: u64,
     /// REGISTERs answered with more than a challenge.
     pub attempts: u64,
+    /// REGISTERs that were asked for credentials, which is no failure.
+    pub challenged: u64,
     /// Those that were granted.
     pub succeeded: u64,
-    /// Those refused with a 4xx.
+    /// Those refused with a 4xx, wrong credentials among them.
     pub failed_4xx: u64,
     /// Those refused with a 5xx.
     pub failed_5xx: u64,
@@ -86,6 +96,7 @@ impl Registrations {
             active: sum.active + one.active,
             users: sum.users + one.users,
             attempts: sum.attempts + one.attempts,
+            challenged: sum.challenged + one.challenged,
             succeeded: sum.succeeded + one.succeeded,
             failed_4xx: sum.failed_4xx + one.failed_4xx,
             failed_5xx: sum.failed_5xx + one.failed_5xx,

@@ -15,6 +15,7 @@ use std::{
 use arrayvec::ArrayVec;
 
 mod answer;
+pub mod auth;
 mod buckets;
 pub mod buffer;
 mod call;
@@ -31,6 +32,7 @@ mod media;
 mod observe;
 mod outbox;
 mod pacing;
+mod phone_report;
 pub mod registrar;
 pub mod report;
 mod response;
@@ -52,6 +54,7 @@ pub use outbox::{Outbox, Transmit};
 pub use sequence::Counts;
 
 use self::{
+    auth::{Auth, Door},
     buffer::{Depths, JitterBuffers},
     dialog::Dialog,
     dialogs::Dialogs,
@@ -111,6 +114,8 @@ pub struct ShardConfig {
     pub ring_timeout: Duration,
     /// A call of which nothing has been heard for so long is over.
     pub idle_timeout: Duration,
+    /// Who has to sign in; `None` for nobody.
+    pub auth: Option<Arc<Auth>>,
     /// What the registrar grants.
     pub registrar: RegistrarSettings,
     /// The jitter buffers that are emulated for every stream.
@@ -138,6 +143,7 @@ impl Default for ShardConfig {
             sounds: Sounds::default(),
             ring_timeout: Duration::from_secs(180),
             idle_timeout: Duration::from_secs(300),
+            auth: None,
             registrar: RegistrarSettings::default(),
             jitter_buffers: JitterBuffers::default(),
             rtcp_xr: true,
@@ -159,6 +165,7 @@ pub struct Shard {
     timers: Timers,
     pacing: Pacing,
     health: ShardHealth,
+    door: Door,
     registrar: Registrar,
     sip_statistics: SipStatistics,
     /// `None` where calls are only observed: nobody asks for those of a capture.
@@ -188,6 +195,7 @@ impl Shard {
             timers: Timers::default(),
             pacing: Pacing::default(),
             health: ShardHealth { shard: config.id.0, ..ShardHealth::default() },
+            door: Door::default(),
             registrar: Registrar::new(config.registrar, config.seed),
             sip_statistics: SipStatistics::default(),
             distributions: (config.role == Role::Answer).then(Box::default),

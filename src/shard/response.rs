@@ -18,12 +18,16 @@ impl Status {
     pub(crate) const SESSION_PROGRESS: Self = Self(183);
     pub(crate) const OK: Self = Self(200);
     pub(crate) const BAD_REQUEST: Self = Self(400);
+    pub(crate) const UNAUTHORIZED: Self = Self(401);
+    pub(crate) const FORBIDDEN: Self = Self(403);
     pub(crate) const METHOD_NOT_ALLOWED: Self = Self(405);
+    pub(crate) const UNSUPPORTED_MEDIA_TYPE: Self = Self(415);
     pub(crate) const INTERVAL_TOO_BRIEF: Self = Self(423);
     pub(crate) const TEMPORARILY_UNAVAILABLE: Self = Self(480);
     pub(crate) const CALL_DOES_NOT_EXIST: Self = Self(481);
     pub(crate) const REQUEST_TERMINATED: Self = Self(487);
     pub(crate) const NOT_ACCEPTABLE_HERE: Self = Self(488);
+    pub(crate) const BAD_EVENT: Self = Self(489);
     pub(crate) const SERVER_INTERNAL_ERROR: Self = Self(500);
     pub(crate) const NOT_IMPLEMENTED: Self = Self(501);
     pub(crate) const SERVICE_UNAVAILABLE: Self = Self(503);
@@ -70,6 +74,7 @@ impl Status {
             486 => "Busy Here",
             487 => "Request Terminated",
             488 => "Not Acceptable Here",
+            489 => "Bad Event",
             491 => "Request Pending",
             493 => "Undecipherable",
             500 => "Server Internal Error",

@@ -59,6 +59,7 @@ impl Shard {
         }
         match (method, dialog) {
             (Method::Invite, Some(slot)) => self.on_invite_again(slot, datagram, request, out),
+            (Method::Invite, None) if !self.admits(datagram, request, out) => {}
             (Method::Invite, None) => self.on_invite(datagram, request, uri, out),
             (Method::Ack, Some(slot)) => self.on_ack(slot, datagram, request, out),
             (Method::Ack, None) => {}
@@ -76,6 +77,7 @@ impl Shard {
             (Method::Bye | Method::Cancel | Method::Info, _) => {
                 self.respond(datagram, request, Status::CALL_DOES_NOT_EXIST, "", out);
             }
+            _ if self.takes_phone_report(datagram, request, out) => {}
             (Method::Options, _) => {
                 let headers = format!("{ALLOW}{ACCEPT}");
                 self.respond(datagram, request, Status::OK, &headers, out);
