@@ -34,6 +34,10 @@ pub const REPORT_RING_SLOTS: usize = 8192;
 /// Bytes of SIP messages that wait between two shards. Some 1,500 messages.
 pub const HANDOFF_RING_BYTES: usize = 1 << 20;
 
+/// Bytes of SIP messages on their way from a shard to the ladders of their calls. Some 2,000
+/// messages: what 20,000 a second are in the time between two looks of control, ten times.
+pub const LADDER_RING_BYTES: usize = 1 << 20;
+
 /// Datagrams of one shard that wait for room in a send buffer.
 pub const SEND_QUEUE_MAX: usize = 4096;
 

@@ -191,6 +191,7 @@ fn assert_lives(reports: &[Report]) {
             Report::FarEnd(report) => report.call,
             Report::RoundTrip(report) => report.call,
             Report::Flow(report) => report.call,
+            Report::Signalling(report) => report.call,
             // A stream that its call has forgotten may outlive it.
             Report::Stream(_) | Report::LossRuns(_) | Report::Phone(_) | Report::Health(_) => {
                 continue;

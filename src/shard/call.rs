@@ -177,6 +177,7 @@ impl Shard {
             dialog.response = None;
         }
         let streams = core::mem::take(&mut dialog.streams);
+        self.signalling.detach(dialog.hash, dialog.id.serial, now);
         self.dialogs.linger(slot, now + T1 * 64);
         for (stream, serial) in streams {
             if self.streams.get_mut(stream, serial).is_some() {
@@ -199,7 +200,7 @@ impl Shard {
     }
 
     pub(super) fn report_opened(
-        &self,
+        &mut self,
         slot: u32,
         request: &SipMessage<'_>,
         at: Timestamp,
@@ -207,6 +208,7 @@ impl Shard {
     ) {
         self.report_event(slot, at, CallEvent::Opened, out);
         let Some(dialog) = self.dialogs.get(slot) else { return };
+        self.signalling.attach(dialog.hash, dialog.id.serial);
         let call = self.call_ref(dialog.id.serial);
         let uri = |value: Option<_>| value.map_or(&b""[..], |value| NameAddr::parse(value).uri);
         let source = dialog.peer.ip().to_string();

@@ -45,6 +45,8 @@ pub struct ShardHealth {
     pub handoff_full: u64,
     /// Reports lost because the ring to control was full.
     pub ring_full: u64,
+    /// Messages that no ladder shows because the ring to control was full. They were measured.
+    pub ladder_dropped: u64,
     /// Datagrams not sent because the send queue was full.
     pub send_dropped: u64,
     /// Calls refused because the dialog table was full.
