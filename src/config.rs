@@ -26,6 +26,7 @@ use crate::{
         registrar::{RawRegistrar, RegistrarError, RegistrarSettings},
         routes::{RawRoutes, RouteError, Routes},
     },
+    sound::{RecordingError, Sounds},
     store::settings::{RawSettings, Settings, SettingsError},
 };
 
@@ -56,6 +57,8 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// What is done with a call, by the user part of its Request-URI.
     pub routes: Arc<Routes>,
+    /// What calls can hear.
+    pub sounds: Sounds,
     /// How long a call rings that is never answered.
     pub ring_timeout: Duration,
     /// Whether extended RTCP reports (RFC 3611) are sent.
@@ -104,6 +107,8 @@ pub struct RawConfig {
     pub answer_delay_ms: Option<u64>,
     /// See [`Config::idle_timeout`]; seconds.
     pub idle_timeout_s: Option<u64>,
+    /// The recording of [`Config::sounds`], a WAV file; empty for none.
+    pub play_file: Option<PathBuf>,
     /// See [`Config::ring_timeout`]; seconds.
     pub ring_timeout_s: Option<u64>,
     /// See [`Config::routes`]; a table.
@@ -166,6 +171,7 @@ impl RawConfig {
             history_calls: self.history_calls.or(below.history_calls),
             answer_delay_ms: self.answer_delay_ms.or(below.answer_delay_ms),
             idle_timeout_s: self.idle_timeout_s.or(below.idle_timeout_s),
+            play_file: self.play_file.or(below.play_file),
             ring_timeout_s: self.ring_timeout_s.or(below.ring_timeout_s),
             routes: self.routes.or(below.routes),
             rtcp_xr: self.rtcp_xr.or(below.rtcp_xr),
@@ -187,6 +193,9 @@ impl RawConfig {
     /// A value is out of its range, or a secret is not where it should be; the error names it.
     pub fn complete(self) -> Result<Config, ConfigError> {
         let jitter_buffers = self.jitter_buffer.unwrap_or_default().complete()?;
+        let recording = self.play_file.filter(|file| !file.as_os_str().is_empty());
+        let sounds = recording.map(|file| Sounds::with_recording(&file)).transpose()?;
+        let sounds = sounds.unwrap_or_default();
         let scoring = self.scoring.unwrap_or_default().complete()?;
         let config = Config {
             shards: self.shards,
@@ -201,7 +210,8 @@ impl RawConfig {
             answer_delay: Duration::from_millis(self.answer_delay_ms.unwrap_or(0)),
             idle_timeout: Duration::from_secs(self.idle_timeout_s.unwrap_or(DEFAULT_IDLE_SECS)),
             ring_timeout: Duration::from_secs(self.ring_timeout_s.unwrap_or(DEFAULT_RING_SECS)),
-            routes: Routes::new(self.routes.unwrap_or_default(), false)?.into(),
+            routes: Routes::new(self.routes.unwrap_or_default(), sounds.has_recording())?.into(),
+            sounds,
             scoring: Scoring { far_end_buffer_ms: jitter_buffers.fixed_ms.into(), ..scoring },
             jitter_buffers,
             rtcp_xr: self.rtcp_xr.unwrap_or(true),
@@ -391,6 +401,9 @@ pub enum ConfigError {
         /// The port in both.
         port: u16,
     },
+    /// The recording cannot be used.
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
     /// The table of who has to sign in is wrong.
     #[error(transparent)]
     Auth(#[from] AuthError),
@@ -487,6 +500,8 @@ mod tests {
             ("colour = 'red'", "unknown field `colour`"),
             ("idle_timeout_s = 0", "idle_timeout_s: 0 is not from 1"),
             ("ring_timeout_s = 0", "ring_timeout_s: 0 is not from 1"),
+            ("play_file = '/nowhere/a.wav'", "play_file: /nowhere/a.wav: No such file"),
+            ("[routes]\n9196 = 'play'", "routes: \"9196\": `play` needs play_file"),
             ("[routes]\n'12*' = 'ehco'", "routes: \"12*\": `ehco` is none of echo,"),
         ] {
             let error = complete(text).unwrap_err();

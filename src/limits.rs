@@ -56,6 +56,10 @@ pub const BATCHES_PER_TURN: usize = 8;
 /// Timers that a shard runs before it looks at its sockets again.
 pub const TIMERS_PER_TURN: usize = 512;
 
+/// Calls of test numbers whose packets a shard sends before it looks at its sockets again: 10,000
+/// of them have 500 packets due in a millisecond.
+pub const SENDS_PER_TURN: usize = 1024;
+
 /// Longest Call-ID, From, To or User-Agent that leaves a shard; longer ones are cut, since
 /// an operator reads them and memory is finite.
 pub const TEXT_MAX: usize = 512;

@@ -239,6 +239,18 @@ const SHARD: &[ShardMetric] = &[
         s.streams_active
     }),
     ("voxplane_rtp_packets_total", "counter", "RTP packets handled.", |s| s.rtp_packets),
+    (
+        "voxplane_rtp_sent_total",
+        "counter",
+        "RTP packets sent that were made here, for calls of test numbers.",
+        |s| s.rtp_sent,
+    ),
+    (
+        "voxplane_rtp_skipped_total",
+        "counter",
+        "RTP packets of test numbers that were not sent, being more than 100 ms late.",
+        |s| s.rtp_skipped,
+    ),
     ("voxplane_rtcp_datagrams_total", "counter", "RTCP datagrams handled.", |s| s.rtcp_packets),
     ("voxplane_sip_messages_total", "counter", "SIP messages handled.", |s| s.sip_messages),
     ("voxplane_sip_malformed_total", "counter", "SIP messages that cannot be read.", |s| {

@@ -43,6 +43,7 @@ use crate::{
         Shard, ShardConfig,
         auth::{Auth, AuthSettings, NonceKey},
     },
+    sound::Sounds,
     source::{
         clock, host,
         udp::{UdpOptions, UdpSocket},
@@ -364,6 +365,7 @@ fn assemble(
             }));
         }
     }
+    Sounds::prepare();
     let scoring = Arc::new(config.scoring.clone());
     let mut ends = Vec::with_capacity(shards);
     let wired = sockets.into_iter().zip(others).zip(handed_in).zip(bells).enumerate();
@@ -378,6 +380,7 @@ fn assemble(
             dialogs_max: config.max_calls_per_shard,
             answer_delay: config.answer_delay,
             routes: Arc::clone(&config.routes),
+            sounds: config.sounds.clone(),
             ring_timeout: config.ring_timeout,
             idle_timeout: config.idle_timeout,
             auth: auth.cloned(),

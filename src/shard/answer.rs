@@ -12,6 +12,7 @@ use super::{rtcp::XrWanted, stream::Format};
 use crate::{
     id::PayloadType,
     limits::FORMATS_MAX,
+    sound,
     wire::{
         codec::Codec,
         sdp::{Direction, Media, MediaKind, SessionDescription},
@@ -30,14 +31,17 @@ pub(crate) struct Agreed {
     pub(crate) xr: Option<XrWanted>,
     /// Our direction.
     pub(crate) direction: Direction,
+    /// The packet time that it asks for, as far as it can be had.
+    pub(crate) ptime_ms: u8,
     /// Which media description was taken.
     media_index: usize,
 }
 
 impl Agreed {
     /// Reads an offer or an answer. `source` stands in for an address that it leaves out.
-    /// `None` if no audio in it can be taken.
-    pub(crate) fn read(sdp: &SessionDescription<'_>, source: IpAddr) -> Option<Self> {
+    /// Where we send what is made here (`sends`), it is in a codec that there is an encoder for; if
+    /// none is offered, we only receive. `None` if no audio in it can be taken.
+    pub(crate) fn read(sdp: &SessionDescription<'_>, source: IpAddr, sends: bool) -> Option<Self> {
         let (media_index, media) = sdp.media().enumerate().find(|(_, media)| is_taken(media))?;
         let address = media.connection().unwrap_or(source);
         // An unspecified address is the old way to hold (RFC 3264 section 8.4).
@@ -47,14 +51,26 @@ impl Agreed {
             Some((port, ip)) => SocketAddr::new(ip.unwrap_or_else(|| rtp.ip()), port),
             None => SocketAddr::new(rtp.ip(), rtp.port().wrapping_add(1)),
         });
-        let formats = formats(&media);
-        let direction = match (remote_rtp, reverse(media.direction())) {
-            (None, Direction::SendRecv) => Direction::RecvOnly,
-            (None, Direction::SendOnly) => Direction::Inactive,
+        let formats = formats(&media, sends);
+        let is_sendable = |format: &Format| !sends || is_encodable(&media, format.payload_type.0);
+        let can_send = remote_rtp.is_some() && formats.first().is_some_and(is_sendable);
+        let direction = match (can_send, reverse(media.direction())) {
+            (false, Direction::SendRecv) => Direction::RecvOnly,
+            (false, Direction::SendOnly) => Direction::Inactive,
             (_, direction) => direction,
         };
         let (is_muxed, xr) = (media.rtcp_mux(), media.rtcp_xr().map(XrWanted::read));
-        Some(Self { remote_rtp, remote_rtcp, formats, is_muxed, xr, direction, media_index })
+        let ptime_ms = ptime_ms(&media);
+        Some(Self {
+            remote_rtp,
+            remote_rtcp,
+            formats,
+            is_muxed,
+            xr,
+            direction,
+            ptime_ms,
+            media_index,
+        })
     }
 }
 
@@ -147,15 +163,17 @@ fn is_taken(media: &Media<'_>) -> bool {
 }
 
 /// The known formats of a media description, in its order but the chosen one first.
-fn formats(media: &Media<'_>) -> ArrayVec<Format, FORMATS_MAX> {
+fn formats(media: &Media<'_>, sends: bool) -> ArrayVec<Format, FORMATS_MAX> {
     let format = |payload_type: u8| {
         let (codec, clock_rate) = media.codec(payload_type);
         Format { payload_type: PayloadType(payload_type), codec, clock_rate }
     };
     let mut formats: ArrayVec<Format, FORMATS_MAX> = ArrayVec::new();
     let is_chosen = |format: &Format| format.codec.is_speech() && format.codec != Codec::Unknown;
+    let encodable = media.formats().find(|&format| sends && is_encodable(media, format));
+    let named = encodable.map(format).or_else(|| media.formats().map(format).find(is_chosen));
     // A far end that offers nothing we have a name for is measured all the same.
-    let chosen = media.formats().map(format).find(is_chosen).or_else(|| {
+    let chosen = named.or_else(|| {
         let mut speech = media.formats().map(format);
         speech.find(|format| format.codec.is_speech())
     });
@@ -163,6 +181,21 @@ fn formats(media: &Media<'_>) -> ArrayVec<Format, FORMATS_MAX> {
     let others = media.formats().map(format).filter(|format| Some(*format) != chosen);
     formats.extend(others.take(FORMATS_MAX - formats.len()));
     formats
+}
+
+/// Whether sounds can be sent as this payload type.
+fn is_encodable(media: &Media<'_>, payload_type: u8) -> bool {
+    let (codec, clock_rate) = media.codec(payload_type);
+    let assigned = if payload_type == L16_STEREO { 2 } else { 1 };
+    let channels = media.rtpmap(payload_type).map_or(assigned, |map| map.channels);
+    sound::is_encodable(codec, clock_rate, channels)
+}
+
+/// How long our packets shall be, milliseconds: what is asked for, within what is usual.
+fn ptime_ms(media: &Media<'_>) -> u8 {
+    let asked = media.ptime().unwrap_or_else(|| PTIME_MS.into());
+    let asked = media.maxptime().map_or(asked, |max| asked.min(max));
+    u8::try_from(asked).unwrap_or(PTIME_MS_MAX).clamp(PTIME_MS_MIN, PTIME_MS_MAX)
 }
 
 /// The formats that an answer names: the chosen speech and what goes with it.
@@ -227,6 +260,18 @@ fn write_rtpmap(out: &mut Vec<u8>, format: Format) {
     }
 }
 
+/// Milliseconds of a packet where nothing is asked for (RFC 3551 section 4.2).
+pub(crate) const PTIME_MS: u8 = 20;
+
+/// Shorter packets are mostly headers.
+const PTIME_MS_MIN: u8 = 5;
+
+/// Longer ones are no conversation, nor do G.711's fit into an Ethernet frame.
+const PTIME_MS_MAX: u8 = 120;
+
+/// Two channels, by RFC 3551 section 6.
+const L16_STEREO: u8 = 10;
+
 const OFFERED: [Format; 3] = [
     Format { payload_type: PayloadType(0), codec: Codec::Pcmu, clock_rate: 8000 },
     Format { payload_type: PayloadType(8), codec: Codec::Pcma, clock_rate: 8000 },
@@ -246,7 +291,7 @@ mod tests {
 
     fn answer(offer: &str) -> Option<(Agreed, String)> {
         let sdp = SessionDescription::parse(offer.as_bytes()).unwrap();
-        let agreed = Agreed::read(&sdp, "192.0.2.1".parse().unwrap())?;
+        let agreed = Agreed::read(&sdp, "192.0.2.1".parse().unwrap(), false)?;
         let mut out = Vec::new();
         write_answer(&mut out, &sdp, &agreed, US);
         Some((agreed, String::from_utf8(out).unwrap()))

@@ -73,6 +73,7 @@ impl Shard {
             self.report_event(slot, now, CallEvent::Answered(200), out);
         }
         self.tell_flow(slot, now, out);
+        self.update_sending(slot, now);
     }
 
     /// Sends again what the far end has not answered, and gives the call up in the end.

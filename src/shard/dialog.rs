@@ -14,6 +14,7 @@ use super::{
     routes::Action,
     rtcp::Participant,
     seen::Seen,
+    sending::Sending,
     stream::Format,
 };
 use crate::{
@@ -189,12 +190,16 @@ pub(crate) struct Media {
     pub(crate) is_awaited: bool,
     pub(crate) formats: ArrayVec<Format, FORMATS_MAX>,
     pub(crate) is_muxed: bool,
+    /// The packet time that the far end would like, as far as it can be had.
+    pub(crate) ptime_ms: u8,
     /// Our direction.
     pub(crate) direction: Direction,
     pub(crate) session_version: u32,
     /// Our synchronization source.
     pub(crate) ssrc: Ssrc,
     pub(crate) sent: SentMedia,
+    /// What is sent that is made here.
+    pub(crate) sending: Option<Box<Sending>>,
     /// Its part in RTCP.
     pub(crate) rtcp: Participant,
 }

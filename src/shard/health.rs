@@ -15,6 +15,10 @@ pub struct ShardHealth {
     pub streams_active: u64,
     /// RTP packets handled.
     pub rtp_packets: u64,
+    /// RTP packets sent that were made here, for calls of test numbers.
+    pub rtp_sent: u64,
+    /// Those that were not sent, being more than 100 ms late: the machine was too busy.
+    pub rtp_skipped: u64,
     /// RTCP datagrams handled.
     pub rtcp_packets: u64,
     /// SIP messages handled.

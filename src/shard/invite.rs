@@ -9,7 +9,7 @@ use arrayvec::ArrayVec;
 
 use super::{
     Shard,
-    answer::{Agreed, Ourselves, write_answer, write_offer},
+    answer::{Agreed, Ourselves, PTIME_MS, write_answer, write_offer},
     dialog::{Awaits, Dialog, DialogId, Media, Phase, Sent, SentMedia, Text, Texts},
     outbox::Outbox,
     report::{CallEvent, EndedBy, Flow},
@@ -49,19 +49,20 @@ impl Shard {
             self.respond(datagram, request, status, RETRY_AFTER, out);
             return;
         };
-        let Ok(agreed) = read_body(datagram, request) else {
+        let action = self.config.routes.action(Uri::parse(uri).user.unwrap_or_default());
+        let Ok(agreed) = read_body(datagram, request, action) else {
             let status = Status::NOT_ACCEPTABLE_HERE;
             self.respond(datagram, request, status, NO_AUDIO, out);
             return;
         };
-        let dialog = self.new_dialog(id, datagram, request, uri, agreed);
+        let dialog = self.new_dialog(id, datagram, request, uri, agreed, action);
         self.health.calls_total += 1;
         self.dialogs.insert(dialog);
         self.report_opened(id.slot, request, datagram.received_at, out);
 
         self.respond(datagram, request, Status::TRYING, "", out);
         let now = self.now.max(datagram.received_at);
-        if let Some(Action::Refuse(code)) = self.dialogs.get(id.slot).map(|dialog| dialog.action) {
+        if let Action::Refuse(code) = action {
             self.refuse_at_once(id.slot, datagram, request, Status(code), out);
         } else {
             self.prepare_answer(id.slot, datagram, request);
@@ -97,6 +98,7 @@ impl Shard {
         };
         let now = self.now.max(datagram.received_at);
         self.report_event(slot, now, CallEvent::Progressed(status.0), out);
+        self.update_sending(slot, now);
         self.keep_response(slot, datagram, request, out);
     }
 
@@ -161,7 +163,7 @@ impl Shard {
             self.respond(datagram, request, status, RETRY_SOON, out);
             return;
         }
-        let Ok(agreed) = read_body(datagram, request) else {
+        let Ok(agreed) = read_body(datagram, request, dialog.action) else {
             let status = Status::NOT_ACCEPTABLE_HERE;
             self.respond(datagram, request, status, NO_AUDIO, out);
             return;
@@ -195,8 +197,9 @@ impl Shard {
         dialog.resend = None;
         dialog.response = None;
         // An INVITE without an offer has its answer here.
-        if let Ok(Some(agreed)) = read_body(datagram, request) {
+        if let Ok(Some(agreed)) = read_body(datagram, request, dialog.action) {
             self.agree(slot, agreed);
+            self.update_sending(slot, self.now.max(datagram.received_at));
             self.tell_flow(slot, datagram.received_at, out);
         }
     }
@@ -222,9 +225,9 @@ impl Shard {
         request: &SipMessage<'_>,
         uri: &[u8],
         agreed: Option<Agreed>,
+        action: Action,
     ) -> Dialog {
         let at = datagram.received_at;
-        let action = self.config.routes.action(Uri::parse(uri).user.unwrap_or_default());
         let call_id = request.call_id().unwrap_or_default();
         let tag = remote_tag(request);
         let number = request.cseq().map_or(0, |cseq| cseq.number);
@@ -248,10 +251,12 @@ impl Shard {
             is_awaited: true,
             formats: ArrayVec::new(),
             is_muxed: false,
+            ptime_ms: PTIME_MS,
             direction: Direction::SendRecv,
             session_version: 1,
             ssrc: Ssrc(self.rng.u32(..)),
             sent: SentMedia::default(),
+            sending: None,
             rtcp: Participant::default(),
         };
         if let Some(agreed) = agreed {
@@ -301,8 +306,9 @@ impl Shard {
         };
         let mut sdp = core::mem::take(&mut self.scratch);
         sdp.clear();
-        let offer = SessionDescription::parse(request.body()).ok();
-        match offer.and_then(|offer| Some((offer, Agreed::read(&offer, datagram.src.ip())?))) {
+        let (offer, source) = (SessionDescription::parse(request.body()).ok(), datagram.src.ip());
+        let sends = dialog.action.sound().is_some();
+        match offer.and_then(|offer| Some((offer, Agreed::read(&offer, source, sends)?))) {
             Some((offer, agreed)) => write_answer(&mut sdp, &offer, &agreed, us),
             None => write_offer(&mut sdp, us),
         }
@@ -343,12 +349,17 @@ impl Shard {
 impl Media {
     /// Takes over what an offer or answer settled.
     fn agree(&mut self, agreed: Agreed) {
-        self.is_awaited |= agreed.remote_rtp.is_some() && agreed.remote_rtp != self.remote_rtp;
+        if agreed.remote_rtp.is_some() && agreed.remote_rtp != self.remote_rtp {
+            self.is_awaited = true;
+            // What was learnt was where the address before is.
+            self.latched = None;
+        }
         // A call on hold keeps the address that its media will come from again.
         self.remote_rtp = agreed.remote_rtp.or(self.remote_rtp);
         self.remote_rtcp = agreed.remote_rtcp.or(self.remote_rtcp);
         self.formats = agreed.formats;
         self.is_muxed = agreed.is_muxed;
+        self.ptime_ms = agreed.ptime_ms;
         self.rtcp.wanted = agreed.xr.unwrap_or_default();
         self.direction = agreed.direction;
     }
@@ -358,12 +369,14 @@ impl Media {
 fn read_body(
     datagram: &Datagram<'_>,
     request: &SipMessage<'_>,
+    action: Action,
 ) -> Result<Option<Agreed>, NotAcceptable> {
     if request.body().trim_ascii().is_empty() {
         return Ok(None);
     }
     let sdp = SessionDescription::parse(request.body()).map_err(|_| NotAcceptable)?;
-    Agreed::read(&sdp, datagram.src.ip()).map(Some).ok_or(NotAcceptable)
+    let agreed = Agreed::read(&sdp, datagram.src.ip(), action.sound().is_some());
+    agreed.map(Some).ok_or(NotAcceptable)
 }
 
 /// A body is no session description, or none with audio that can be taken.

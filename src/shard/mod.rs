@@ -31,6 +31,7 @@ mod loss;
 mod media;
 mod observe;
 mod outbox;
+mod pacing;
 mod phone_report;
 pub mod registrar;
 pub mod report;
@@ -38,6 +39,7 @@ mod response;
 pub mod routes;
 mod rtcp;
 mod seen;
+mod sending;
 mod sequence;
 pub mod signalling;
 mod silence;
@@ -58,6 +60,7 @@ use self::{
     dialogs::Dialogs,
     distributions::{Distributions, Groups},
     health::ShardHealth,
+    pacing::Pacing,
     registrar::{Registrar, RegistrarSettings},
     report::{CallEvent, CallReport, Report},
     routes::Routes,
@@ -69,6 +72,7 @@ use crate::{
     id::{CallRef, ShardId},
     limits::{DIALOGS_MAX, REPORT_INTERVAL, STREAMS_MAX, TIMERS_PER_TURN},
     quality::score::Scoring,
+    sound::Sounds,
     time::Timestamp,
     wire::Datagram,
 };
@@ -104,6 +108,8 @@ pub struct ShardConfig {
     pub answer_delay: Duration,
     /// What is done with a call, by the user part of its Request-URI.
     pub routes: Arc<Routes>,
+    /// What calls can hear.
+    pub sounds: Sounds,
     /// How long a call rings that is never answered.
     pub ring_timeout: Duration,
     /// A call of which nothing has been heard for so long is over.
@@ -136,6 +142,7 @@ impl Default for ShardConfig {
             streams_max: STREAMS_MAX,
             answer_delay: Duration::ZERO,
             routes: Arc::default(),
+            sounds: Sounds::default(),
             ring_timeout: Duration::from_secs(180),
             idle_timeout: Duration::from_secs(300),
             auth: None,
@@ -159,6 +166,7 @@ pub struct Shard {
     depths: Depths,
     stream_serial: u64,
     timers: Timers,
+    pacing: Pacing,
     health: ShardHealth,
     signalling: Signalling,
     door: Door,
@@ -188,6 +196,7 @@ impl Shard {
             depths: Depths::new(&config.jitter_buffers),
             stream_serial: 0,
             timers: Timers::default(),
+            pacing: Pacing::default(),
             health: ShardHealth { shard: config.id.0, ..ShardHealth::default() },
             signalling: Signalling::new(config.dialogs_max, config.seed, config.ladders),
             door: Door::default(),
@@ -229,6 +238,8 @@ impl Shard {
     pub fn poll(&mut self, now: Timestamp, out: &mut Outbox) -> Option<Timestamp> {
         self.now = now;
         self.signalling.settle(now);
+        // Media first: what signalling takes note of begins after it.
+        self.send_due(now, out);
         let sent = out.transmits().len();
         for _ in 0..TIMERS_PER_TURN {
             match self.timers.pop_due(now) {
@@ -239,13 +250,13 @@ impl Shard {
             }
         }
         self.note_sent(now, sent, out);
-        self.timers.next()
+        self.next_deadline()
     }
 
     /// When something is next due.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.timers.next()
+        self.timers.next().into_iter().chain(self.pacing.next()).min()
     }
 
     /// Answers nothing new from now on and hangs up what is up. [`calls_up`](Self::calls_up)
