@@ -32,8 +32,8 @@ use self::{
 };
 use crate::{
     alerts::{self, Alerts},
-    config::Config,
-    control::{Calls, snapshot::SnapshotCell},
+    config::{Config, LadderSettings},
+    control::{Calls, ladders::LadderLimits, snapshot::SnapshotCell},
     http,
     id::ShardId,
     limits::{HANDOFF_RING_BYTES, REPORT_RING_SLOTS},
@@ -44,6 +44,7 @@ use crate::{
         auth::{Auth, AuthSettings, NonceKey},
         keys::KeySource,
     },
+    sound::Sounds,
     source::{
         clock, host,
         udp::{UdpOptions, UdpSocket},
@@ -134,6 +135,7 @@ impl Appliance {
         }
         let calls =
             Calls::new(clock::now(), config.history_calls).with_scoring(config.scoring.clone());
+        let calls = calls.with_ladders(ladder_limits(&config.ladder));
         let (calls, feeder) = (calls.with_finished().with_intervals(), store.feeder());
         let beat = Arc::clone(&beats[executors.len()]);
         let control = thread::Builder::new()
@@ -377,6 +379,7 @@ fn assemble(
             }));
         }
     }
+    Sounds::prepare();
     let scoring = Arc::new(config.scoring.clone());
     let mut ends = Vec::with_capacity(shards);
     let wired = sockets.into_iter().zip(others).zip(handed_in).zip(bells).enumerate();
@@ -391,12 +394,14 @@ fn assemble(
             dialogs_max: config.max_calls_per_shard,
             answer_delay: config.answer_delay,
             routes: Arc::clone(&config.routes),
+            sounds: config.sounds.clone(),
             ring_timeout: config.ring_timeout,
             idle_timeout: config.idle_timeout,
             auth: auth.cloned(),
             registrar: config.registrar,
             jitter_buffers: config.jitter_buffers,
             rtcp_xr: config.rtcp_xr,
+            ladders: config.ladder.memory_mib > 0,
             scoring: Arc::clone(&scoring),
             seed,
             keys,
@@ -407,6 +412,16 @@ fn assemble(
         (Parts { shard, sip, media, ring, others, handed_in, seed }, bell)
     });
     (parts.collect(), ends)
+}
+
+/// What the settings of ladders come to in bytes.
+fn ladder_limits(settings: &LadderSettings) -> LadderLimits {
+    let bytes = |count: u64, shift| usize::try_from(count << shift).unwrap_or(usize::MAX);
+    LadderLimits {
+        bytes_max: bytes(settings.memory_mib, 20),
+        call_bytes_max: bytes(settings.call_kib, 10),
+        are_stored: settings.history,
+    }
 }
 
 fn start_shard(

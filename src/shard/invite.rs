@@ -9,7 +9,7 @@ use arrayvec::ArrayVec;
 
 use super::{
     Shard,
-    answer::{Agreed, Ourselves, write_answer, write_offer},
+    answer::{Agreed, Ourselves, PTIME_MS, write_answer, write_offer},
     dialog::{Awaits, Dialog, DialogId, Media, Phase, Sent, SentMedia, Text, Texts},
     outbox::Outbox,
     report::{CallEvent, EndedBy, Flow},
@@ -54,19 +54,20 @@ impl Shard {
             self.respond(datagram, request, Status::INTERVAL_TOO_SMALL, &headers, out);
             return;
         }
-        let Ok(agreed) = read_body(datagram, request) else {
+        let action = self.config.routes.action(Uri::parse(uri).user.unwrap_or_default());
+        let Ok(agreed) = read_body(datagram, request, action) else {
             let status = Status::NOT_ACCEPTABLE_HERE;
             self.respond(datagram, request, status, NO_AUDIO, out);
             return;
         };
-        let dialog = self.new_dialog(id, datagram, request, uri, agreed);
+        let dialog = self.new_dialog(id, datagram, request, uri, agreed, action);
         self.health.calls_total += 1;
         self.dialogs.insert(dialog);
         self.report_opened(id.slot, request, datagram.received_at, out);
 
         self.respond(datagram, request, Status::TRYING, "", out);
         let now = self.now.max(datagram.received_at);
-        if let Some(Action::Refuse(code)) = self.dialogs.get(id.slot).map(|dialog| dialog.action) {
+        if let Action::Refuse(code) = action {
             self.refuse_at_once(id.slot, datagram, request, Status(code), out);
         } else {
             self.prepare_answer(id.slot, datagram, request);
@@ -108,6 +109,7 @@ impl Shard {
         };
         self.respond_with(datagram, request, status, content, out);
         self.report_event(slot, now, CallEvent::Progressed(status.0), out);
+        self.update_sending(slot, now);
         self.keep_response(slot, datagram, request, out);
         if let Some(dialog) = self.dialogs.get_mut(slot).filter(|_| is_reliable) {
             dialog.extras().is_settled = is_early;
@@ -207,7 +209,7 @@ impl Shard {
             self.respond(datagram, request, Status::INTERVAL_TOO_SMALL, &headers, out);
             return;
         }
-        let Ok(agreed) = read_body(datagram, request) else {
+        let Ok(agreed) = read_body(datagram, request, dialog.action) else {
             let status = Status::NOT_ACCEPTABLE_HERE;
             self.respond(datagram, request, status, NO_AUDIO, out);
             return;
@@ -243,11 +245,13 @@ impl Shard {
         dialog.resend = None;
         dialog.response = None;
         // An INVITE without an offer has its answer here.
+        let action = dialog.action;
         let is_answer = core::mem::take(&mut dialog.is_offering);
         if let Ok(Some(agreed)) =
-            read_body(datagram, request).map(|body| body.filter(|_| is_answer))
+            read_body(datagram, request, action).map(|body| body.filter(|_| is_answer))
         {
             self.agree(slot, agreed);
+            self.update_sending(slot, self.now.max(datagram.received_at));
             self.tell_flow(slot, datagram.received_at, out);
         }
     }
@@ -273,9 +277,9 @@ impl Shard {
         request: &SipMessage<'_>,
         uri: &[u8],
         agreed: Option<Agreed>,
+        action: Action,
     ) -> Dialog {
         let at = datagram.received_at;
-        let action = self.config.routes.action(Uri::parse(uri).user.unwrap_or_default());
         let call_id = request.call_id().unwrap_or_default();
         let tag = remote_tag(request);
         let number = request.cseq().map_or(0, |cseq| cseq.number);
@@ -300,11 +304,13 @@ impl Shard {
             formats: ArrayVec::new(),
             is_muxed: false,
             is_secure: false,
+            ptime_ms: PTIME_MS,
             direction: Direction::SendRecv,
             refused: None,
             session_version: 1,
             ssrc: Ssrc(self.rng.u32(..)),
             sent: SentMedia::default(),
+            sending: None,
             rtcp: Participant::default(),
         };
         if let Some(agreed) = agreed {
@@ -359,7 +365,8 @@ impl Shard {
         let Some(dialog) = self.dialogs.get(slot) else { return sdp };
         let media = &dialog.media;
         let offer = SessionDescription::parse(request.body()).ok();
-        let taken = offer.and_then(|offer| Some((offer, Agreed::read(&offer, datagram.src.ip())?)));
+        let (source, sends) = (datagram.src.ip(), dialog.action.sound().is_some());
+        let taken = offer.and_then(|offer| Some((offer, Agreed::read(&offer, source, sends)?)));
         let is_secure =
             taken.as_ref().map_or(media.is_secure, |(_, agreed)| agreed.crypto.is_some());
         // What names a call within the appliance, whose secret is its own.
@@ -433,7 +440,11 @@ impl Shard {
 impl Media {
     /// Takes over what an offer or answer settled.
     fn agree(&mut self, agreed: Agreed) {
-        self.is_awaited |= agreed.remote_rtp.is_some() && agreed.remote_rtp != self.remote_rtp;
+        if agreed.remote_rtp.is_some() && agreed.remote_rtp != self.remote_rtp {
+            self.is_awaited = true;
+            // What was learnt was where the address before is.
+            self.latched = None;
+        }
         // A call on hold keeps the address that its media will come from again.
         self.remote_rtp = agreed.remote_rtp.or(self.remote_rtp);
         self.remote_rtcp = agreed.remote_rtcp.or(self.remote_rtcp);
@@ -441,6 +452,7 @@ impl Media {
         self.is_muxed = agreed.is_muxed;
         self.is_secure = agreed.crypto.is_some();
         self.refused = agreed.refused;
+        self.ptime_ms = agreed.ptime_ms;
         self.rtcp.wanted = agreed.xr.unwrap_or_default();
         self.direction = agreed.direction;
     }
@@ -450,12 +462,14 @@ impl Media {
 pub(super) fn read_body(
     datagram: &Datagram<'_>,
     request: &SipMessage<'_>,
+    action: Action,
 ) -> Result<Option<Agreed>, NotAcceptable> {
     if request.body().trim_ascii().is_empty() {
         return Ok(None);
     }
     let sdp = SessionDescription::parse(request.body()).map_err(|_| NotAcceptable)?;
-    Agreed::read(&sdp, datagram.src.ip()).map(Some).ok_or(NotAcceptable)
+    let agreed = Agreed::read(&sdp, datagram.src.ip(), action.sound().is_some());
+    agreed.map(Some).ok_or(NotAcceptable)
 }
 
 /// A body is no session description, or none with audio that can be taken.

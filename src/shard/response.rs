@@ -251,7 +251,7 @@ fn header(out: &mut Vec<u8>, name: &str, value: &[u8]) {
 
 /// The methods that are handled, for Allow (RFC 3261 section 20.5).
 pub(crate) const ALLOW: &str = "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, \
-    PRACK, UPDATE, MESSAGE\r\n";
+    PRACK, UPDATE, MESSAGE, PUBLISH\r\n";
 
 /// The extensions that are known, for Supported (RFC 3261 section 20.37).
 pub(crate) const SUPPORTED: &str = "Supported: 100rel, timer\r\n";

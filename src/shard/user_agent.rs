@@ -26,8 +26,10 @@ impl Shard {
         self.health.sip_messages += 1;
         let Ok(message) = SipMessage::parse(datagram.payload) else {
             self.health.sip_malformed += 1;
+            self.signalling.count_malformed();
             return;
         };
+        self.signalling.receive(datagram, &message);
         match message.start_line() {
             StartLine::Request { method, uri, .. } => {
                 self.on_request(datagram, &message, method, uri, out);
