@@ -92,10 +92,11 @@ impl Shard {
         let status = if is_early { Status::SESSION_PROGRESS } else { Status::RINGING };
         let is_reliable = self.is_reliable(slot, request, now);
         let rseq = if is_reliable { self.next_rseq(slot) } else { 0 };
-        let headers = match is_reliable {
-            true => format!("Require: 100rel\r\nRSeq: {rseq}\r\n"),
-            false => String::new(),
-        };
+        // What is announced early is the answer, and says what the 200 will say.
+        let mut headers = if is_early { format!("{ALLOW}{SUPPORTED}") } else { String::new() };
+        if is_reliable {
+            headers += &format!("Require: 100rel\r\nRSeq: {rseq}\r\n");
+        }
         let sdp = match is_early || self.is_early_offer(slot, request, now) {
             true => self.write_description(slot, datagram, request),
             false => Vec::new(),
