@@ -34,6 +34,10 @@ pub const REPORT_RING_SLOTS: usize = 8192;
 /// Bytes of SIP messages that wait between two shards. Some 1,500 messages.
 pub const HANDOFF_RING_BYTES: usize = 1 << 20;
 
+/// Bytes of SIP messages on their way from a shard to the ladders of their calls. Some 2,000
+/// messages: what 20,000 a second are in the time between two looks of control, ten times.
+pub const LADDER_RING_BYTES: usize = 1 << 20;
+
 /// Datagrams of one shard that wait for room in a send buffer.
 pub const SEND_QUEUE_MAX: usize = 4096;
 
@@ -51,6 +55,10 @@ pub const BATCHES_PER_TURN: usize = 8;
 
 /// Timers that a shard runs before it looks at its sockets again.
 pub const TIMERS_PER_TURN: usize = 512;
+
+/// Calls of test numbers whose packets a shard sends before it looks at its sockets again: 10,000
+/// of them have 500 packets due in a millisecond.
+pub const SENDS_PER_TURN: usize = 1024;
 
 /// Longest Call-ID, From, To or User-Agent that leaves a shard; longer ones are cut, since
 /// an operator reads them and memory is finite.

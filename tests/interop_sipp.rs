@@ -86,6 +86,19 @@ fn a_call_given_up_while_it_rings_has_failed_and_no_score() {
 }
 
 #[test]
+fn calls_are_changed_and_confirmed_by_every_means() {
+    let Some(sipp) = Sipp::find() else { return };
+    let appliance = Appliance::start();
+    let scenarios = ["reinvite.xml", "reliable.xml", "update.xml"];
+    for scenario in scenarios {
+        sipp.run(&appliance, 100, &["-sf", scenario, "-r", "50"]);
+    }
+    for call in appliance.history(100 * scenarios.len()) {
+        assert_eq!((&call["state"], &call["ended_by"]), (&"ended".into(), &"caller".into()));
+    }
+}
+
+#[test]
 fn lost_sip_messages_are_made_good() {
     let Some(sipp) = Sipp::find() else { return };
     let appliance = Appliance::start();
@@ -176,7 +189,16 @@ struct Sipp(Scratch);
 impl Sipp {
     fn find() -> Option<Self> {
         let dir = is_installed("sipp", "sip-tester").then(Scratch::new)?;
-        for name in ["cancel.xml", "digest.xml", "hold.xml", "options.xml", "register.xml"] {
+        for name in [
+            "cancel.xml",
+            "digest.xml",
+            "hold.xml",
+            "options.xml",
+            "register.xml",
+            "reinvite.xml",
+            "reliable.xml",
+            "update.xml",
+        ] {
             fs::copy(format!("tests/fixtures/sipp/{name}"), dir.path().join(name)).unwrap();
         }
         Some(Self(dir))

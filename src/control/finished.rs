@@ -114,7 +114,7 @@ impl FinishedGroup {
         let is_answered = call.state == CallState::Ended;
         *(if is_answered { &mut self.answered } else { &mut self.failed }) += 1;
         let seconds = |ms: Option<f64>| ms.map(|ms| ms / 1e3);
-        self.srd_s.record(seconds(call.srd_ms));
+        self.srd_s.record(seconds(call.signalling.srd_ms));
         self.duration_s.record(is_answered.then_some(call.duration_seconds));
         if call.integrity == Integrity::Suspect {
             return;

@@ -33,8 +33,8 @@ use self::{
 };
 use crate::{
     alerts::{self, Alerts},
-    config::Config,
-    control::{Calls, snapshot::SnapshotCell},
+    config::{Config, LadderSettings},
+    control::{Calls, ladders::LadderLimits, snapshot::SnapshotCell},
     http,
     id::ShardId,
     limits::{HANDOFF_RING_BYTES, REPORT_RING_SLOTS},
@@ -43,7 +43,9 @@ use crate::{
     shard::{
         Shard, ShardConfig,
         auth::{Auth, AuthSettings, NonceKey},
+        keys::KeySource,
     },
+    sound::Sounds,
     source::{
         clock, host,
         udp::{UdpOptions, UdpSocket},
@@ -98,8 +100,9 @@ impl Appliance {
         let sip = sockets.first().map_or(config.sip, |sockets| sockets.sip.local_addr());
 
         let closing = Arc::new(Closing::new(shards));
+        let keys = key_source()?;
         let auth = config.sip_auth.as_ref().map(keyed).transpose()?;
-        let (parts, ends) = assemble(config, sockets, auth.as_ref());
+        let (parts, ends) = assemble(config, sockets, keys, auth.as_ref());
         let cell = SnapshotCell::default();
         let store = Store::start(store::Options {
             path: config.data.join(HISTORY_FILE),
@@ -138,6 +141,7 @@ impl Appliance {
         let calls =
             Calls::new(clock::now(), config.history_calls).with_scoring(config.scoring.clone());
         let calls = calls.with_trunks(Arc::clone(&config.trunks));
+        let calls = calls.with_ladders(ladder_limits(&config.ladder));
         let (calls, feeder) = (calls.with_finished().with_intervals(), store.feeder());
         let beat = Arc::clone(&beats[executors.len()]);
         let control = thread::Builder::new()
@@ -340,19 +344,31 @@ fn bind_all(config: &Config, shards: usize) -> Result<Vec<Sockets>, StartError> 
     Ok(all)
 }
 
+/// A secret of the system's random numbers, for the keys of all calls.
+fn key_source() -> Result<KeySource, StartError> {
+    Ok(KeySource::new(secret()?))
+}
+
 /// Who has to sign in, with a key of this run for the nonces.
 fn keyed(settings: &Arc<AuthSettings>) -> Result<Arc<Auth>, StartError> {
-    let mut key = [0; 32];
-    SystemRandom::new()
-        .fill(&mut key)
-        .map_err(|_| StartError::Host(io::Error::other("there are no random numbers")))?;
+    let key = secret::<32>()?;
     Ok(Arc::new(Auth { settings: Arc::clone(settings), key: NonceKey::new(&key) }))
+}
+
+/// Random numbers of the system, which nobody can guess.
+fn secret<const LEN: usize>() -> Result<[u8; LEN], StartError> {
+    let mut secret = [0; LEN];
+    SystemRandom::new()
+        .fill(&mut secret)
+        .map_err(|_| StartError::Host(io::Error::other("there are no random numbers")))?;
+    Ok(secret)
 }
 
 /// Gives each shard its sockets and the ends of its rings.
 fn assemble(
     config: &Config,
     sockets: Vec<Sockets>,
+    keys: KeySource,
     auth: Option<&Arc<Auth>>,
 ) -> (Vec<(Parts, Doorbell)>, Vec<ControlEnd>) {
     let seed = fastrand::u64(..);
@@ -369,6 +385,7 @@ fn assemble(
             }));
         }
     }
+    Sounds::prepare();
     let scoring = Arc::new(config.scoring.clone());
     let mut ends = Vec::with_capacity(shards);
     let wired = sockets.into_iter().zip(others).zip(handed_in).zip(bells).enumerate();
@@ -383,15 +400,18 @@ fn assemble(
             dialogs_max: config.max_calls_per_shard,
             answer_delay: config.answer_delay,
             routes: Arc::clone(&config.routes),
+            sounds: config.sounds.clone(),
             ring_timeout: config.ring_timeout,
             idle_timeout: config.idle_timeout,
             auth: auth.cloned(),
             registrar: config.registrar,
             jitter_buffers: config.jitter_buffers,
             rtcp_xr: config.rtcp_xr,
+            ladders: config.ladder.memory_mib > 0,
             scoring: Arc::clone(&scoring),
             trunks: Arc::clone(&config.trunks),
             seed,
+            keys,
             ..ShardConfig::default()
         });
         host::prefer_huge_pages(shard.stream_memory());
@@ -399,6 +419,16 @@ fn assemble(
         (Parts { shard, sip, media, ring, others, handed_in, seed }, bell)
     });
     (parts.collect(), ends)
+}
+
+/// What the settings of ladders come to in bytes.
+fn ladder_limits(settings: &LadderSettings) -> LadderLimits {
+    let bytes = |count: u64, shift| usize::try_from(count << shift).unwrap_or(usize::MAX);
+    LadderLimits {
+        bytes_max: bytes(settings.memory_mib, 20),
+        call_bytes_max: bytes(settings.call_kib, 10),
+        are_stored: settings.history,
+    }
 }
 
 fn start_shard(

@@ -234,6 +234,8 @@ impl Turn {
     fn flush(&mut self) {
         self.send_waiting();
         self.send();
+        // Messages first: who learns that a call is over has all of them.
+        self.shard.health_mut().ladder_dropped += self.ring.pass(self.outbox.passed());
         let lost = self.ring.publish(self.outbox.reports());
         self.shard.health_mut().ring_full += lost;
         self.outbox.clear();

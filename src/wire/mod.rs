@@ -10,6 +10,7 @@ use crate::time::Timestamp;
 
 pub mod classify;
 pub mod codec;
+pub mod crypto;
 pub mod frame;
 pub mod rtcp;
 pub mod rtp;

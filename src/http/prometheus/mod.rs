@@ -9,8 +9,8 @@ mod page;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use self::page::Page;
-use super::door::Counters;
+pub(super) use self::page::Page;
+use super::{door::Counters, signalling};
 use crate::{
     alerts,
     control::{
@@ -43,6 +43,7 @@ pub(super) fn render(sources: &Sources<'_>) -> String {
     calls(&mut page, snapshot);
     finished(&mut page, &snapshot.finished);
     distributions(&mut page, &snapshot.spreads);
+    signalling::render(&mut page, &snapshot.sip);
     registrations(&mut page, snapshot);
     shards(&mut page, &snapshot.shards);
     for &(name, kind, help, value) in ALERTS {
@@ -343,7 +344,25 @@ const SHARD: &[ShardMetric] = &[
         s.streams_active
     }),
     ("voxplane_rtp_packets_total", "counter", "RTP packets handled.", |s| s.rtp_packets),
+    (
+        "voxplane_rtp_sent_total",
+        "counter",
+        "RTP packets sent that were made here, for calls of test numbers.",
+        |s| s.rtp_sent,
+    ),
+    (
+        "voxplane_rtp_skipped_total",
+        "counter",
+        "RTP packets of test numbers that were not sent, being more than 100 ms late.",
+        |s| s.rtp_skipped,
+    ),
     ("voxplane_rtcp_datagrams_total", "counter", "RTCP datagrams handled.", |s| s.rtcp_packets),
+    (
+        "voxplane_srtcp_datagrams_total",
+        "counter",
+        "Encrypted RTCP datagrams, counted and not read.",
+        |s| s.srtcp_packets,
+    ),
     ("voxplane_sip_messages_total", "counter", "SIP messages handled.", |s| s.sip_messages),
     ("voxplane_sip_malformed_total", "counter", "SIP messages that cannot be read.", |s| {
         s.sip_malformed
@@ -353,6 +372,12 @@ const SHARD: &[ShardMetric] = &[
         "counter",
         "Datagrams on media ports that are neither RTP nor RTCP.",
         |s| s.media_other,
+    ),
+    (
+        "voxplane_ladder_dropped_total",
+        "counter",
+        "SIP messages that no ladder shows: the ring to control was full.",
+        |s| s.ladder_dropped,
     ),
     ("voxplane_shard_stalls_total", "counter", "Times a shard was more than 50 ms late.", |s| {
         s.stalls

@@ -3,24 +3,24 @@
 use core::fmt::{Arguments, Display, Write as _};
 
 /// Text being written.
-pub(super) struct Page(String);
+pub(in crate::http) struct Page(String);
 
 impl Page {
-    pub(super) fn with_capacity(bytes: usize) -> Self {
+    pub(in crate::http) fn with_capacity(bytes: usize) -> Self {
         Self(String::with_capacity(bytes))
     }
 
-    pub(super) fn into_text(self) -> String {
+    pub(in crate::http) fn into_text(self) -> String {
         self.0
     }
 
     /// Begins a family; its samples must follow.
-    pub(super) fn family(&mut self, name: &str, kind: &str, help: &str) {
+    pub(in crate::http) fn family(&mut self, name: &str, kind: &str, help: &str) {
         self.line(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
     }
 
     /// `labels` are pairs with commas between, or nothing.
-    pub(super) fn sample(&mut self, name: &str, labels: &str, value: impl Display) {
+    pub(in crate::http) fn sample(&mut self, name: &str, labels: &str, value: impl Display) {
         if labels.is_empty() {
             self.line(format_args!("{name} {value}\n"));
         } else {
@@ -28,13 +28,19 @@ impl Page {
         }
     }
 
-    pub(super) fn single(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
+    pub(in crate::http) fn single(
+        &mut self,
+        name: &str,
+        kind: &str,
+        help: &str,
+        value: impl Display,
+    ) {
         self.family(name, kind, help);
         self.sample(name, "", value);
     }
 
     /// One histogram of a family: cumulative counts by their bounds, then all.
-    pub(super) fn histogram(
+    pub(in crate::http) fn histogram(
         &mut self,
         name: &str,
         labels: &str,
