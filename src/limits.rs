@@ -30,6 +30,24 @@ pub const REPORT_RING_SLOTS: usize = 8192;
 /// Bytes of SIP messages that wait between two shards. Some 1,500 messages.
 pub const HANDOFF_RING_BYTES: usize = 1 << 20;
 
+/// Connections that SIP comes over, TCP and TLS, that one shard holds by default. Each costs a
+/// descriptor and some 1 KB, and 40 KB more under TLS. One past this is closed at once and counted.
+pub const CONNECTIONS_MAX: usize = 4096;
+
+/// Connections of one address that one shard holds: an office behind a translator may have hundreds
+/// of phones. One past this is closed at once and counted.
+pub const CONNECTIONS_PER_SOURCE_MAX: usize = 1024;
+
+/// Connections under way from the shard that accepted them to the one that is to hold them.
+pub const ARRIVALS_MAX: usize = 256;
+
+/// Bytes that wait to be sent over one connection. Who does not take them loses it.
+pub const CONNECTION_SEND_MAX: usize = 256 << 10;
+
+/// Bytes of SIP messages from connections that wait for one shard to handle them. Past this nothing
+/// more is read, so that the far ends have to wait.
+pub const STREAM_INBOX_BYTES: usize = 1 << 20;
+
 /// Datagrams of one shard that wait for room in a send buffer.
 pub const SEND_QUEUE_MAX: usize = 4096;
 

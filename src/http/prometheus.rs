@@ -235,6 +235,36 @@ const SHARD: &[ShardMetric] = &[
     ("voxplane_sip_malformed_total", "counter", "SIP messages that cannot be read.", |s| {
         s.sip_malformed
     }),
+    ("voxplane_sip_connections", "gauge", "SIP connections, TCP and TLS, that are open.", |s| {
+        s.connections
+    }),
+    ("voxplane_sip_connections_total", "counter", "SIP connections taken.", |s| {
+        s.connections_total
+    }),
+    (
+        "voxplane_sip_connections_refused_total",
+        "counter",
+        "SIP connections closed at once, for want of room.",
+        |s| s.connections_refused,
+    ),
+    (
+        "voxplane_sip_connections_broken_total",
+        "counter",
+        "SIP connections closed because no message could be made out.",
+        |s| s.connections_broken,
+    ),
+    (
+        "voxplane_sip_accept_errors_total",
+        "counter",
+        "SIP connections that could not be accepted.",
+        |s| s.accept_errors,
+    ),
+    (
+        "voxplane_sip_connection_gone_total",
+        "counter",
+        "SIP messages not sent because their connection had gone.",
+        |s| s.connection_gone,
+    ),
     (
         "voxplane_media_other_total",
         "counter",

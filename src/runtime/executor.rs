@@ -24,7 +24,7 @@ pub(super) struct Life {
 /// Runs a shard until all are told to close and have said their last word.
 pub(super) async fn run(parts: Parts, life: Life) -> io::Result<()> {
     let Life { bell, closing, beat } = life;
-    let mut turn = Turn::new(parts);
+    let mut turn = Turn::new(parts)?;
     let watch = Watch::new(bell, turn.sockets())?;
     let mut pace = Pace::new(clock::now());
     let mut close_by = None;
@@ -46,7 +46,7 @@ pub(super) async fn run(parts: Parts, life: Life) -> io::Result<()> {
             turn.wake_others();
         }
         if close_by.is_some_and(|by| now >= by || closing.is_over()) {
-            turn.finish();
+            turn.finish().await;
             watch.stop().await;
             return Ok(());
         }

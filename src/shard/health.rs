@@ -45,6 +45,18 @@ pub struct ShardHealth {
     pub ring_full: u64,
     /// Datagrams not sent because the send queue was full.
     pub send_dropped: u64,
+    /// SIP connections, TCP and TLS, that are open.
+    pub connections: u64,
+    /// SIP connections taken since start.
+    pub connections_total: u64,
+    /// SIP connections closed at once, for want of room.
+    pub connections_refused: u64,
+    /// SIP connections closed because no message could be made out.
+    pub connections_broken: u64,
+    /// SIP connections that could not be accepted.
+    pub accept_errors: u64,
+    /// Messages not sent because their connection had gone.
+    pub connection_gone: u64,
     /// Calls refused because the dialog table was full.
     pub calls_refused: u64,
     /// Packets not measured because the stream table was full.

@@ -4,6 +4,7 @@ use core::ops::Range;
 use std::net::SocketAddr;
 
 use super::report::Report;
+use crate::wire::Transport;
 
 /// Datagrams and reports of one turn. Cleared and used again, it stops allocating once it has
 /// seen a busy turn.
@@ -21,6 +22,9 @@ pub struct Transmit {
     pub src: SocketAddr,
     /// Where it goes.
     pub dst: SocketAddr,
+    /// What carries it. Over a stream it goes through the connection between the two addresses, or
+    /// nowhere.
+    pub transport: Transport,
     range: Range<usize>,
 }
 
@@ -50,10 +54,21 @@ impl Outbox {
         dst: SocketAddr,
         write: impl FnOnce(&mut Vec<u8>),
     ) -> &mut [u8] {
+        self.send_by(Transport::Udp, src, dst, write)
+    }
+
+    /// The same over any transport.
+    pub(crate) fn send_by(
+        &mut self,
+        transport: Transport,
+        src: SocketAddr,
+        dst: SocketAddr,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> &mut [u8] {
         let start = self.bytes.len();
         write(&mut self.bytes);
         let range = start..self.bytes.len();
-        self.transmits.push(Transmit { src, dst, range });
+        self.transmits.push(Transmit { src, dst, transport, range });
         &mut self.bytes[start..]
     }
 
