@@ -21,10 +21,12 @@ use crate::{
         settings::{RawScoring, ScoringError},
     },
     shard::{
+        auth::{AuthError, AuthSettings, RawAuth},
         buffer::{BufferError, JitterBuffers, RawJitterBuffers},
         registrar::{RawRegistrar, RegistrarError, RegistrarSettings},
         routes::{RawRoutes, RouteError, Routes},
     },
+    sound::{RecordingError, Sounds},
     store::settings::{RawSettings, Settings, SettingsError},
 };
 
@@ -61,14 +63,20 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// What is done with a call, by the user part of its Request-URI.
     pub routes: Arc<Routes>,
+    /// What calls can hear.
+    pub sounds: Sounds,
     /// How long a call rings that is never answered.
     pub ring_timeout: Duration,
     /// Whether extended RTCP reports (RFC 3611) are sent.
     pub rtcp_xr: bool,
+    /// How much is kept of the SIP messages of calls.
+    pub ladder: LadderSettings,
     /// How calls are scored.
     pub scoring: Scoring,
     /// The jitter buffers that are emulated for every stream.
     pub jitter_buffers: JitterBuffers,
+    /// Who has to sign in for what; `None` for nobody.
+    pub sip_auth: Option<Arc<AuthSettings>>,
     /// What the registrar grants.
     pub registrar: RegistrarSettings,
     /// How much history is kept.
@@ -117,16 +125,22 @@ pub struct RawConfig {
     pub answer_delay_ms: Option<u64>,
     /// See [`Config::idle_timeout`]; seconds.
     pub idle_timeout_s: Option<u64>,
+    /// The recording of [`Config::sounds`], a WAV file; empty for none.
+    pub play_file: Option<PathBuf>,
     /// See [`Config::ring_timeout`]; seconds.
     pub ring_timeout_s: Option<u64>,
     /// See [`Config::routes`]; a table.
     pub routes: Option<RawRoutes>,
     /// See [`Config::rtcp_xr`].
     pub rtcp_xr: Option<bool>,
+    /// See [`Config::ladder`]; a table.
+    pub ladder: Option<RawLadder>,
     /// See [`Config::scoring`]; a table.
     pub scoring: Option<RawScoring>,
     /// See [`Config::jitter_buffers`]; a table.
     pub jitter_buffer: Option<RawJitterBuffers>,
+    /// See [`Config::sip_auth`]; a table.
+    pub sip_auth: Option<RawAuth>,
     /// See [`Config::registrar`]; a table.
     pub registrar: Option<RawRegistrar>,
     /// See [`Config::store`]; a table.
@@ -183,11 +197,14 @@ impl RawConfig {
             history_calls: self.history_calls.or(below.history_calls),
             answer_delay_ms: self.answer_delay_ms.or(below.answer_delay_ms),
             idle_timeout_s: self.idle_timeout_s.or(below.idle_timeout_s),
+            play_file: self.play_file.or(below.play_file),
             ring_timeout_s: self.ring_timeout_s.or(below.ring_timeout_s),
             routes: self.routes.or(below.routes),
             rtcp_xr: self.rtcp_xr.or(below.rtcp_xr),
+            ladder: self.ladder.or(below.ladder),
             scoring: self.scoring.or(below.scoring),
             jitter_buffer: self.jitter_buffer.or(below.jitter_buffer),
+            sip_auth: self.sip_auth.or(below.sip_auth),
             registrar: self.registrar.or(below.registrar),
             store: self.store.or(below.store),
             notify: if self.notify.is_empty() { below.notify } else { self.notify },
@@ -203,6 +220,9 @@ impl RawConfig {
     pub fn complete(self) -> Result<Config, ConfigError> {
         let sip_tls = self.tls()?;
         let jitter_buffers = self.jitter_buffer.unwrap_or_default().complete()?;
+        let recording = self.play_file.filter(|file| !file.as_os_str().is_empty());
+        let sounds = recording.map(|file| Sounds::with_recording(&file)).transpose()?;
+        let sounds = sounds.unwrap_or_default();
         let scoring = self.scoring.unwrap_or_default().complete()?;
         let config = Config {
             shards: self.shards,
@@ -220,10 +240,13 @@ impl RawConfig {
             answer_delay: Duration::from_millis(self.answer_delay_ms.unwrap_or(0)),
             idle_timeout: Duration::from_secs(self.idle_timeout_s.unwrap_or(DEFAULT_IDLE_SECS)),
             ring_timeout: Duration::from_secs(self.ring_timeout_s.unwrap_or(DEFAULT_RING_SECS)),
-            routes: Routes::new(self.routes.unwrap_or_default(), false)?.into(),
+            routes: Routes::new(self.routes.unwrap_or_default(), sounds.has_recording())?.into(),
+            sounds,
             scoring: Scoring { far_end_buffer_ms: jitter_buffers.fixed_ms.into(), ..scoring },
             jitter_buffers,
             rtcp_xr: self.rtcp_xr.unwrap_or(true),
+            ladder: LadderSettings::of(&self.ladder.unwrap_or_default()),
+            sip_auth: self.sip_auth.unwrap_or_default().complete()?,
             registrar: self.registrar.unwrap_or_default().complete()?,
             store: self.store.unwrap_or_default().complete()?,
             notify: notify::complete(&self.notify, &|name| env::var(name).ok())?,
@@ -303,6 +326,8 @@ impl Config {
         let delay_ms = u64::try_from(self.answer_delay.as_millis()).unwrap_or(u64::MAX);
         range("answer_delay_ms", delay_ms, 0, ANSWER_DELAY_MS_MAX)?;
         range("ring_timeout_s", self.ring_timeout.as_secs(), 1, RING_SECS_MAX)?;
+        range("ladder.memory_mib", self.ladder.memory_mib, 0, LADDER_MIB_MAX)?;
+        range("ladder.call_kib", self.ladder.call_kib, 2, LADDER_CALL_KIB_MAX)?;
         range("idle_timeout_s", self.idle_timeout.as_secs(), 1, IDLE_SECS_MAX)?;
         let pairs = u64::from(self.rtp_ports.pairs());
         if pairs < shards {
@@ -316,6 +341,39 @@ impl Config {
             return Err(ConfigError::Exposed { http: self.http });
         }
         Ok(())
+    }
+}
+
+/// How much is kept of the SIP messages of calls, for their ladders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LadderSettings {
+    /// Of all calls that are up, MiB; 0 keeps none.
+    pub memory_mib: u64,
+    /// Of one, KiB.
+    pub call_kib: u64,
+    /// Whether the history has them.
+    pub history: bool,
+}
+
+/// The same as it may stand in a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawLadder {
+    /// See [`LadderSettings::memory_mib`].
+    pub memory_mib: Option<u64>,
+    /// See [`LadderSettings::call_kib`].
+    pub call_kib: Option<u64>,
+    /// See [`LadderSettings::history`].
+    pub history: Option<bool>,
+}
+
+impl LadderSettings {
+    fn of(raw: &RawLadder) -> Self {
+        Self {
+            memory_mib: raw.memory_mib.unwrap_or(DEFAULT_LADDER_MIB),
+            call_kib: raw.call_kib.unwrap_or(DEFAULT_LADDER_CALL_KIB),
+            history: raw.history.unwrap_or(true),
+        }
     }
 }
 
@@ -426,6 +484,12 @@ pub enum ConfigError {
         /// The port in both.
         port: u16,
     },
+    /// The recording cannot be used.
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
+    /// The table of who has to sign in is wrong.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
     /// The registrar table is wrong.
     #[error(transparent)]
     Registrar(#[from] RegistrarError),
@@ -470,6 +534,16 @@ const DEFAULT_HTTP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST)
 const DEFAULT_DATA: &str = "./voxplane-data";
 /// About 20 MB.
 const DEFAULT_HISTORY_CALLS: usize = 10_000;
+
+/// 20,000 calls of five messages take 60 MB.
+const DEFAULT_LADDER_MIB: u64 = 64;
+
+/// 200 messages of some 300 bytes; most calls have ten.
+const DEFAULT_LADDER_CALL_KIB: u64 = 64;
+
+const LADDER_MIB_MAX: u64 = 16_384;
+
+const LADDER_CALL_KIB_MAX: u64 = 1024;
 /// Long enough for a call on hold, short enough for a trunk that lost a BYE.
 const DEFAULT_IDLE_SECS: u64 = 300;
 
@@ -517,6 +591,8 @@ mod tests {
             ("sip_connections_per_shard = 0", "sip_connections_per_shard: 0 is not from 1"),
             ("idle_timeout_s = 0", "idle_timeout_s: 0 is not from 1"),
             ("ring_timeout_s = 0", "ring_timeout_s: 0 is not from 1"),
+            ("play_file = '/nowhere/a.wav'", "play_file: /nowhere/a.wav: No such file"),
+            ("[routes]\n9196 = 'play'", "routes: \"9196\": `play` needs play_file"),
             ("[routes]\n'12*' = 'ehco'", "routes: \"12*\": `ehco` is none of echo,"),
         ] {
             let error = complete(text).unwrap_err();

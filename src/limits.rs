@@ -23,7 +23,11 @@ pub const CONTACTS_PER_USER_MAX: usize = 10;
 /// 200); a longer one is refused with a 400.
 pub const CONTACT_MAX: usize = 512;
 
-/// Reports that wait between a shard and control: 8192 × 336 bytes = 2.6 MiB a shard. At 10,000
+/// Nonces of one shard of which it is known what has been used, 150 bytes each. Those that are
+/// forgotten are answered with a new one.
+pub const NONCES_MAX: usize = 8192;
+
+/// Reports that wait between a shard and control: 8192 × 352 bytes = 2.8 MiB a shard. At 10,000
 /// streams a shard this is four seconds, or two if all of them lose packets.
 pub const REPORT_RING_SLOTS: usize = 8192;
 
@@ -48,6 +52,10 @@ pub const CONNECTION_SEND_MAX: usize = 256 << 10;
 /// more is read, so that the far ends have to wait.
 pub const STREAM_INBOX_BYTES: usize = 1 << 20;
 
+/// Bytes of SIP messages on their way from a shard to the ladders of their calls. Some 2,000
+/// messages: what 20,000 a second are in the time between two looks of control, ten times.
+pub const LADDER_RING_BYTES: usize = 1 << 20;
+
 /// Datagrams of one shard that wait for room in a send buffer.
 pub const SEND_QUEUE_MAX: usize = 4096;
 
@@ -65,6 +73,10 @@ pub const BATCHES_PER_TURN: usize = 8;
 
 /// Timers that a shard runs before it looks at its sockets again.
 pub const TIMERS_PER_TURN: usize = 512;
+
+/// Calls of test numbers whose packets a shard sends before it looks at its sockets again: 10,000
+/// of them have 500 packets due in a millisecond.
+pub const SENDS_PER_TURN: usize = 1024;
 
 /// Longest Call-ID, From, To or User-Agent that leaves a shard; longer ones are cut, since
 /// an operator reads them and memory is finite.

@@ -86,6 +86,19 @@ fn a_call_given_up_while_it_rings_has_failed_and_no_score() {
 }
 
 #[test]
+fn calls_are_changed_and_confirmed_by_every_means() {
+    let Some(sipp) = Sipp::find() else { return };
+    let appliance = Appliance::start();
+    let scenarios = ["reinvite.xml", "reliable.xml", "update.xml"];
+    for scenario in scenarios {
+        sipp.run(&appliance, 100, &["-sf", scenario, "-r", "50"]);
+    }
+    for call in appliance.history(100 * scenarios.len()) {
+        assert_eq!((&call["state"], &call["ended_by"]), (&"ended".into(), &"caller".into()));
+    }
+}
+
+#[test]
 fn lost_sip_messages_are_made_good() {
     let Some(sipp) = Sipp::find() else { return };
     let appliance = Appliance::start();
@@ -114,6 +127,28 @@ fn options_and_registrations_are_answered() {
     sipp.run(&appliance, 20, &["-sf", "register.xml", "-r", "100"]);
     assert_eq!(appliance.json("/api/qos/history")["total"], 0);
     assert_eq!(appliance.json("/api/qos/metrics")["active_calls"], 0);
+}
+
+#[test]
+fn registrations_sign_in_by_digest() {
+    let Some(sipp) = Sipp::find() else { return };
+    let dir = Scratch::new();
+    // SIPp 3.6 knows MD5 alone and takes the first challenge that there is.
+    let users = dir.file("users", "phone:secret\n");
+    let config =
+        format!("[sip_auth]\nusers = {users:?}\nregister = true\nalgorithms = [\"MD5\"]\n");
+    let appliance = Appliance::with(&config, &["--shards", "2"]);
+    sipp.run(&appliance, 50, &["-sf", "digest.xml", "-r", "20"]);
+    let registrations = |health: &Value| {
+        let shards = health["shards"].as_array().unwrap().iter();
+        let count = |name: &str| -> u64 {
+            shards.clone().map(|shard| shard["registrations"][name].as_u64().unwrap()).sum()
+        };
+        ["succeeded", "attempts", "active"].map(count)
+    };
+    let health = appliance.wait_for("/healthz", |health| registrations(health)[0] >= 100);
+    let [succeeded, attempts, active] = registrations(&health);
+    assert_eq!((succeeded, active), (attempts, 0), "none has failed and none is left");
 }
 
 #[test]
@@ -179,7 +214,16 @@ struct Sipp(Scratch);
 impl Sipp {
     fn find() -> Option<Self> {
         let dir = is_installed("sipp", "sip-tester").then(Scratch::new)?;
-        for name in ["cancel.xml", "hold.xml", "options.xml", "register.xml"] {
+        for name in [
+            "cancel.xml",
+            "digest.xml",
+            "hold.xml",
+            "options.xml",
+            "register.xml",
+            "reinvite.xml",
+            "reliable.xml",
+            "update.xml",
+        ] {
             fs::copy(format!("tests/fixtures/sipp/{name}"), dir.path().join(name)).unwrap();
         }
         Some(Self(dir))

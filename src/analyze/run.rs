@@ -4,13 +4,14 @@ use std::io;
 
 use super::{
     CallMissing, Destination, DestinationError, FileSummary, Ladder, Options, Output, Progress,
-    SipSummary, Summary,
+    Summary,
     gather::Gatherer,
     observer::Observer,
     team::{self, Source},
 };
 use crate::{
-    shard::{health::ShardHealth, sip_statistics::SipStatistics},
+    control::signalling::{Place, SipRecord},
+    shard::health::ShardHealth,
     source::capture::{Capture, CaptureError, Chunk},
     time::Timestamp,
     wire::classify::{Kind, classify},
@@ -85,13 +86,16 @@ impl Reading {
             first_time: file.first_time,
             last_time: file.last_time,
         });
+        // All observers see all of SIP.
+        let sip = observers.first();
+        let sip = sip.map(|observer| SipRecord::of(observer.sip_figures(), Place::Probe));
         Summary {
             files: files.collect(),
             packets: totals.packets,
             bytes: totals.bytes,
             first_time: totals.first_time,
             last_time: totals.last_time,
-            sip: observers.first().map(sip_summary).unwrap_or_default(),
+            sip: sip.unwrap_or_default(),
             ignored,
             warnings: totals.warnings.clone(),
             ladder: self.ladder,
@@ -138,15 +142,4 @@ fn not_measured(observers: &[Observer]) -> impl Iterator<Item = (&'static str, u
         ("streams_past_the_bound", sum(|health| health.streams_refused)),
     ];
     all.into_iter().filter(|&(_, count)| count > 0)
-}
-
-fn sip_summary(observer: &Observer) -> SipSummary {
-    let seen: &SipStatistics = observer.sip_statistics();
-    SipSummary {
-        messages: seen.messages,
-        requests: seen.requests().collect(),
-        responses: seen.responses().collect(),
-        retransmissions: seen.retransmissions,
-        malformed: seen.malformed,
-    }
 }

@@ -16,10 +16,12 @@ mod door;
 mod health;
 mod history;
 mod intake;
+mod phone_reports;
 mod prometheus;
 mod query;
 mod reply;
 mod routes;
+mod signalling;
 mod token;
 mod trends;
 

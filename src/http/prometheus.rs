@@ -5,7 +5,7 @@
 use core::fmt::{Display, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::door::Counters;
+use super::{door::Counters, signalling};
 use crate::{
     control::{
         record::{ShardHealth, Snapshot},
@@ -28,6 +28,7 @@ pub(super) fn render(
     let mut page = Page(String::with_capacity(CAPACITY));
     appliance(&mut page, snapshot, now);
     calls(&mut page, snapshot);
+    signalling::render(&mut page, &snapshot.sip);
     registrations(&mut page, snapshot);
     shards(&mut page, &snapshot.shards);
     for &(name, kind, help, value) in NOTIFIER {
@@ -45,18 +46,18 @@ pub(super) fn render(
 }
 
 /// Text being written.
-struct Page(String);
+pub(super) struct Page(String);
 
 impl Page {
-    fn family(&mut self, name: &str, kind: &str, help: &str) {
+    pub(super) fn family(&mut self, name: &str, kind: &str, help: &str) {
         self.line(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
     }
 
-    fn sample(&mut self, name: &str, labels: &str, value: impl Display) {
+    pub(super) fn sample(&mut self, name: &str, labels: &str, value: impl Display) {
         self.line(format_args!("{name}{labels} {value}\n"));
     }
 
-    fn single(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
+    pub(super) fn single(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
         self.family(name, kind, help);
         self.sample(name, "", value);
     }
@@ -168,6 +169,8 @@ fn registrations(page: &mut Page, snapshot: &Snapshot) {
     page.single("voxplane_registrations_users", "gauge", help, counts.users);
     let help = "REGISTERs answered with more than a challenge.";
     page.single("voxplane_registrations_attempts_total", "counter", help, counts.attempts);
+    let help = "REGISTERs that were asked for credentials.";
+    page.single("voxplane_registrations_challenged_total", "counter", help, counts.challenged);
     let name = "voxplane_registrations_failures_total";
     page.family(name, "counter", "REGISTERs refused, by class of status.");
     page.sample(name, "{class=\"4xx\"}", counts.failed_4xx);
@@ -211,6 +214,18 @@ const fn float(value: u64) -> f64 {
 type ShardMetric = (&'static str, &'static str, &'static str, fn(&ShardHealth) -> u64);
 
 const SHARD: &[ShardMetric] = &[
+    ("voxplane_phone_reports_total", "counter", "Reports of phones (RFC 6035) taken.", |s| {
+        s.phone_reports
+    }),
+    ("voxplane_phone_reports_refused_total", "counter", "Reports of phones that are none.", |s| {
+        s.phone_reports_refused
+    }),
+    ("voxplane_auth_challenges_total", "counter", "Requests asked for credentials.", |s| {
+        s.auth_challenges
+    }),
+    ("voxplane_auth_failures_total", "counter", "Requests with wrong credentials.", |s| {
+        s.auth_failures
+    }),
     ("voxplane_shard_calls_active", "gauge", "Calls in a shard's dialog table.", |s| {
         s.calls_active
     }),
@@ -224,6 +239,18 @@ const SHARD: &[ShardMetric] = &[
         s.streams_active
     }),
     ("voxplane_rtp_packets_total", "counter", "RTP packets handled.", |s| s.rtp_packets),
+    (
+        "voxplane_rtp_sent_total",
+        "counter",
+        "RTP packets sent that were made here, for calls of test numbers.",
+        |s| s.rtp_sent,
+    ),
+    (
+        "voxplane_rtp_skipped_total",
+        "counter",
+        "RTP packets of test numbers that were not sent, being more than 100 ms late.",
+        |s| s.rtp_skipped,
+    ),
     ("voxplane_rtcp_datagrams_total", "counter", "RTCP datagrams handled.", |s| s.rtcp_packets),
     (
         "voxplane_srtcp_datagrams_total",
@@ -236,40 +263,46 @@ const SHARD: &[ShardMetric] = &[
         s.sip_malformed
     }),
     ("voxplane_sip_connections", "gauge", "SIP connections, TCP and TLS, that are open.", |s| {
-        s.connections
+        s.connections.into()
     }),
     ("voxplane_sip_connections_total", "counter", "SIP connections taken.", |s| {
-        s.connections_total
+        s.connections_total.into()
     }),
     (
         "voxplane_sip_connections_refused_total",
         "counter",
         "SIP connections closed at once, for want of room.",
-        |s| s.connections_refused,
+        |s| s.connections_refused.into(),
     ),
     (
         "voxplane_sip_connections_broken_total",
         "counter",
         "SIP connections closed because no message could be made out.",
-        |s| s.connections_broken,
+        |s| s.connections_broken.into(),
     ),
     (
         "voxplane_sip_accept_errors_total",
         "counter",
         "SIP connections that could not be accepted.",
-        |s| s.accept_errors,
+        |s| s.accept_errors.into(),
     ),
     (
         "voxplane_sip_connection_gone_total",
         "counter",
         "SIP messages not sent because their connection had gone.",
-        |s| s.connection_gone,
+        |s| s.connection_gone.into(),
     ),
     (
         "voxplane_media_other_total",
         "counter",
         "Datagrams on media ports that are neither RTP nor RTCP.",
         |s| s.media_other,
+    ),
+    (
+        "voxplane_ladder_dropped_total",
+        "counter",
+        "SIP messages that no ladder shows: the ring to control was full.",
+        |s| s.ladder_dropped,
     ),
     ("voxplane_shard_stalls_total", "counter", "Times a shard was more than 50 ms late.", |s| {
         s.stalls

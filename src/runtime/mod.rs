@@ -7,7 +7,7 @@ use std::{
     fmt, fs, io,
     net::{SocketAddr, TcpListener},
     path::Path,
-    sync::Arc,
+    sync::{Arc, mpsc},
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -40,8 +40,8 @@ use self::{
 };
 use crate::{
     alerts::{self, Alerts},
-    config::Config,
-    control::{Calls, snapshot::SnapshotCell},
+    config::{Config, LadderSettings},
+    control::{Calls, ladders::LadderLimits, snapshot::SnapshotCell},
     http,
     id::ShardId,
     limits::{ARRIVALS_MAX, HANDOFF_RING_BYTES, REPORT_RING_SLOTS},
@@ -49,8 +49,10 @@ use crate::{
     ring::{self, ControlEnd},
     shard::{
         Shard, ShardConfig,
-        keys::{KeySource, SECRET_LEN},
+        auth::{Auth, AuthSettings, NonceKey},
+        keys::KeySource,
     },
+    sound::Sounds,
     source::{
         clock, host,
         udp::{UdpOptions, UdpSocket},
@@ -108,8 +110,10 @@ impl Appliance {
         let sockets = bind_all(config, sip, shards)?;
 
         let closing = Arc::new(Closing::new(shards));
-        let keys = key_source().map_err(StartError::Host)?;
-        let (parts, ends) = assemble(config, sockets, keys, &listening, tls.as_ref());
+        let keys = key_source()?;
+        let auth = config.sip_auth.as_ref().map(keyed).transpose()?;
+        let (parts, ends) =
+            assemble(config, sockets, keys, auth.as_ref(), &listening, tls.as_ref());
         let cell = SnapshotCell::default();
         let store = Store::start(store::Options {
             path: config.data.join(HISTORY_FILE),
@@ -135,16 +139,22 @@ impl Appliance {
         let http = http::Server::start(options, cell.clone()).map_err(StartError::Host)?;
         let bells: Vec<_> = parts.iter().map(|(_, bell)| bell.clone()).collect();
         let beats: Vec<Arc<Beat>> = (0..=shards).map(|_| Arc::default()).collect();
+        let (ready, listens) = mpsc::channel();
         let mut executors = Vec::with_capacity(parts.len());
         for (index, (parts, bell)) in parts.into_iter().enumerate() {
             // One shard a core; where there are more, the scheduler places them.
             let core = cores.get(index).filter(|_| shards <= cores.len());
-            let life =
-                Life { bell, closing: Arc::clone(&closing), beat: Arc::clone(&beats[index]) };
+            let (closing, beat) = (Arc::clone(&closing), Arc::clone(&beats[index]));
+            let life = Life { bell, closing, beat, ready: ready.clone() };
             executors.push(start_shard(index, core.copied(), parts, life)?);
         }
+        drop(ready);
+        // Who is told where SIP comes in may call at once. A shard that fails says nothing, and is
+        // seen by whoever asks whether all run.
+        while listens.recv_timeout(LISTEN_PATIENCE).is_ok() {}
         let calls =
             Calls::new(clock::now(), config.history_calls).with_scoring(config.scoring.clone());
+        let calls = calls.with_ladders(ladder_limits(&config.ladder));
         let (calls, feeder) = (calls.with_finished().with_intervals(), store.feeder());
         let beat = Arc::clone(&beats[executors.len()]);
         let control = thread::Builder::new()
@@ -401,11 +411,23 @@ fn bind_all(config: &Config, sip: SocketAddr, shards: usize) -> Result<Vec<Socke
 }
 
 /// A secret of the system's random numbers, for the keys of all calls.
-fn key_source() -> io::Result<KeySource> {
-    let mut secret = [0; SECRET_LEN];
-    let filled = SystemRandom::new().fill(&mut secret);
-    filled.map_err(|_| io::Error::other("the system has no random numbers"))?;
-    Ok(KeySource::new(secret))
+fn key_source() -> Result<KeySource, StartError> {
+    Ok(KeySource::new(secret()?))
+}
+
+/// Who has to sign in, with a key of this run for the nonces.
+fn keyed(settings: &Arc<AuthSettings>) -> Result<Arc<Auth>, StartError> {
+    let key = secret::<32>()?;
+    Ok(Arc::new(Auth { settings: Arc::clone(settings), key: NonceKey::new(&key) }))
+}
+
+/// Random numbers of the system, which nobody can guess.
+fn secret<const LEN: usize>() -> Result<[u8; LEN], StartError> {
+    let mut secret = [0; LEN];
+    SystemRandom::new()
+        .fill(&mut secret)
+        .map_err(|_| StartError::Host(io::Error::other("there are no random numbers")))?;
+    Ok(secret)
 }
 
 /// Gives each shard its sockets and the ends of its rings.
@@ -413,6 +435,7 @@ fn assemble(
     config: &Config,
     sockets: Vec<Sockets>,
     keys: KeySource,
+    auth: Option<&Arc<Auth>>,
     listening: &Listening,
     tls: Option<&Acceptor>,
 ) -> (Vec<(Parts, Doorbell)>, Vec<ControlEnd>) {
@@ -431,6 +454,7 @@ fn assemble(
         }
     }
     let (mut handovers, mut arrivals) = handovers(&bells);
+    Sounds::prepare();
     let scoring = Arc::new(config.scoring.clone());
     let mut ends = Vec::with_capacity(shards);
     let wired = sockets.into_iter().zip(others).zip(handed_in).zip(bells).enumerate();
@@ -445,11 +469,14 @@ fn assemble(
             dialogs_max: config.max_calls_per_shard,
             answer_delay: config.answer_delay,
             routes: Arc::clone(&config.routes),
+            sounds: config.sounds.clone(),
             ring_timeout: config.ring_timeout,
             idle_timeout: config.idle_timeout,
+            auth: auth.cloned(),
             registrar: config.registrar,
             jitter_buffers: config.jitter_buffers,
             rtcp_xr: config.rtcp_xr,
+            ladders: config.ladder.memory_mib > 0,
             scoring: Arc::clone(&scoring),
             seed,
             keys,
@@ -471,9 +498,12 @@ fn assemble(
     (parts.collect(), ends)
 }
 
+/// The ways of connections to each shard; `None` for the own.
+type Handovers = Vec<Option<Handover>>;
+
 /// The ways of connections between shards: for each where they go, and where they come from.
-fn handovers(bells: &[Doorbell]) -> (Vec<Vec<Option<Handover>>>, Vec<Vec<Consumer<Arrival>>>) {
-    let mut out: Vec<Vec<Option<Handover>>> = bells.iter().map(|_| Vec::new()).collect();
+fn handovers(bells: &[Doorbell]) -> (Vec<Handovers>, Vec<Vec<Consumer<Arrival>>>) {
+    let mut out: Vec<Handovers> = bells.iter().map(|_| Vec::new()).collect();
     let mut into: Vec<Vec<_>> = bells.iter().map(|_| Vec::new()).collect();
     for (from, handovers) in out.iter_mut().enumerate() {
         for (to, (arrivals, bell)) in into.iter_mut().zip(bells).enumerate() {
@@ -485,6 +515,16 @@ fn handovers(bells: &[Doorbell]) -> (Vec<Vec<Option<Handover>>>, Vec<Vec<Consume
         }
     }
     (out, into)
+}
+
+/// What the settings of ladders come to in bytes.
+fn ladder_limits(settings: &LadderSettings) -> LadderLimits {
+    let bytes = |count: u64, shift| usize::try_from(count << shift).unwrap_or(usize::MAX);
+    LadderLimits {
+        bytes_max: bytes(settings.memory_mib, 20),
+        call_bytes_max: bytes(settings.call_kib, 10),
+        are_stored: settings.history,
+    }
 }
 
 fn start_shard(
@@ -511,6 +551,9 @@ fn remedy(error: &io::Error) -> &'static str {
         _ => "",
     }
 }
+
+/// How long shards may take to listen; they need milliseconds.
+const LISTEN_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Ports that are tried where the system may choose one.
 const PORT_ATTEMPTS: u32 = 16;

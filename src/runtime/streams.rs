@@ -100,15 +100,15 @@ pub(super) struct Hub {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct StreamCounts {
     /// Connections that are open.
-    pub(super) open: u64,
+    pub(super) open: u32,
     /// Connections that were taken.
-    pub(super) total: u64,
+    pub(super) total: u32,
     /// Connections that were closed at once, for want of room.
-    pub(super) refused: u64,
+    pub(super) refused: u32,
     /// Connections that were closed because no message could be made out.
-    pub(super) broken: u64,
+    pub(super) broken: u32,
     /// Accepts that failed.
-    pub(super) accept_errors: u64,
+    pub(super) accept_errors: u32,
 }
 
 /// A message that has come in.
@@ -204,7 +204,7 @@ impl Streams {
     }
 
     pub(super) fn counts(&self) -> StreamCounts {
-        let open = self.hub.connections.borrow().len() as u64;
+        let open = u32::try_from(self.hub.connections.borrow().len()).unwrap_or(u32::MAX);
         StreamCounts { open, ..self.hub.counts.get() }
     }
 

@@ -244,6 +244,8 @@ impl Turn {
     fn flush(&mut self) {
         self.send_waiting();
         self.send();
+        // Messages first: who learns that a call is over has all of them.
+        self.shard.health_mut().ladder_dropped += self.ring.pass(self.outbox.passed());
         let lost = self.ring.publish(self.outbox.reports());
         self.shard.health_mut().ring_full += lost;
         self.outbox.clear();
@@ -346,7 +348,7 @@ fn send_over_stream(
     let &Transmit { src, dst, transport, .. } = transmit;
     let holder = streams.holder(dst);
     let Some(other) = others.get_mut(holder).and_then(Option::as_mut) else {
-        health.connection_gone += u64::from(!streams.send(src, dst, payload));
+        health.connection_gone += u32::from(!streams.send(src, dst, payload));
         return;
     };
     let (received_at, marks) = (Timestamp::MIN, IpMarks::UNKNOWN);

@@ -1,8 +1,8 @@
 //! Offer and answer (RFC 3264): what of an offer is taken, and the SDP that says so.
 //!
 //! One audio stream is taken, in the first speech codec offered that has a name here: over plain
-//! RTP, or over SRTP with keys in the description (RFC 4568) where there is no plain one. Everything
-//! else in the offer is refused with port 0.
+//! RTP, or over SRTP with keys in the description (RFC 4568) where there is no plain one.
+//! Everything else in the offer is refused with port 0.
 
 use core::cmp::Ordering;
 use std::{
@@ -16,6 +16,7 @@ use super::{rtcp::XrWanted, stream::Format};
 use crate::{
     id::PayloadType,
     limits::FORMATS_MAX,
+    sound,
     wire::{
         codec::Codec,
         crypto::{Crypto, Suite},
@@ -39,6 +40,8 @@ pub(crate) struct Agreed {
     pub(crate) direction: Direction,
     /// What is refused.
     pub(crate) refused: Option<Box<Refused>>,
+    /// The packet time that it asks for, as far as it can be had.
+    pub(crate) ptime_ms: u8,
     /// Which media description was taken.
     media_index: usize,
 }
@@ -53,8 +56,9 @@ pub(crate) struct Refused {
 
 impl Agreed {
     /// Reads an offer or an answer. `source` stands in for an address that it leaves out.
-    /// `None` if no audio in it can be taken.
-    pub(crate) fn read(sdp: &SessionDescription<'_>, source: IpAddr) -> Option<Self> {
+    /// Where we send what is made here (`sends`), it is in a codec that there is an encoder for; if
+    /// none is offered, we only receive. `None` if no audio in it can be taken.
+    pub(crate) fn read(sdp: &SessionDescription<'_>, source: IpAddr, sends: bool) -> Option<Self> {
         let mut all = sdp.media().enumerate();
         let plain = all.clone().find(|(_, media)| is_audio(media) && !media.is_secure());
         let (media_index, media) = plain.or_else(|| all.find(|(_, media)| has_keys(media)))?;
@@ -66,14 +70,16 @@ impl Agreed {
             Some((port, ip)) => SocketAddr::new(ip.unwrap_or_else(|| rtp.ip()), port),
             None => SocketAddr::new(rtp.ip(), rtp.port().wrapping_add(1)),
         });
-        let formats = formats(&media);
         let crypto = if media.is_secure() { media.crypto() } else { None };
+        let formats = formats(&media, sends);
+        let is_sendable = |format: &Format| !sends || is_encodable(&media, format.payload_type.0);
         // Nothing is sent where it cannot go, and nothing can be encrypted here.
-        let is_mute = remote_rtp.is_none() || crypto.is_some();
-        let direction = match reverse(media.direction()) {
-            Direction::SendRecv if is_mute => Direction::RecvOnly,
-            Direction::SendOnly if is_mute => Direction::Inactive,
-            direction => direction,
+        let can_send =
+            remote_rtp.is_some() && crypto.is_none() && formats.first().is_some_and(is_sendable);
+        let direction = match (can_send, reverse(media.direction())) {
+            (false, Direction::SendRecv) => Direction::RecvOnly,
+            (false, Direction::SendOnly) => Direction::Inactive,
+            (_, direction) => direction,
         };
         Some(Self {
             remote_rtp,
@@ -84,6 +90,7 @@ impl Agreed {
             crypto,
             direction,
             refused: refused(sdp, media_index),
+            ptime_ms: ptime_ms(&media),
             media_index,
         })
     }
@@ -259,15 +266,17 @@ fn has_keys(media: &Media<'_>) -> bool {
 }
 
 /// The known formats of a media description, in its order but the chosen one first.
-fn formats(media: &Media<'_>) -> ArrayVec<Format, FORMATS_MAX> {
+fn formats(media: &Media<'_>, sends: bool) -> ArrayVec<Format, FORMATS_MAX> {
     let format = |payload_type: u8| {
         let (codec, clock_rate) = media.codec(payload_type);
         Format { payload_type: PayloadType(payload_type), codec, clock_rate }
     };
     let mut formats: ArrayVec<Format, FORMATS_MAX> = ArrayVec::new();
     let is_chosen = |format: &Format| format.codec.is_speech() && format.codec != Codec::Unknown;
+    let encodable = media.formats().find(|&format| sends && is_encodable(media, format));
+    let named = encodable.map(format).or_else(|| media.formats().map(format).find(is_chosen));
     // A far end that offers nothing we have a name for is measured all the same.
-    let chosen = media.formats().map(format).find(is_chosen).or_else(|| {
+    let chosen = named.or_else(|| {
         let mut speech = media.formats().map(format);
         speech.find(|format| format.codec.is_speech())
     });
@@ -275,6 +284,21 @@ fn formats(media: &Media<'_>) -> ArrayVec<Format, FORMATS_MAX> {
     let others = media.formats().map(format).filter(|format| Some(*format) != chosen);
     formats.extend(others.take(FORMATS_MAX - formats.len()));
     formats
+}
+
+/// Whether sounds can be sent as this payload type.
+fn is_encodable(media: &Media<'_>, payload_type: u8) -> bool {
+    let (codec, clock_rate) = media.codec(payload_type);
+    let assigned = if payload_type == L16_STEREO { 2 } else { 1 };
+    let channels = media.rtpmap(payload_type).map_or(assigned, |map| map.channels);
+    sound::is_encodable(codec, clock_rate, channels)
+}
+
+/// How long our packets shall be, milliseconds: what is asked for, within what is usual.
+fn ptime_ms(media: &Media<'_>) -> u8 {
+    let asked = media.ptime().unwrap_or_else(|| PTIME_MS.into());
+    let asked = media.maxptime().map_or(asked, |max| asked.min(max));
+    u8::try_from(asked).unwrap_or(PTIME_MS_MAX).clamp(PTIME_MS_MIN, PTIME_MS_MAX)
 }
 
 /// The formats that an answer names: the chosen speech and what goes with it.
@@ -342,6 +366,18 @@ fn write_rtpmap(out: &mut Vec<u8>, format: Format) {
     let _ = write!(out, "a=rtpmap:{payload_type} {name}/{}{channels}\r\n", format.clock_rate);
 }
 
+/// Milliseconds of a packet where nothing is asked for (RFC 3551 section 4.2).
+pub(crate) const PTIME_MS: u8 = 20;
+
+/// Shorter packets are mostly headers.
+const PTIME_MS_MIN: u8 = 5;
+
+/// Longer ones are no conversation, nor do G.711's fit into an Ethernet frame.
+const PTIME_MS_MAX: u8 = 120;
+
+/// Two channels, by RFC 3551 section 6.
+const L16_STEREO: u8 = 10;
+
 const OFFERED: [Format; 3] = [
     Format { payload_type: PayloadType(0), codec: Codec::Pcmu, clock_rate: 8000 },
     Format { payload_type: PayloadType(8), codec: Codec::Pcma, clock_rate: 8000 },
@@ -350,9 +386,6 @@ const OFFERED: [Format; 3] = [
 
 /// The session's speech and events, and all of [`OFFERED`].
 const OFFERED_MAX: usize = 2 + OFFERED.len();
-
-/// The payload type of linear samples in stereo (RFC 3551 section 6).
-const L16_STEREO: u8 = 10;
 
 #[cfg(test)]
 mod tests {
@@ -368,7 +401,7 @@ mod tests {
 
     fn answer(offer: &str) -> Option<(Agreed, String)> {
         let sdp = SessionDescription::parse(offer.as_bytes()).unwrap();
-        let agreed = Agreed::read(&sdp, "192.0.2.1".parse().unwrap())?;
+        let agreed = Agreed::read(&sdp, "192.0.2.1".parse().unwrap(), false)?;
         let mut out = Vec::new();
         write_answer(&mut out, &sdp, &agreed, US);
         Some((agreed, String::from_utf8(out).unwrap()))

@@ -78,6 +78,7 @@ impl Shard {
             self.report_event(slot, now, CallEvent::Answered(200), out);
         }
         self.tell_flow(slot, now, out);
+        self.update_sending(slot, now);
     }
 
     /// Sends again what the far end has not answered, and gives the call up in the end.
@@ -196,6 +197,7 @@ impl Shard {
             dialog.response = None;
         }
         let streams = core::mem::take(&mut dialog.streams);
+        self.signalling.detach(dialog.hash, dialog.id.serial, now);
         self.dialogs.linger(slot, now + T1 * 64);
         for (stream, serial) in streams {
             if self.streams.get_mut(stream, serial).is_some() {
@@ -218,7 +220,7 @@ impl Shard {
     }
 
     pub(super) fn report_opened(
-        &self,
+        &mut self,
         slot: u32,
         request: &SipMessage<'_>,
         at: Timestamp,
@@ -226,6 +228,7 @@ impl Shard {
     ) {
         self.report_event(slot, at, CallEvent::Opened, out);
         let Some(dialog) = self.dialogs.get(slot) else { return };
+        self.signalling.attach(dialog.hash, dialog.id.serial);
         let call = self.call_ref(dialog.id.serial);
         let uri = |value: Option<_>| value.map_or(&b""[..], |value| NameAddr::parse(value).uri);
         let source = dialog.peer.ip().to_string();

@@ -17,6 +17,7 @@ use super::{
     routes::Action,
     rtcp::Participant,
     seen::Seen,
+    sending::Sending,
     stream::Format,
 };
 use crate::{
@@ -260,6 +261,8 @@ pub(crate) struct Media {
     pub(crate) is_muxed: bool,
     /// Whether it is encrypted: then it is only measured, by its headers.
     pub(crate) is_secure: bool,
+    /// The packet time that the far end would like, as far as it can be had.
+    pub(crate) ptime_ms: u8,
     /// Our direction.
     pub(crate) direction: Direction,
     /// The media that were refused, which every offer of ours repeats.
@@ -268,6 +271,8 @@ pub(crate) struct Media {
     /// Our synchronization source.
     pub(crate) ssrc: Ssrc,
     pub(crate) sent: SentMedia,
+    /// What is sent that is made here.
+    pub(crate) sending: Option<Box<Sending>>,
     /// Its part in RTCP.
     pub(crate) rtcp: Participant,
 }

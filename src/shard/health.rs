@@ -15,6 +15,10 @@ pub struct ShardHealth {
     pub streams_active: u64,
     /// RTP packets handled.
     pub rtp_packets: u64,
+    /// RTP packets sent that were made here, for calls of test numbers.
+    pub rtp_sent: u64,
+    /// Those that were not sent, being more than 100 ms late: the machine was too busy.
+    pub rtp_skipped: u64,
     /// RTCP datagrams handled.
     pub rtcp_packets: u64,
     /// Encrypted RTCP datagrams, counted and not read.
@@ -43,26 +47,36 @@ pub struct ShardHealth {
     pub handoff_full: u64,
     /// Reports lost because the ring to control was full.
     pub ring_full: u64,
+    /// Messages that no ladder shows because the ring to control was full. They were measured.
+    pub ladder_dropped: u64,
     /// Datagrams not sent because the send queue was full.
     pub send_dropped: u64,
     /// SIP connections, TCP and TLS, that are open.
-    pub connections: u64,
+    pub connections: u32,
     /// SIP connections taken since start.
-    pub connections_total: u64,
+    pub connections_total: u32,
     /// SIP connections closed at once, for want of room.
-    pub connections_refused: u64,
+    pub connections_refused: u32,
     /// SIP connections closed because no message could be made out.
-    pub connections_broken: u64,
+    pub connections_broken: u32,
     /// SIP connections that could not be accepted.
-    pub accept_errors: u64,
+    pub accept_errors: u32,
     /// Messages not sent because their connection had gone.
-    pub connection_gone: u64,
+    pub connection_gone: u32,
     /// Calls refused because the dialog table was full.
     pub calls_refused: u64,
     /// Packets not measured because the stream table was full.
     pub streams_refused: u64,
     /// Times that it came to its work more than 50 ms late: the machine was too busy.
     pub stalls: u64,
+    /// Requests answered with a challenge, wrong credentials among them.
+    pub auth_challenges: u64,
+    /// Requests with wrong credentials, or those of another user.
+    pub auth_failures: u64,
+    /// Reports of phones that were taken.
+    pub phone_reports: u64,
+    /// Those that were none.
+    pub phone_reports_refused: u64,
     /// What its registrar did.
     pub registrations: Registrations,
     /// Share of time spent working, 0 to 1, over the last interval.
@@ -78,9 +92,11 @@ pub struct Registrations {
     pub users: u64,
     /// REGISTERs answered with more than a challenge.
     pub attempts: u64,
+    /// REGISTERs that were asked for credentials, which is no failure.
+    pub challenged: u64,
     /// Those that were granted.
     pub succeeded: u64,
-    /// Those refused with a 4xx.
+    /// Those refused with a 4xx, wrong credentials among them.
     pub failed_4xx: u64,
     /// Those refused with a 5xx.
     pub failed_5xx: u64,
@@ -96,6 +112,7 @@ impl Registrations {
             active: sum.active + one.active,
             users: sum.users + one.users,
             attempts: sum.attempts + one.attempts,
+            challenged: sum.challenged + one.challenged,
             succeeded: sum.succeeded + one.succeeded,
             failed_4xx: sum.failed_4xx + one.failed_4xx,
             failed_5xx: sum.failed_5xx + one.failed_5xx,

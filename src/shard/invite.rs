@@ -9,7 +9,7 @@ use arrayvec::ArrayVec;
 
 use super::{
     Shard,
-    answer::{Agreed, Ourselves, write_answer, write_offer},
+    answer::{Agreed, Ourselves, PTIME_MS, write_answer, write_offer},
     dialog::{Awaits, Dialog, DialogId, Media, Phase, Sent, SentMedia, Text, Texts},
     outbox::Outbox,
     report::{CallEvent, EndedBy, Flow},
@@ -54,19 +54,20 @@ impl Shard {
             self.respond(datagram, request, Status::INTERVAL_TOO_SMALL, &headers, out);
             return;
         }
-        let Ok(agreed) = read_body(datagram, request) else {
+        let action = self.config.routes.action(Uri::parse(uri).user.unwrap_or_default());
+        let Ok(agreed) = read_body(datagram, request, action) else {
             let status = Status::NOT_ACCEPTABLE_HERE;
             self.respond(datagram, request, status, NO_AUDIO, out);
             return;
         };
-        let dialog = self.new_dialog(id, datagram, request, uri, agreed);
+        let dialog = self.new_dialog(id, datagram, request, uri, agreed, action);
         self.health.calls_total += 1;
         self.dialogs.insert(dialog);
         self.report_opened(id.slot, request, datagram.received_at, out);
 
         self.respond(datagram, request, Status::TRYING, "", out);
         let now = self.now.max(datagram.received_at);
-        if let Some(Action::Refuse(code)) = self.dialogs.get(id.slot).map(|dialog| dialog.action) {
+        if let Action::Refuse(code) = action {
             self.refuse_at_once(id.slot, datagram, request, Status(code), out);
         } else {
             self.prepare_answer(id.slot, datagram, request);
@@ -91,10 +92,11 @@ impl Shard {
         let status = if is_early { Status::SESSION_PROGRESS } else { Status::RINGING };
         let is_reliable = self.is_reliable(slot, request, now);
         let rseq = if is_reliable { self.next_rseq(slot) } else { 0 };
-        let headers = match is_reliable {
-            true => format!("Require: 100rel\r\nRSeq: {rseq}\r\n"),
-            false => String::new(),
-        };
+        // What is announced early is the answer, and says what the 200 will say.
+        let mut headers = if is_early { format!("{ALLOW}{SUPPORTED}") } else { String::new() };
+        if is_reliable {
+            headers += &format!("Require: 100rel\r\nRSeq: {rseq}\r\n");
+        }
         let sdp = match is_early || self.is_early_offer(slot, request, now) {
             true => self.write_description(slot, datagram, request),
             false => Vec::new(),
@@ -108,6 +110,7 @@ impl Shard {
         };
         self.respond_with(datagram, request, status, content, out);
         self.report_event(slot, now, CallEvent::Progressed(status.0), out);
+        self.update_sending(slot, now);
         self.keep_response(slot, datagram, request, out);
         if let Some(dialog) = self.dialogs.get_mut(slot).filter(|_| is_reliable) {
             dialog.extras().is_settled = is_early;
@@ -165,7 +168,7 @@ impl Shard {
         let Some(dialog) = self.dialogs.get(slot) else { return };
         let is_within = self.is_within(slot, datagram, request);
         if number == dialog.invite_cseq {
-            if self.transaction(request) != dialog.invite_transaction {
+            if self.invite_transaction(request) != dialog.invite_transaction {
                 // The same request on another way (RFC 3261 section 8.2.2.2).
                 let merged = Status::LOOP_DETECTED;
                 let status = if is_within { Status::SERVER_INTERNAL_ERROR } else { merged };
@@ -180,8 +183,10 @@ impl Shard {
         }
         if number > dialog.invite_cseq && !has_to_tag(request) && !dialog.is_up() {
             // Another attempt by the name of a call that is over.
-            self.retire(slot, self.now.max(datagram.received_at), out);
-            self.on_invite(datagram, request, uri, out);
+            if self.admits(datagram, request, out) {
+                self.retire(slot, self.now.max(datagram.received_at), out);
+                self.on_invite(datagram, request, uri, out);
+            }
             return;
         }
         if !is_within || dialog.phase != Phase::Answered {
@@ -204,7 +209,7 @@ impl Shard {
             self.respond(datagram, request, Status::INTERVAL_TOO_SMALL, &headers, out);
             return;
         }
-        let Ok(agreed) = read_body(datagram, request) else {
+        let Ok(agreed) = read_body(datagram, request, dialog.action) else {
             let status = Status::NOT_ACCEPTABLE_HERE;
             self.respond(datagram, request, status, NO_AUDIO, out);
             return;
@@ -212,7 +217,7 @@ impl Shard {
         if let Some(agreed) = agreed {
             self.agree(slot, agreed);
         }
-        let transaction = self.transaction(request);
+        let transaction = self.invite_transaction(request);
         if let Some(dialog) = self.dialogs.get_mut(slot) {
             dialog.invite_cseq = number;
             dialog.invite_transaction = transaction;
@@ -240,11 +245,13 @@ impl Shard {
         dialog.resend = None;
         dialog.response = None;
         // An INVITE without an offer has its answer here.
+        let action = dialog.action;
         let is_answer = core::mem::take(&mut dialog.is_offering);
         if let Ok(Some(agreed)) =
-            read_body(datagram, request).map(|body| body.filter(|_| is_answer))
+            read_body(datagram, request, action).map(|body| body.filter(|_| is_answer))
         {
             self.agree(slot, agreed);
+            self.update_sending(slot, self.now.max(datagram.received_at));
             self.tell_flow(slot, datagram.received_at, out);
         }
     }
@@ -270,9 +277,9 @@ impl Shard {
         request: &SipMessage<'_>,
         uri: &[u8],
         agreed: Option<Agreed>,
+        action: Action,
     ) -> Dialog {
         let at = datagram.received_at;
-        let action = self.config.routes.action(Uri::parse(uri).user.unwrap_or_default());
         let call_id = request.call_id().unwrap_or_default();
         let tag = remote_tag(request);
         let number = request.cseq().map_or(0, |cseq| cseq.number);
@@ -297,11 +304,13 @@ impl Shard {
             formats: ArrayVec::new(),
             is_muxed: false,
             is_secure: false,
+            ptime_ms: PTIME_MS,
             direction: Direction::SendRecv,
             refused: None,
             session_version: 1,
             ssrc: Ssrc(self.rng.u32(..)),
             sent: SentMedia::default(),
+            sending: None,
             rtcp: Participant::default(),
         };
         if let Some(agreed) = agreed {
@@ -316,7 +325,7 @@ impl Shard {
             transport: datagram.transport,
             phase: Phase::Ringing { answer_at: self.rings_until(action, at) },
             invite_cseq: number,
-            invite_transaction: self.transaction(request),
+            invite_transaction: self.invite_transaction(request),
             local_cseq: 0,
             response: None,
             answer: None,
@@ -357,7 +366,8 @@ impl Shard {
         let Some(dialog) = self.dialogs.get(slot) else { return sdp };
         let media = &dialog.media;
         let offer = SessionDescription::parse(request.body()).ok();
-        let taken = offer.and_then(|offer| Some((offer, Agreed::read(&offer, datagram.src.ip())?)));
+        let (source, sends) = (datagram.src.ip(), dialog.action.sound().is_some());
+        let taken = offer.and_then(|offer| Some((offer, Agreed::read(&offer, source, sends)?)));
         let is_secure =
             taken.as_ref().map_or(media.is_secure, |(_, agreed)| agreed.crypto.is_some());
         // What names a call within the appliance, whose secret is its own.
@@ -429,7 +439,11 @@ impl Shard {
 impl Media {
     /// Takes over what an offer or answer settled.
     fn agree(&mut self, agreed: Agreed) {
-        self.is_awaited |= agreed.remote_rtp.is_some() && agreed.remote_rtp != self.remote_rtp;
+        if agreed.remote_rtp.is_some() && agreed.remote_rtp != self.remote_rtp {
+            self.is_awaited = true;
+            // What was learnt was where the address before is.
+            self.latched = None;
+        }
         // A call on hold keeps the address that its media will come from again.
         self.remote_rtp = agreed.remote_rtp.or(self.remote_rtp);
         self.remote_rtcp = agreed.remote_rtcp.or(self.remote_rtcp);
@@ -437,6 +451,7 @@ impl Media {
         self.is_muxed = agreed.is_muxed;
         self.is_secure = agreed.crypto.is_some();
         self.refused = agreed.refused;
+        self.ptime_ms = agreed.ptime_ms;
         self.rtcp.wanted = agreed.xr.unwrap_or_default();
         self.direction = agreed.direction;
     }
@@ -446,12 +461,14 @@ impl Media {
 pub(super) fn read_body(
     datagram: &Datagram<'_>,
     request: &SipMessage<'_>,
+    action: Action,
 ) -> Result<Option<Agreed>, NotAcceptable> {
     if request.body().trim_ascii().is_empty() {
         return Ok(None);
     }
     let sdp = SessionDescription::parse(request.body()).map_err(|_| NotAcceptable)?;
-    Agreed::read(&sdp, datagram.src.ip()).map(Some).ok_or(NotAcceptable)
+    let agreed = Agreed::read(&sdp, datagram.src.ip(), action.sound().is_some());
+    agreed.map(Some).ok_or(NotAcceptable)
 }
 
 /// A body is no session description, or none with audio that can be taken.

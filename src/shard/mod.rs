@@ -15,6 +15,7 @@ use std::{
 use arrayvec::ArrayVec;
 
 mod answer;
+pub mod auth;
 mod buckets;
 pub mod buffer;
 mod call;
@@ -32,16 +33,19 @@ mod media;
 mod observe;
 mod offers;
 mod outbox;
+mod pacing;
+mod phone_report;
 pub mod registrar;
 pub mod report;
 mod response;
 pub mod routes;
 mod rtcp;
 mod seen;
+mod sending;
 mod sequence;
 mod session_timer;
+pub mod signalling;
 mod silence;
-pub mod sip_statistics;
 mod stream;
 mod streams;
 mod timers;
@@ -49,21 +53,23 @@ mod user_agent;
 mod variation;
 
 pub use dialogs::owner;
-pub use outbox::{Outbox, Transmit};
+pub use outbox::{Outbox, Passed, Transmit};
 pub use sequence::Counts;
 
 use self::{
+    auth::{Auth, Door},
     buffer::{Depths, JitterBuffers},
     dialog::Dialog,
     dialogs::Dialogs,
     distributions::{Distributions, Groups},
     health::ShardHealth,
     keys::KeySource,
+    pacing::Pacing,
     registrar::{Registrar, RegistrarSettings},
     report::{CallEvent, CallReport, Report},
     response::Contact,
     routes::Routes,
-    sip_statistics::SipStatistics,
+    signalling::{Signalling, SipFigures},
     streams::Streams,
     timers::{Timer, Timers},
 };
@@ -71,6 +77,7 @@ use crate::{
     id::{CallRef, ShardId},
     limits::{DIALOGS_MAX, REPORT_INTERVAL, STREAMS_MAX, TIMERS_PER_TURN},
     quality::score::Scoring,
+    sound::Sounds,
     time::Timestamp,
     wire::Datagram,
 };
@@ -106,14 +113,20 @@ pub struct ShardConfig {
     pub answer_delay: Duration,
     /// What is done with a call, by the user part of its Request-URI.
     pub routes: Arc<Routes>,
+    /// What calls can hear.
+    pub sounds: Sounds,
     /// How long a call rings that is never answered.
     pub ring_timeout: Duration,
     /// A call of which nothing has been heard for so long is over.
     pub idle_timeout: Duration,
+    /// Who has to sign in; `None` for nobody.
+    pub auth: Option<Arc<Auth>>,
     /// What the registrar grants.
     pub registrar: RegistrarSettings,
     /// The jitter buffers that are emulated for every stream.
     pub jitter_buffers: JitterBuffers,
+    /// Whether the SIP messages of calls are passed on, for their ladders.
+    pub ladders: bool,
     /// Whether extended reports (RFC 3611) are sent.
     pub rtcp_xr: bool,
     /// How the scores in them are made: as those of the API are.
@@ -136,10 +149,13 @@ impl Default for ShardConfig {
             streams_max: STREAMS_MAX,
             answer_delay: Duration::ZERO,
             routes: Arc::default(),
+            sounds: Sounds::default(),
             ring_timeout: Duration::from_secs(180),
             idle_timeout: Duration::from_secs(300),
+            auth: None,
             registrar: RegistrarSettings::default(),
             jitter_buffers: JitterBuffers::default(),
+            ladders: false,
             rtcp_xr: true,
             scoring: Arc::default(),
             seed: 0,
@@ -158,9 +174,11 @@ pub struct Shard {
     depths: Depths,
     stream_serial: u64,
     timers: Timers,
+    pacing: Pacing,
     health: ShardHealth,
+    signalling: Signalling,
+    door: Door,
     registrar: Registrar,
-    sip_statistics: SipStatistics,
     /// `None` where calls are only observed: nobody asks for those of a capture.
     distributions: Option<Box<Distributions>>,
     groups: Groups,
@@ -186,9 +204,11 @@ impl Shard {
             depths: Depths::new(&config.jitter_buffers),
             stream_serial: 0,
             timers: Timers::default(),
+            pacing: Pacing::default(),
             health: ShardHealth { shard: config.id.0, ..ShardHealth::default() },
+            signalling: Signalling::new(config.dialogs_max, config.seed, config.ladders),
+            door: Door::default(),
             registrar: Registrar::new(config.registrar, config.seed),
-            sip_statistics: SipStatistics::default(),
             distributions: (config.role == Role::Answer).then(Box::default),
             groups: Groups::default(),
             orphans: VecDeque::new(),
@@ -212,7 +232,12 @@ impl Shard {
         };
         for part in batch.chunk_by(|a, b| is_sip(a) == is_sip(b)) {
             if is_sip(&part[0]) {
-                part.iter().for_each(|datagram| self.handle_sip(datagram, out));
+                for datagram in part {
+                    let sent = out.transmits().len();
+                    self.handle_sip(datagram, out);
+                    self.signalling.pass_on(datagram, out);
+                    self.note_sent(self.now.max(datagram.received_at), sent, out);
+                }
             } else {
                 part.chunks(media::BATCH).for_each(|part| self.handle_media(part, out));
             }
@@ -222,6 +247,10 @@ impl Shard {
     /// Does what is due by `now`, a bounded part of it, and says when more is.
     pub fn poll(&mut self, now: Timestamp, out: &mut Outbox) -> Option<Timestamp> {
         self.now = now;
+        self.signalling.settle(now);
+        // Media first: what signalling takes note of begins after it.
+        self.send_due(now, out);
+        let sent = out.transmits().len();
         for _ in 0..TIMERS_PER_TURN {
             match self.timers.pop_due(now) {
                 Some(Timer::Dialog { slot, serial }) => self.poll_dialog(slot, serial, now, out),
@@ -230,27 +259,32 @@ impl Shard {
                 None => break,
             }
         }
-        self.timers.next()
+        self.note_sent(now, sent, out);
+        self.next_deadline()
     }
 
     /// When something is next due.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.timers.next()
+        self.timers.next().into_iter().chain(self.pacing.next()).min()
     }
 
     /// Answers nothing new from now on and hangs up what is up. [`calls_up`](Self::calls_up)
     /// and further polls tell when all is done.
     pub fn close(&mut self, now: Timestamp, out: &mut Outbox) {
         self.is_closing = true;
+        let sent = out.transmits().len();
         for slot in self.dialogs.slots_up() {
             self.hang_up(slot, report::EndedBy::Callee, now, out);
         }
+        self.note_sent(now, sent, out);
     }
 
     /// Says all there is to say about calls that are only observed: nothing more will pass. Those
     /// whose end was not seen stay as they are.
     pub fn finish(&mut self, now: Timestamp, out: &mut Outbox) {
+        self.signalling.settle(now);
+        self.signalling.tell(self.config.id, out);
         for slot in self.dialogs.slots_ended() {
             self.forget(slot, now, out);
         }
@@ -292,7 +326,9 @@ impl Shard {
     /// Exchanges the distributions filled so far for an empty set.
     pub fn swap_distributions(&mut self, mut empty: Box<Distributions>) -> Box<Distributions> {
         empty.make_room(&self.groups);
-        self.distributions.replace(empty).unwrap_or_default()
+        let mut filled = self.distributions.replace(empty).unwrap_or_default();
+        self.signalling.swap(&mut filled.sip);
+        filled
     }
 
     /// The memory of its streams, looked at in the order in which packets come; for a runtime that
@@ -301,10 +337,10 @@ impl Shard {
         self.streams.memory()
     }
 
-    /// What SIP has passed, where calls are only observed.
+    /// The figures of the SIP that has passed, since they were last exchanged.
     #[must_use]
-    pub const fn sip_statistics(&self) -> &SipStatistics {
-        &self.sip_statistics
+    pub const fn sip_figures(&self) -> &SipFigures {
+        self.signalling.figures()
     }
 
     /// Which shard this is.
@@ -356,6 +392,12 @@ impl Shard {
     fn report_call(&self, dialog: &Dialog, at: Timestamp, event: CallEvent, out: &mut Outbox) {
         let call = self.call_ref(dialog.id.serial);
         out.report(Report::Call(CallReport { call, at, event }));
+    }
+
+    /// Has what was sent from `from` on counted, and what it changes told.
+    fn note_sent(&mut self, at: Timestamp, from: usize, out: &mut Outbox) {
+        self.signalling.send(at, from, out);
+        self.signalling.tell(self.config.id, out);
     }
 
     const fn call_ref(&self, serial: u64) -> CallRef {

@@ -38,12 +38,12 @@ impl Shard {
             self.respond(datagram, request, Status::CALL_DOES_NOT_EXIST, "", out);
             return;
         }
-        let is_offering = dialog.is_offering;
+        let (is_offering, action) = (dialog.is_offering, dialog.action);
         let Some(dialog) = self.dialogs.get_mut(slot) else { return };
         dialog.resend = None;
         dialog.is_offering = false;
         let is_answer_due = dialog.extras().is_answer_due;
-        match read_body(datagram, request) {
+        match read_body(datagram, request, action) {
             // An answer that cannot be taken is none: media may still tell where it comes from.
             Err(_) if !is_offering => {
                 self.conclude(slot, datagram, request, Status::NOT_ACCEPTABLE_HERE, NO_AUDIO, out);
@@ -87,8 +87,9 @@ impl Shard {
             self.respond(datagram, request, Status::INTERVAL_TOO_SMALL, &headers, out);
             return;
         };
+        let action = dialog.action;
         let (is_offering, is_unanswered) = (dialog.is_offering, dialog.is_offer_unanswered());
-        let agreed = match read_body(datagram, request) {
+        let agreed = match read_body(datagram, request, action) {
             // Two offers at once (RFC 3311 section 5.2).
             Ok(Some(_)) if is_offering => {
                 self.respond(datagram, request, Status::REQUEST_PENDING, "", out);
@@ -137,6 +138,7 @@ impl Shard {
         headers: &str,
         out: &mut Outbox,
     ) {
+        self.update_sending(slot, self.now.max(datagram.received_at));
         if let Some(dialog) = self.dialogs.get_mut(slot) {
             dialog.extras().is_settled = true;
             dialog.media.session_version += u32::from(is_offer);

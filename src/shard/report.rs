@@ -3,7 +3,7 @@
 //! Counters in a report are totals since the start of their stream or shard, never differences,
 //! so a report that is lost costs freshness and nothing else.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::Serialize;
 
@@ -18,6 +18,7 @@ use crate::{
     wire::{
         codec::Codec,
         rtcp::{StatisticsSummary, VoipMetrics},
+        vq_rtcpxr::{VqFigures, VqKind},
     },
 };
 
@@ -40,6 +41,10 @@ pub enum Report {
     RoundTrip(RoundTripReport),
     /// Which way media of a call is expected to go, where that has changed.
     Flow(FlowReport),
+    /// What a call's signalling tells about itself.
+    Signalling(SignallingReport),
+    /// What a phone says of a call of its.
+    Phone(PhoneReport),
     /// The shard's own state.
     Health(ShardHealth),
 }
@@ -290,6 +295,25 @@ pub struct RoundTripReport {
     pub rtt: RoundTrip,
 }
 
+/// What a call's signalling tells about itself, as far as it has come; `None` is not known.
+#[derive(Clone, Copy, Debug)]
+pub struct SignallingReport {
+    /// The call.
+    pub call: CallRef,
+    /// Session request delay (RFC 6076 section 4.3), microseconds.
+    pub srd_us: Option<u32>,
+    /// From the first INVITE to the first 180, 183 or 2xx, microseconds.
+    pub post_dial_delay_us: Option<u32>,
+    /// From the first INVITE to the first 100, microseconds.
+    pub time_to_100_us: Option<u32>,
+    /// Session disconnect delay (RFC 6076 section 4.4), microseconds.
+    pub sdd_us: Option<u32>,
+    /// Messages that came or went before.
+    pub retransmissions: u32,
+    /// The cause of ITU-T Q.850 that it ended with (RFC 3326), 0 to 127.
+    pub cause: Option<u8>,
+}
+
 /// Which way media of a call is expected to go from a moment on. Without one it is both ways.
 #[derive(Clone, Copy, Debug)]
 pub struct FlowReport {
@@ -400,6 +424,40 @@ impl FarEndReport {
     }
 }
 
+/// One direction of a voice quality report of a phone (RFC 6035).
+#[derive(Clone, Copy, Debug)]
+pub struct PhoneReport {
+    /// When it came.
+    pub at: Timestamp,
+    /// Whom it came from.
+    pub source: IpAddr,
+    /// What it is about.
+    pub kind: VqKind,
+    /// Whether the call is over.
+    pub is_final: bool,
+    /// Which direction.
+    pub side: Side,
+    /// The beginning of the call's Call-ID.
+    pub call_id: [u8; CALL_ID_PIECE],
+    /// The length of the whole.
+    pub call_id_len: u16,
+    /// The codec; unknown if it was not said.
+    pub codec: Codec,
+    /// Its rate, Hz.
+    pub sample_rate: Option<u32>,
+    /// The figures.
+    pub figures: VqFigures,
+}
+
+/// A direction of a call, as a phone has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// What it received.
+    Local,
+    /// What it was told of what it sent.
+    Remote,
+}
+
 /// Round-trip times of a call (RFC 3550 section 6.4.1, RFC 3611 section 4.5), microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RoundTrip {
@@ -449,6 +507,9 @@ pub const CLOSEUP_EVERY: u64 = 16;
 /// Bytes of text in one report.
 pub const TEXT_PIECE: usize = 200;
 
+/// Bytes of a Call-ID in a report of a phone.
+pub const CALL_ID_PIECE: usize = 96;
+
 /// Lengths of runs that are told apart.
 pub const RUN_LENGTHS: usize = 127;
 
@@ -456,4 +517,4 @@ pub const RUN_LENGTHS: usize = 127;
 pub const RUNS_PIECE: usize = RUN_LENGTHS.div_ceil(3);
 
 // The ring's memory in `limits` counts on this.
-const _: () = assert!(size_of::<Report>() <= 336);
+const _: () = assert!(size_of::<Report>() <= 352);

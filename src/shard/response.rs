@@ -20,6 +20,9 @@ impl Status {
     pub(crate) const SESSION_PROGRESS: Self = Self(183);
     pub(crate) const OK: Self = Self(200);
     pub(crate) const BAD_REQUEST: Self = Self(400);
+    pub(crate) const UNAUTHORIZED: Self = Self(401);
+    pub(crate) const FORBIDDEN: Self = Self(403);
+    pub(crate) const UNSUPPORTED_MEDIA_TYPE: Self = Self(415);
     pub(crate) const INTERVAL_TOO_SMALL: Self = Self(422);
     pub(crate) const INTERVAL_TOO_BRIEF: Self = Self(423);
     pub(crate) const TEMPORARILY_UNAVAILABLE: Self = Self(480);
@@ -279,7 +282,7 @@ fn header(out: &mut Vec<u8>, name: &str, value: &[u8]) {
 
 /// The methods that are handled, for Allow (RFC 3261 section 20.5).
 pub(crate) const ALLOW: &str = "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, \
-    PRACK, UPDATE, MESSAGE\r\n";
+    PRACK, UPDATE, MESSAGE, PUBLISH\r\n";
 
 /// The extensions that are known, for Supported (RFC 3261 section 20.37).
 pub(crate) const SUPPORTED: &str = "Supported: 100rel, timer\r\n";

@@ -26,8 +26,10 @@ impl Shard {
         self.health.sip_messages += 1;
         let Ok(message) = SipMessage::parse(datagram.payload) else {
             self.health.sip_malformed += 1;
+            self.signalling.count_malformed();
             return;
         };
+        self.signalling.receive(datagram, &message);
         match message.start_line() {
             StartLine::Request { method, uri, .. } => {
                 self.on_request(datagram, &message, method, uri, out);
@@ -62,6 +64,7 @@ impl Shard {
             (Method::Invite, Some(slot)) => {
                 self.on_invite_again(slot, datagram, request, uri, out);
             }
+            (Method::Invite, None) if !self.admits(datagram, request, out) => {}
             (Method::Invite, None) => self.on_invite(datagram, request, uri, out),
             (Method::Ack, Some(slot)) => self.on_ack(slot, datagram, request, out),
             (Method::Ack, None) => {}
@@ -97,6 +100,7 @@ impl Shard {
                 | Method::Message,
                 _,
             ) => self.respond(datagram, request, Status::CALL_DOES_NOT_EXIST, "", out),
+            _ if self.takes_phone_report(datagram, request, out) => {}
             (Method::Options, _) => {
                 let headers = format!("{ALLOW}{SUPPORTED}{ACCEPT}");
                 self.respond(datagram, request, Status::OK, &headers, out);
@@ -173,10 +177,10 @@ impl Shard {
         hasher.finish()
     }
 
-    /// Names the transaction of a request: its branch, and where that names nothing on its own the
+    /// Names the transaction of an INVITE: its branch, and where that names nothing on its own the
     /// whole topmost Via (RFC 3261 section 17.2.3). To find it among those of one Call-ID and
     /// `CSeq` is enough.
-    pub(super) fn transaction(&self, request: &SipMessage<'_>) -> u64 {
+    pub(super) fn invite_transaction(&self, request: &SipMessage<'_>) -> u64 {
         let Some(via) = request.via() else { return 0 };
         let branch = via.branch.filter(|_| via.has_unique_branch());
         self.dialogs.hash(branch.unwrap_or(via.text), via.host)

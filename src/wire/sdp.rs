@@ -254,6 +254,13 @@ impl<'a> Media<'a> {
         decimal(whole).filter(|&ms| ms > 0)
     }
 
+    /// The longest media per packet, in ms, that the other side can take (RFC 8866 section 6.5).
+    #[must_use]
+    pub fn maxptime(&self) -> Option<u16> {
+        let mut found = self.attributes().filter(|(name, _)| *name == b"maxptime");
+        decimal(found.next()?.1).filter(|&ms| ms > 0)
+    }
+
     /// Which way media flow, from the view of who wrote this; the session's where these media
     /// say nothing, and both ways if that says nothing either (RFC 8866 section 6.7).
     #[must_use]

@@ -19,6 +19,7 @@ use self::request::{Asked, Contact, Origin};
 pub use self::settings::{RawRegistrar, RegistrarError, RegistrarSettings};
 use super::{
     Shard,
+    auth::Verdict,
     health::Registrations,
     outbox::Outbox,
     response::{Content, Status},
@@ -83,6 +84,15 @@ impl Shard {
         request: &SipMessage<'_>,
         out: &mut Outbox,
     ) {
+        match self.verdict(datagram, request, out) {
+            Verdict::Admitted => {}
+            Verdict::Missing | Verdict::Stale => return self.registrar.counts.challenged += 1,
+            Verdict::Wrong | Verdict::Forbidden => {
+                self.registrar.counts.attempts += 1;
+                self.registrar.counts.failed_4xx += 1;
+                return;
+            }
+        }
         let now = datagram.received_at;
         let budget = datagram.payload.len();
         let mut headers = String::new();

@@ -81,11 +81,12 @@ impl Shard {
         let Some(dialog) = self.dialogs.get(slot) else { return };
         let media = &dialog.media;
         if media.sent.packets > 0 || media.rtcp.rtt.count > 0 {
-            let ptime_ticks = dialog
-                .streams
-                .last()
-                .and_then(|&(stream, _)| self.streams.at(stream))
-                .map_or(0, super::stream::Stream::ptime_ticks);
+            let own = media.sending.as_deref().map(super::sending::Sending::ptime_ticks);
+            let ptime_ticks = own.unwrap_or_else(|| {
+                let stream = dialog.streams.last();
+                let stream = stream.and_then(|&(stream, _)| self.streams.at(stream));
+                stream.map_or(0, super::stream::Stream::ptime_ticks)
+            });
             let call = self.call_ref(dialog.id.serial);
             out.report(Report::Remote(remote_report(call, at, media, ptime_ticks)));
         }

@@ -9,7 +9,7 @@ use super::address::{Param, Uri};
 #[must_use]
 pub fn is_same_uri(a: &[u8], b: &[u8]) -> bool {
     let (left, right) = (Uri::parse(a), Uri::parse(b));
-    if !left.is_sip() || !right.is_sip() {
+    if a == b || !left.is_sip() || !right.is_sip() {
         return a == b;
     }
     left.scheme.eq_ignore_ascii_case(right.scheme)
@@ -19,6 +19,12 @@ pub fn is_same_uri(a: &[u8], b: &[u8]) -> bool {
         && agree(&left, &right)
         && agree(&right, &left)
         && is_same_set(left.headers, right.headers)
+}
+
+/// Whether the user part of a URI is a name, escapes undone.
+#[must_use]
+pub fn is_same_user(user: &[u8], name: &[u8]) -> bool {
+    Unescaped(user).bytes().eq(name.iter().copied())
 }
 
 /// Appends the canonical form of an address of record (RFC 3261 section 10.3, step 5): no

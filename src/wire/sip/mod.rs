@@ -6,15 +6,19 @@
 mod address;
 mod check;
 mod compare;
+mod credentials;
 mod header;
+mod masked;
 mod method;
 mod scan;
 mod via;
 
 pub use address::{NameAddr, Param, Params, Uri};
 pub use check::Defect;
-pub use compare::{is_same_uri, write_address_of_record};
+pub use compare::{is_same_uri, is_same_user, write_address_of_record};
+pub use credentials::Credentials;
 pub use header::{Header, HeaderName, Headers};
+pub use masked::masked;
 pub use method::{CSeq, Method};
 pub use scan::{Elements, call_id, elements, registered_uri};
 pub use via::Via;
