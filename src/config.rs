@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use crate::{
     alerts::{RuleError, Rules, Table},
-    limits::DIALOGS_MAX,
+    limits::{CONNECTIONS_MAX, DIALOGS_MAX},
     notify,
     quality::{
         score::Scoring,
@@ -38,6 +38,12 @@ pub struct Config {
     pub shards: Option<u16>,
     /// Where SIP comes in over UDP.
     pub sip: SocketAddr,
+    /// Whether SIP comes in over TCP as well, at the same address.
+    pub sip_tcp: bool,
+    /// Where and as whom SIP comes in over TLS; `None` if it does not.
+    pub sip_tls: Option<SipTls>,
+    /// SIP connections, TCP and TLS, that one shard holds.
+    pub sip_connections_per_shard: usize,
     /// Ports for RTP and RTCP, shared out among the shards in pairs.
     pub rtp_ports: PortRange,
     /// The address that Contact and SDP name, where that is not the one a request came to.
@@ -92,6 +98,18 @@ pub struct RawConfig {
     pub shards: Option<u16>,
     /// See [`Config::sip`].
     pub sip: Option<SocketAddr>,
+    /// See [`Config::sip_tcp`].
+    pub sip_tcp: Option<bool>,
+    /// See [`SipTls::address`].
+    pub sip_tls: Option<SocketAddr>,
+    /// See [`TlsIdentity::Files`]; a PEM file.
+    pub tls_certificate: Option<PathBuf>,
+    /// See [`TlsIdentity::Files`]; a PEM file.
+    pub tls_key: Option<PathBuf>,
+    /// See [`TlsIdentity::SelfSigned`].
+    pub tls_self_signed: Option<bool>,
+    /// See [`Config::sip_connections_per_shard`].
+    pub sip_connections_per_shard: Option<usize>,
     /// See [`Config::rtp_ports`]; as text, `20000-20063`.
     pub rtp_ports: Option<PortRange>,
     /// See [`Config::advertise`].
@@ -167,6 +185,14 @@ impl RawConfig {
         Self {
             shards: self.shards.or(below.shards),
             sip: self.sip.or(below.sip),
+            sip_tcp: self.sip_tcp.or(below.sip_tcp),
+            sip_tls: self.sip_tls.or(below.sip_tls),
+            tls_certificate: self.tls_certificate.or(below.tls_certificate),
+            tls_key: self.tls_key.or(below.tls_key),
+            tls_self_signed: self.tls_self_signed.or(below.tls_self_signed),
+            sip_connections_per_shard: self
+                .sip_connections_per_shard
+                .or(below.sip_connections_per_shard),
             rtp_ports: self.rtp_ports.or(below.rtp_ports),
             advertise: self.advertise.or(below.advertise),
             http: self.http.or(below.http),
@@ -198,6 +224,7 @@ impl RawConfig {
     /// # Errors
     /// A value is out of its range, or a secret is not where it should be; the error names it.
     pub fn complete(self) -> Result<Config, ConfigError> {
+        let sip_tls = self.tls()?;
         let jitter_buffers = self.jitter_buffer.unwrap_or_default().complete()?;
         let recording = self.play_file.filter(|file| !file.as_os_str().is_empty());
         let sounds = recording.map(|file| Sounds::with_recording(&file)).transpose()?;
@@ -206,6 +233,9 @@ impl RawConfig {
         let config = Config {
             shards: self.shards,
             sip: self.sip.unwrap_or(DEFAULT_SIP),
+            sip_tcp: self.sip_tcp.unwrap_or(true),
+            sip_tls,
+            sip_connections_per_shard: self.sip_connections_per_shard.unwrap_or(CONNECTIONS_MAX),
             rtp_ports: self.rtp_ports.unwrap_or(DEFAULT_RTP_PORTS),
             advertise: self.advertise,
             http: self.http.unwrap_or(DEFAULT_HTTP),
@@ -234,6 +264,57 @@ impl RawConfig {
     }
 }
 
+impl RawConfig {
+    /// What the settings of TLS come to.
+    fn tls(&self) -> Result<Option<SipTls>, ConfigError> {
+        let identity = match (&self.tls_certificate, &self.tls_key, self.tls_self_signed) {
+            (Some(_), _, Some(true)) | (_, Some(_), Some(true)) => {
+                return Err(ConfigError::Tls(
+                    "tls_self_signed and a certificate exclude each other",
+                ));
+            }
+            (Some(certificate), Some(key), _) => {
+                let (certificate, key) = (certificate.clone(), key.clone());
+                Some(TlsIdentity::Files { certificate, key })
+            }
+            (Some(_), None, _) => return Err(ConfigError::Tls("tls_certificate needs tls_key")),
+            (None, Some(_), _) => return Err(ConfigError::Tls("tls_key needs tls_certificate")),
+            (None, None, Some(true)) => Some(TlsIdentity::SelfSigned),
+            (None, None, _) => None,
+        };
+        match (self.sip_tls, identity) {
+            (Some(address), Some(identity)) => Ok(Some(SipTls { address, identity })),
+            (Some(_), None) => Err(ConfigError::Tls(
+                "sip_tls needs tls_certificate and tls_key, or tls_self_signed = true",
+            )),
+            (None, _) => Ok(None),
+        }
+    }
+}
+
+/// Where and as whom SIP comes in over TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SipTls {
+    /// Where.
+    pub address: SocketAddr,
+    /// As whom.
+    pub identity: TlsIdentity,
+}
+
+/// What a TLS server shows its clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TlsIdentity {
+    /// A certificate, with those that vouch for it, and its key.
+    Files {
+        /// PEM file with the certificates, our own first.
+        certificate: PathBuf,
+        /// PEM file with the key.
+        key: PathBuf,
+    },
+    /// A certificate made at start that vouches for itself.
+    SelfSigned,
+}
+
 impl Config {
     fn check(&self) -> Result<(), ConfigError> {
         let range = |key, value: u64, low, high| {
@@ -246,6 +327,8 @@ impl Config {
         let shards = self.shards.map_or(1, u64::from);
         range("shards", shards, 1, SHARDS_MAX)?;
         range("max_calls_per_shard", self.max_calls_per_shard as u64, 1, CALLS_PER_SHARD_MAX)?;
+        let connections = self.sip_connections_per_shard as u64;
+        range("sip_connections_per_shard", connections, 1, CONNECTIONS_PER_SHARD_MAX)?;
         range("history_calls", self.history_calls as u64, 0, HISTORY_CALLS_MAX)?;
         let delay_ms = u64::try_from(self.answer_delay.as_millis()).unwrap_or(u64::MAX);
         range("answer_delay_ms", delay_ms, 0, ANSWER_DELAY_MS_MAX)?;
@@ -417,6 +500,9 @@ pub enum ConfigError {
     /// The registrar table is wrong.
     #[error(transparent)]
     Registrar(#[from] RegistrarError),
+    /// The settings of TLS do not go together.
+    #[error("{0}")]
+    Tls(&'static str),
     /// The table of routes is wrong.
     #[error(transparent)]
     Route(#[from] RouteError),
@@ -477,6 +563,8 @@ const DEFAULT_RING_SECS: u64 = 180;
 /// More cores than any box this was thought for.
 const SHARDS_MAX: u64 = 256;
 const CALLS_PER_SHARD_MAX: u64 = 1_000_000;
+/// Descriptors end somewhere.
+const CONNECTIONS_PER_SHARD_MAX: u64 = 100_000;
 const HISTORY_CALLS_MAX: u64 = 1_000_000;
 /// An INVITE transaction may take three minutes (RFC 3261 section 16.6, timer C).
 const ANSWER_DELAY_MS_MAX: u64 = 180_000;
@@ -508,6 +596,9 @@ mod tests {
             ("http = '0.0.0.0:8080'", "api_token_file is needed"),
             ("rtp_ports = '7-3'", "7 is above 3"),
             ("colour = 'red'", "unknown field `colour`"),
+            ("sip_tls = '127.0.0.1:5061'", "sip_tls needs tls_certificate and tls_key"),
+            ("tls_key = 'k.pem'", "tls_key needs tls_certificate"),
+            ("sip_connections_per_shard = 0", "sip_connections_per_shard: 0 is not from 1"),
             ("idle_timeout_s = 0", "idle_timeout_s: 0 is not from 1"),
             ("ring_timeout_s = 0", "ring_timeout_s: 0 is not from 1"),
             ("play_file = '/nowhere/a.wav'", "play_file: /nowhere/a.wav: No such file"),

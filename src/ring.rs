@@ -145,6 +145,15 @@ impl ControlEnd {
     }
 }
 
+/// What one shard has for another.
+#[derive(Clone, Copy, Debug)]
+pub enum Handed<'a> {
+    /// A message that its owner is to handle.
+    Received(Datagram<'a>),
+    /// A message from `src` to `dst` for a connection that the other shard holds.
+    ToSend(Datagram<'a>),
+}
+
 /// What stands before the bytes of a message on its way to control: its call, its time, its
 /// addresses, its transport and whether it came again, its length.
 struct PassedHead([u8; PASSED_HEAD]);
@@ -186,11 +195,6 @@ impl PassedHead {
     }
 }
 
-fn transport_number(transport: Transport) -> u8 {
-    let number = TRANSPORTS.iter().position(|&known| known == transport);
-    number.and_then(|number| u8::try_from(number).ok()).unwrap_or(0)
-}
-
 /// The sending end of a ring of datagrams to another shard.
 #[derive(Debug)]
 pub struct HandoffSender(Producer<u8>);
@@ -211,9 +215,20 @@ pub fn handoff(capacity_bytes: usize) -> (HandoffSender, HandoffReceiver) {
 }
 
 impl HandoffSender {
-    /// Passes a datagram on; false if it did not fit.
+    /// Passes a received datagram on to its owner; false if it did not fit.
     #[must_use]
     pub fn send(&mut self, datagram: &Datagram<'_>) -> bool {
+        self.push(datagram, 0)
+    }
+
+    /// Passes on what the shard that holds the connection is to send, from `src` to `dst`; false if
+    /// it did not fit.
+    #[must_use]
+    pub fn send_out(&mut self, datagram: &Datagram<'_>) -> bool {
+        self.push(datagram, OUTGOING)
+    }
+
+    fn push(&mut self, datagram: &Datagram<'_>, direction: u8) -> bool {
         let Ok(len) = u32::try_from(datagram.payload.len()) else { return false };
         if self.0.slots() < HEAD + datagram.payload.len() {
             return false;
@@ -222,7 +237,8 @@ impl HandoffSender {
         head[..8].copy_from_slice(&datagram.received_at.as_nanos().to_le_bytes());
         head[8..26].copy_from_slice(&pack(datagram.src));
         head[26..44].copy_from_slice(&pack(datagram.dst));
-        head[44..].copy_from_slice(&len.to_le_bytes());
+        head[44..48].copy_from_slice(&len.to_le_bytes());
+        head[48] = direction | transport_number(datagram.transport);
         // Both fit, as was seen above. The receiver waits for the payload that a head announces.
         self.0.push_entire_slice(&head).is_ok()
             && self.0.push_entire_slice(datagram.payload).is_ok()
@@ -231,7 +247,7 @@ impl HandoffSender {
 
 impl HandoffReceiver {
     /// The next datagram, if one has come whole.
-    pub fn receive(&mut self) -> Option<Datagram<'_>> {
+    pub fn receive(&mut self) -> Option<Handed<'_>> {
         let mut head = [0; HEAD];
         {
             let chunk = self.bytes.read_chunk(HEAD).ok()?;
@@ -239,22 +255,32 @@ impl HandoffReceiver {
             head[..first.len()].copy_from_slice(first);
             head[first.len()..].copy_from_slice(second);
         }
-        let len = u32::from_le_bytes(array(&head[44..])) as usize;
+        let len = u32::from_le_bytes(array(&head[44..48])) as usize;
         if self.bytes.slots() < HEAD + len {
             return None;
         }
         self.bytes.pop_entire_slice(&mut head).ok()?;
         self.payload.resize(len, 0);
         self.bytes.pop_entire_slice(&mut self.payload).ok()?;
-        Some(Datagram {
+        let datagram = Datagram {
             received_at: Timestamp::from_nanos(u64::from_le_bytes(array(&head[..8]))),
             src: unpack(&head[8..26]),
             dst: unpack(&head[26..44]),
-            transport: Transport::Udp,
+            transport: TRANSPORTS[usize::from(head[48] & !OUTGOING) % TRANSPORTS.len()],
             marks: IpMarks::UNKNOWN,
             payload: &self.payload,
+        };
+        Some(if head[48] & OUTGOING == 0 {
+            Handed::Received(datagram)
+        } else {
+            Handed::ToSend(datagram)
         })
     }
+}
+
+fn transport_number(transport: Transport) -> u8 {
+    let number = TRANSPORTS.iter().position(|&known| known == transport);
+    number.and_then(|number| u8::try_from(number).ok()).unwrap_or(0)
 }
 
 /// An address as 16 bytes of IPv6, mapped if need be, and 2 of port.
@@ -280,17 +306,21 @@ fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
     array
 }
 
-/// Time stamp, source, destination and length of a datagram in a handoff ring.
-const HEAD: usize = 8 + 18 + 18 + 4;
+/// Time stamp, source, destination, length, and transport with direction of a datagram in a handoff
+/// ring.
+const HEAD: usize = 8 + 18 + 18 + 4 + 1;
+
+/// Beside the number of the transport: it is to be sent.
+const OUTGOING: u8 = 0x80;
+
+/// Transports by the numbers that they have in a ring.
+const TRANSPORTS: [Transport; 3] = [Transport::Udp, Transport::Tcp, Transport::Tls];
 
 /// Bytes before those of a message on its way to control.
 const PASSED_HEAD: usize = 8 + 8 + 18 + 18 + 1 + 1 + 2;
 
 /// Bytes of a message that a ladder may show.
 const PASSED_BYTES_MAX: usize = 8192;
-
-/// Transports by the numbers that they have there.
-const TRANSPORTS: [Transport; 2] = [Transport::Udp, Transport::Tcp];
 
 /// Sets of distributions under way between a shard and control.
 const SPARE_DISTRIBUTIONS: usize = 2;
@@ -316,7 +346,7 @@ mod tests {
         for round in 0..50_usize {
             let payload = vec![7; 60 + round];
             assert!(sender.send(&datagram(&payload)));
-            let received = receiver.receive().unwrap();
+            let Some(Handed::Received(received)) = receiver.receive() else { panic!() };
             assert_eq!(received.payload, payload);
             assert_eq!(received.src, datagram(&[]).src);
             assert_eq!(received.dst, datagram(&[]).dst);
@@ -325,14 +355,31 @@ mod tests {
         }
     }
 
+    fn payload(handed: Option<Handed<'_>>) -> Vec<u8> {
+        match handed {
+            Some(Handed::Received(Datagram { payload, .. })) => payload.to_vec(),
+            _ => panic!("nothing was received"),
+        }
+    }
+
     #[test]
     fn what_does_not_fit_is_refused_whole() {
         let (mut sender, mut receiver) = handoff(100);
         assert!(sender.send(&datagram(&[1; 40])));
         assert!(!sender.send(&datagram(&[2; 10])));
-        assert_eq!(receiver.receive().unwrap().payload, [1; 40]);
+        assert_eq!(payload(receiver.receive()), [1; 40]);
         assert!(sender.send(&datagram(&[])));
-        assert_eq!(receiver.receive().unwrap().payload, b"");
+        assert_eq!(payload(receiver.receive()), b"");
+    }
+
+    #[test]
+    fn what_is_to_be_sent_keeps_its_transport() {
+        let (mut sender, mut receiver) = handoff(200);
+        for transport in TRANSPORTS {
+            assert!(sender.send_out(&Datagram { transport, ..datagram(b"x") }));
+            let Some(Handed::ToSend(sent)) = receiver.receive() else { panic!() };
+            assert_eq!((sent.transport, sent.payload), (transport, &b"x"[..]));
+        }
     }
 
     #[test]

@@ -69,6 +69,33 @@ fn a_phone_hears_its_own_voice_and_both_directions_are_scored() {
     }
 }
 
+#[test]
+fn a_phone_hears_its_own_voice_over_tcp_and_tls() {
+    let Some(modules) = find() else { return };
+    let appliance =
+        Appliance::with("sip_tls = '127.0.0.1:0'\ntls_self_signed = true\n", &["--shards", "2"]);
+    let tls = appliance.sip_tls.unwrap();
+    let targets = [
+        format!("sip:echo@{};transport=tcp", appliance.sip),
+        format!("sip:echo@{tls};transport=tls"),
+    ];
+    for (index, target) in targets.iter().enumerate() {
+        let dir = Scratch::new();
+        configure(&dir, modules);
+        let screen = call(&dir, target);
+        let [sent, heard] = counts(&screen, "packets:");
+        assert!(sent > 350 && heard + 3 >= sent, "{target}: {screen}");
+        let pitch = pitch(dir.path());
+        assert!((pitch - PITCH).abs() < 2.0, "{target}: {pitch} Hz");
+        let calls = appliance.history(index + 1);
+        assert_eq!(
+            (&calls[0]["state"], &calls[0]["ended_by"]),
+            (&"ended".into(), &"caller".into())
+        );
+        assert_eq!(calls[0]["packets_lost"], 0, "{target}");
+    }
+}
+
 /// It sends what a file holds, and hears what the appliance makes.
 #[test]
 fn a_phone_hears_the_tone_and_a_recording() {

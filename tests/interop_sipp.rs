@@ -162,6 +162,31 @@ fn calls_over_ipv6_are_answered_with_its_addresses() {
     }
 }
 
+#[test]
+fn many_calls_in_one_tcp_connection() {
+    let Some(sipp) = Sipp::find() else { return };
+    let appliance = Appliance::start();
+    sipp.run(&appliance, 500, &["-sn", "uac", "-r", "100", "-t", "t1"]);
+    assert!(appliance.history(500).iter().all(|call| call["ended_by"] == "caller"));
+    let health = appliance.wait_for("/healthz", |health| {
+        let shards = health["shards"].as_array().unwrap();
+        shards.iter().map(|shard| shard["connections_total"].as_u64().unwrap()).sum::<u64>() == 1
+    });
+    // Half of the calls were the other shard's, whose answers had to find the connection.
+    for shard in health["shards"].as_array().unwrap() {
+        assert!(shard["calls_total"].as_u64().unwrap() > 150, "{health:#}");
+        assert_eq!(shard["connection_gone"], 0);
+    }
+}
+
+#[test]
+fn a_tcp_connection_for_each_call() {
+    let Some(sipp) = Sipp::find() else { return };
+    let appliance = Appliance::start();
+    sipp.run(&appliance, 300, &["-sn", "uac", "-r", "100", "-t", "tn", "-max_socket", "400"]);
+    assert!(appliance.history(300).iter().all(|call| call["ended_by"] == "caller"));
+}
+
 /// The call has all that the recordings hold: 236 packets of speech, and an event whose end was
 /// sent three times with one sequence number, so that 8 are its own and 2 come again.
 #[track_caller]

@@ -14,10 +14,7 @@ use crate::{
     shard::health::ShardHealth,
     source::capture::{Capture, CaptureError, Chunk},
     time::Timestamp,
-    wire::{
-        Transport,
-        classify::{Kind, classify},
-    },
+    wire::classify::{Kind, classify},
 };
 
 /// Analyses captures and writes what was found.
@@ -113,7 +110,7 @@ impl Source for Reading {
         if let Some(ladder) = &mut self.ladder {
             for frame in chunk.frames() {
                 let datagram = chunk.datagram(frame);
-                let is_tcp = datagram.transport == Transport::Tcp;
+                let is_tcp = datagram.transport.is_stream();
                 if is_tcp || classify(datagram.payload) == Kind::Sip {
                     ladder.observe(&datagram);
                 }

@@ -216,7 +216,7 @@ pub struct LadderRow {
     pub src: SocketAddr,
     /// Where it went.
     pub dst: SocketAddr,
-    /// What carried it: `udp`, `tcp`.
+    /// What carried it: `udp`, `tcp`, `tls`.
     pub transport: &'static str,
     /// What it is: `INVITE sip:v1@192.0.2.1 (SDP: audio 16384 PCMU)`, `200 OK (INVITE)`.
     pub summary: String,
@@ -352,6 +352,7 @@ const fn transport_name(transport: Transport) -> &'static str {
     match transport {
         Transport::Udp => "udp",
         Transport::Tcp => "tcp",
+        Transport::Tls => "tls",
     }
 }
 

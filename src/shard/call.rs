@@ -68,7 +68,7 @@ impl Shard {
     pub(super) fn send_answer(&mut self, slot: u32, now: Timestamp, out: &mut Outbox) {
         let Some(dialog) = self.dialogs.get_mut(slot) else { return };
         let Some(answer) = dialog.answer.take() else { return };
-        out.send(answer.src, answer.dst, |bytes| bytes.extend_from_slice(&answer.bytes));
+        answer.send(out);
         dialog.response = Some(answer.clone());
         dialog.resend = Some(Resend::new(*answer, Awaits::Ack(dialog.invite_cseq), now));
         dialog.confirm_session(now);
@@ -99,7 +99,7 @@ impl Shard {
         }
         resend.back_off(now);
         let what = &resend.what;
-        out.send(what.src, what.dst, |bytes| bytes.extend_from_slice(&what.bytes));
+        what.send(out);
     }
 
     /// Ends a call for a BYE of the far end.
@@ -137,9 +137,11 @@ impl Shard {
         dialog.local_cseq += 1;
         let mut bytes = Vec::new();
         write_bye(&mut bytes, dialog, local, branch);
-        let bye = Sent { src: dialog.local, dst: dialog.peer, bytes: bytes.into() };
-        out.send(bye.src, bye.dst, |bytes| bytes.extend_from_slice(&bye.bytes));
-        dialog.resend = Some(Resend::new(bye, Awaits::Response(dialog.local_cseq), now));
+        let (src, dst, transport) = (dialog.local, dialog.peer, dialog.transport);
+        let bye = Sent { src, dst, transport, bytes: bytes.into() };
+        bye.send(out);
+        dialog.resend =
+            Some(Resend::unless_reliable(bye, Awaits::Response(dialog.local_cseq), now));
         self.leave_rtcp(slot, now, out);
         self.end(slot, CallEvent::Ended(by), now);
         self.arm(slot);
@@ -168,9 +170,9 @@ impl Shard {
         let Some(response) = dialog.response.as_deref_mut() else { return };
         response.bytes = as_refusal(&response.bytes, status);
         let refusal = response.clone();
-        out.send(refusal.src, refusal.dst, |bytes| bytes.extend_from_slice(&refusal.bytes));
+        refusal.send(out);
         dialog.answer = None;
-        dialog.resend = Some(Resend::new(refusal, Awaits::Ack(dialog.invite_cseq), at));
+        dialog.resend = Some(Resend::unless_reliable(refusal, Awaits::Ack(dialog.invite_cseq), at));
         self.end(slot, CallEvent::Failed(status.0, by), at);
     }
 

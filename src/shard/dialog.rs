@@ -11,7 +11,9 @@ use arrayvec::ArrayVec;
 use super::{
     answer::Refused,
     observe::{FORGOTTEN, SETTLED, UNANSWERED},
+    outbox::Outbox,
     report::{CallEvent, Flow},
+    response::response_address,
     routes::Action,
     rtcp::Participant,
     seen::Seen,
@@ -22,7 +24,7 @@ use crate::{
     id::{PayloadType, Ssrc},
     limits::FORMATS_MAX,
     time::Timestamp,
-    wire::sdp::Direction,
+    wire::{Datagram, Transport, sdp::Direction, sip::SipMessage},
 };
 
 /// Names a dialog within its shard: the slot is used again, the serial is not.
@@ -38,10 +40,12 @@ pub(crate) struct Dialog {
     pub(crate) id: DialogId,
     pub(crate) hash: u64,
     pub(crate) texts: Texts,
-    /// Our address that the INVITE came to.
+    /// Our address that the last request came to.
     pub(crate) local: SocketAddr,
     /// Where the last request came from.
     pub(crate) peer: SocketAddr,
+    /// What carried it.
+    pub(crate) transport: Transport,
     pub(crate) phase: Phase,
     /// CSeq number of the last INVITE.
     pub(crate) invite_cseq: u32,
@@ -117,8 +121,28 @@ pub(crate) struct SessionTimer {
 pub(crate) struct Sent {
     pub(crate) src: SocketAddr,
     pub(crate) dst: SocketAddr,
+    pub(crate) transport: Transport,
     /// Shared by what answers the same INVITE again and what is sent until the ACK.
     pub(crate) bytes: Arc<[u8]>,
+}
+
+impl Sent {
+    /// A response to a request.
+    pub(crate) fn response(
+        datagram: &Datagram<'_>,
+        request: &SipMessage<'_>,
+        bytes: &[u8],
+    ) -> Self {
+        let dst = response_address(request, datagram);
+        let Datagram { dst: src, transport, .. } = *datagram;
+        Self { src, dst, transport, bytes: bytes.into() }
+    }
+
+    /// Sends it, once more or for the first time.
+    pub(crate) fn send(&self, out: &mut Outbox) {
+        let Self { src, dst, transport, ref bytes } = *self;
+        out.send_by(transport, src, dst, |out| out.extend_from_slice(bytes));
+    }
 }
 
 /// A datagram on its way again and again (RFC 3261 sections 13.3.1.4 and 17.1.2.2).
@@ -146,6 +170,17 @@ impl Resend {
     /// Boxed: a call needs it only for the moments until it is answered.
     pub(crate) fn new(what: Sent, awaits: Awaits, now: Timestamp) -> Box<Self> {
         Box::new(Self { what, awaits, at: now + T1, interval: T1, until: now + T1 * 64 })
+    }
+
+    /// The same for what a stream brings to the far end without being sent again (RFC 3261
+    /// sections 17.1.2.2 and 17.2.1): there is only the wait for its answer.
+    pub(crate) fn unless_reliable(what: Sent, awaits: Awaits, now: Timestamp) -> Box<Self> {
+        let is_reliable = what.transport.is_stream();
+        let mut resend = Self::new(what, awaits, now);
+        if is_reliable {
+            resend.at = resend.until;
+        }
+        resend
     }
 
     /// Moves on to the next time, or to the end if that comes first.

@@ -51,6 +51,18 @@ pub struct ShardHealth {
     pub ladder_dropped: u64,
     /// Datagrams not sent because the send queue was full.
     pub send_dropped: u64,
+    /// SIP connections, TCP and TLS, that are open.
+    pub connections: u32,
+    /// SIP connections taken since start.
+    pub connections_total: u32,
+    /// SIP connections closed at once, for want of room.
+    pub connections_refused: u32,
+    /// SIP connections closed because no message could be made out.
+    pub connections_broken: u32,
+    /// SIP connections that could not be accepted.
+    pub accept_errors: u32,
+    /// Messages not sent because their connection had gone.
+    pub connection_gone: u32,
     /// Calls refused because the dialog table was full.
     pub calls_refused: u64,
     /// Packets not measured because the stream table was full.
@@ -58,9 +70,9 @@ pub struct ShardHealth {
     /// Times that it came to its work more than 50 ms late: the machine was too busy.
     pub stalls: u64,
     /// Reports in the ring to control that had not been taken when this was said.
-    pub reports_waiting: u64,
+    pub reports_waiting: u32,
     /// How long it naps between turns now, microseconds.
-    pub nap_us: u64,
+    pub nap_us: u32,
     /// Requests answered with a challenge, wrong credentials among them.
     pub auth_challenges: u64,
     /// Requests with wrong credentials, or those of another user.

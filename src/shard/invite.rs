@@ -13,7 +13,7 @@ use super::{
     dialog::{Awaits, Dialog, DialogId, Media, Phase, Sent, SentMedia, Text, Texts},
     outbox::Outbox,
     report::{CallEvent, EndedBy, Flow},
-    response::{ALLOW, Content, SUPPORTED, Status, response_address, write_response, write_to},
+    response::{ALLOW, Content, SUPPORTED, Status, write_response, write_to},
     routes::Action,
     rtcp::{Participant, XrWanted},
     session_timer,
@@ -102,7 +102,7 @@ impl Shard {
             false => Vec::new(),
         };
         let content = Content {
-            contact: Some(self.advertised(datagram.dst)),
+            contact: Some(self.contact(datagram)),
             makes_dialog: true,
             headers: &headers,
             sdp: &sdp,
@@ -139,10 +139,9 @@ impl Shard {
         let content = Content { to_tag: self.tag_for(request), ..Content::default() };
         let mut bytes = Vec::new();
         write_response(&mut bytes, request, datagram.src, status, &content);
-        let dst = response_address(request, datagram.src);
         let now = self.now.max(datagram.received_at);
         let Some(dialog) = self.dialogs.get_mut(slot) else { return };
-        dialog.response = Some(Box::new(Sent { src: datagram.dst, dst, bytes: bytes.into() }));
+        dialog.response = Some(Box::new(Sent::response(datagram, request, &bytes)));
         self.refuse(slot, status, EndedBy::Callee, now, out);
     }
 
@@ -178,7 +177,7 @@ impl Shard {
             }
             // What was answered with an ACK since is not answered again (RFC 6026 section 7.1).
             if let Some(sent) = dialog.response.as_deref() {
-                out.send(sent.src, sent.dst, |bytes| bytes.extend_from_slice(&sent.bytes));
+                sent.send(out);
             }
             return;
         }
@@ -323,6 +322,7 @@ impl Shard {
             texts,
             local: datagram.dst,
             peer: datagram.src,
+            transport: datagram.transport,
             phase: Phase::Ringing { answer_at: self.rings_until(action, at) },
             invite_cseq: number,
             invite_transaction: self.invite_transaction(request),
@@ -406,7 +406,7 @@ impl Shard {
         let headers = format!("{ALLOW}{SUPPORTED}{}", session_timer::headers(interval));
         let content = Content {
             to_tag: self.tag_for(request),
-            contact: Some(self.advertised(datagram.dst)),
+            contact: Some(self.contact(datagram)),
             makes_dialog: true,
             headers: &headers,
             sdp: &sdp,
@@ -414,9 +414,8 @@ impl Shard {
         };
         let mut bytes = Vec::new();
         write_response(&mut bytes, request, datagram.src, Status::OK, &content);
-        let dst = response_address(request, datagram.src);
         if let Some(dialog) = self.dialogs.get_mut(slot) {
-            dialog.answer = Some(Box::new(Sent { src: datagram.dst, dst, bytes: bytes.into() }));
+            dialog.answer = Some(Box::new(Sent::response(datagram, request, &bytes)));
         }
         self.scratch = sdp;
     }
@@ -430,8 +429,7 @@ impl Shard {
         out: &Outbox,
     ) {
         let Some((_, bytes)) = out.transmits().last() else { return };
-        let dst = response_address(request, datagram.src);
-        let sent = Sent { src: datagram.dst, dst, bytes: bytes.into() };
+        let sent = Sent::response(datagram, request, bytes);
         if let Some(dialog) = self.dialogs.get_mut(slot) {
             dialog.response = Some(Box::new(sent));
         }

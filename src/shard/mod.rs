@@ -67,6 +67,7 @@ use self::{
     pacing::Pacing,
     registrar::{Registrar, RegistrarSettings},
     report::{CallEvent, CallReport, Report},
+    response::Contact,
     routes::Routes,
     signalling::{Signalling, SipFigures},
     streams::Streams,
@@ -99,7 +100,7 @@ pub struct ShardConfig {
     pub role: Role,
     /// Which shard it is.
     pub id: ShardId,
-    /// The local port that SIP comes to; all others carry media.
+    /// The local port that SIP comes to over UDP; all others carry media.
     pub sip_port: u16,
     /// The even ports of its RTP; RTCP is one above each.
     pub rtp_ports: Vec<u16>,
@@ -230,7 +231,9 @@ impl Shard {
             return;
         }
         let sip_port = self.config.sip_port;
-        let is_sip = |datagram: &Datagram<'_>| datagram.dst.port() == sip_port;
+        let is_sip = |datagram: &Datagram<'_>| {
+            datagram.dst.port() == sip_port || datagram.transport.is_stream()
+        };
         for part in batch.chunk_by(|a, b| is_sip(a) == is_sip(b)) {
             if is_sip(&part[0]) {
                 for datagram in part {
@@ -403,6 +406,11 @@ impl Shard {
 
     const fn call_ref(&self, serial: u64) -> CallRef {
         CallRef { shard: self.config.id, serial }
+    }
+
+    /// Where the far end of a request shall send the next one.
+    fn contact(&self, datagram: &Datagram<'_>) -> Contact {
+        Contact { address: self.advertised(datagram.dst), transport: datagram.transport }
     }
 
     /// The address that the far end shall see for a local one. It must be of the same family.

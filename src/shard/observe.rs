@@ -385,6 +385,7 @@ fn observed(
         texts: Texts::pack([call_id, tag, b"", b"", b"", b""]),
         local: datagram.dst,
         peer: datagram.src,
+        transport: datagram.transport,
         phase: Phase::Ringing { answer_at: Timestamp::MAX },
         invite_cseq: number,
         invite_transaction: 0,

@@ -7,7 +7,7 @@ use super::{
     dialog::{Awaits, Dialog, Phase, Resend, Sent, Text},
     invite::{NO_AUDIO, RETRY_SOON, contact_uri, read_body},
     outbox::Outbox,
-    response::{ALLOW, Content, SUPPORTED, Status, response_address, write_response},
+    response::{ALLOW, Content, SUPPORTED, Status, write_response},
     session_timer,
 };
 use crate::{
@@ -179,18 +179,17 @@ impl Shard {
         let headers = format!("{ALLOW}{SUPPORTED}{headers}");
         let content = Content {
             to_tag: self.tag_for(request),
-            contact: Some(self.advertised(datagram.dst)),
+            contact: Some(self.contact(datagram)),
             headers: &headers,
             sdp,
             ..Content::default()
         };
         let mut bytes = Vec::new();
         write_response(&mut bytes, request, datagram.src, status, &content);
-        let dst = response_address(request, datagram.src);
-        out.send(datagram.dst, dst, |out| out.extend_from_slice(&bytes));
+        let sent = Sent::response(datagram, request, &bytes);
+        sent.send(out);
         let number = request.cseq().map_or(0, |cseq| cseq.number);
         if let Some(dialog) = self.dialogs.get_mut(slot) {
-            let sent = Sent { src: datagram.dst, dst, bytes: bytes.into() };
             dialog.extras().answered = Some((number, sent));
         }
     }
@@ -201,7 +200,7 @@ impl Shard {
         let extras = self.dialogs.get(slot).and_then(|dialog| dialog.extras.as_deref());
         let answered = extras.and_then(|extras| extras.answered.as_ref());
         let Some((_, sent)) = answered.filter(|&&(known, _)| known == number) else { return false };
-        out.send(sent.src, sent.dst, |bytes| bytes.extend_from_slice(&sent.bytes));
+        sent.send(out);
         true
     }
 

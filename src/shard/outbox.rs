@@ -26,6 +26,9 @@ pub struct Transmit {
     pub src: SocketAddr,
     /// Where it goes.
     pub dst: SocketAddr,
+    /// What carries it. Over a stream it goes through the connection between the two addresses, or
+    /// nowhere.
+    pub transport: Transport,
     range: Range<usize>,
 }
 
@@ -80,10 +83,21 @@ impl Outbox {
         dst: SocketAddr,
         write: impl FnOnce(&mut Vec<u8>),
     ) -> &mut [u8] {
+        self.send_by(Transport::Udp, src, dst, write)
+    }
+
+    /// The same over any transport.
+    pub(crate) fn send_by(
+        &mut self,
+        transport: Transport,
+        src: SocketAddr,
+        dst: SocketAddr,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> &mut [u8] {
         let start = self.bytes.len();
         write(&mut self.bytes);
         let range = start..self.bytes.len();
-        self.transmits.push(Transmit { src, dst, range });
+        self.transmits.push(Transmit { src, dst, transport, range });
         &mut self.bytes[start..]
     }
 
@@ -98,8 +112,8 @@ impl Outbox {
 
     /// Adds one that is to be sent, by its place among all.
     pub(crate) fn pass_sent(&mut self, call: u64, at: Timestamp, place: usize, is_again: bool) {
-        let Some(Transmit { src, dst, range }) = self.transmits.get(place).cloned() else { return };
-        let transport = Transport::Udp;
+        let Some(sent) = self.transmits.get(place).cloned() else { return };
+        let Transmit { src, dst, transport, range } = sent;
         self.passed.push(Passed { call, at, src, dst, transport, is_again, range });
     }
 

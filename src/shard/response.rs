@@ -5,7 +5,10 @@
 use std::{borrow::Cow, io::Write as _, net::SocketAddr};
 
 use super::dialog::{Dialog, Text};
-use crate::wire::sip::{HeaderName, NameAddr, SipMessage, StartLine, Uri, elements};
+use crate::wire::{
+    Datagram, Transport,
+    sip::{HeaderName, NameAddr, SipMessage, StartLine, Uri, elements},
+};
 
 /// A status code with its reason phrase (RFC 3261 section 21).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,13 +100,36 @@ impl Status {
     }
 }
 
+/// Our address, as Contact names it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Contact {
+    pub(crate) address: SocketAddr,
+    /// What the next request shall be carried by.
+    pub(crate) transport: Transport,
+}
+
+impl Contact {
+    /// Appends its URI. A call to a SIPS URI stays with SIPS (RFC 3261 section 12.1.1), which
+    /// implies its transport.
+    fn write(self, out: &mut Vec<u8>, is_sips: bool) {
+        let scheme = if is_sips { "sips" } else { "sip" };
+        let parameter = match self.transport {
+            Transport::Udp => "",
+            Transport::Tls if is_sips => "",
+            Transport::Tcp => ";transport=tcp",
+            Transport::Tls => ";transport=tls",
+        };
+        let _ = write!(out, "<{scheme}:voxplane@{}{parameter}>", self.address);
+    }
+}
+
 /// What a response has besides what it copies from its request.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Content<'a> {
     /// Our tag for the To header, if the request has none there.
     pub(crate) to_tag: Option<u64>,
     /// The address that Contact shall carry.
-    pub(crate) contact: Option<SocketAddr>,
+    pub(crate) contact: Option<Contact>,
     /// Copy Record-Route: the response makes a dialog.
     pub(crate) makes_dialog: bool,
     /// More header lines, each with its line end.
@@ -143,8 +169,10 @@ pub(crate) fn write_response(
         header(out, names.call_id, call_id);
     }
     write_cseq(out, request);
-    if let Some(address) = content.contact {
-        let _ = write!(out, "{}: <sip:voxplane@{address}>\r\n", names.contact);
+    if let Some(contact) = content.contact {
+        let _ = write!(out, "{}: ", names.contact);
+        contact.write(out, request.is_to_sips());
+        out.extend_from_slice(b"\r\n");
     }
     out.extend_from_slice(content.bindings);
     out.extend_from_slice(content.headers.as_bytes());
@@ -179,7 +207,8 @@ pub(crate) fn write_bye(out: &mut Vec<u8>, dialog: &Dialog, local: SocketAddr, b
     out.extend_from_slice(b"BYE ");
     out.extend_from_slice(uri);
     out.extend_from_slice(b" SIP/2.0\r\n");
-    let _ = write!(out, "Via: SIP/2.0/UDP {local};rport;branch={COOKIE}{branch:016x}\r\n");
+    let transport = dialog.transport.name();
+    let _ = write!(out, "Via: SIP/2.0/{transport} {local};rport;branch={COOKIE}{branch:016x}\r\n");
     if !route.is_empty() {
         header(out, "Route", &route);
     }
@@ -207,8 +236,10 @@ fn routed<'a>(target: &'a [u8], route: &'a [u8]) -> (&'a [u8], Cow<'a, [u8]>) {
 
 /// Where a response goes (RFC 3261 section 18.2.2, RFC 3581): always to the address that the
 /// request came from, to the port that it came from if it asks so, else to the one in its Via.
-pub(crate) fn response_address(request: &SipMessage<'_>, source: SocketAddr) -> SocketAddr {
-    match request.via() {
+/// Over a stream it is the other end of the connection, whatever the Via says.
+pub(crate) fn response_address(request: &SipMessage<'_>, datagram: &Datagram<'_>) -> SocketAddr {
+    let source = datagram.src;
+    match request.via().filter(|_| !datagram.transport.is_stream()) {
         // Nothing can be sent to port 0.
         Some(via) if via.rport.is_none() && via.port != Some(0) => {
             SocketAddr::new(source.ip(), via.port.unwrap_or(DEFAULT_PORT))

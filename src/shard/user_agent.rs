@@ -157,7 +157,8 @@ impl Shard {
         // A 100 needs no tag (RFC 3261 section 8.2.6.2).
         let to_tag = if status == Status::TRYING { None } else { self.tag_for(request) };
         let content = Content { to_tag, ..content };
-        out.send(datagram.dst, response_address(request, datagram.src), |bytes| {
+        let dst = response_address(request, datagram);
+        out.send_by(datagram.transport, datagram.dst, dst, |bytes| {
             write_response(bytes, request, datagram.src, status, &content);
         });
     }
@@ -217,6 +218,7 @@ impl Shard {
         {
             dialog.last_heard = dialog.last_heard.max(datagram.received_at);
             dialog.peer = datagram.src;
+            (dialog.local, dialog.transport) = (datagram.dst, datagram.transport);
         }
     }
 }

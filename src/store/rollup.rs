@@ -41,7 +41,7 @@ pub enum By {
     All,
     /// Codec of the worst direction.
     Codec,
-    /// Where the INVITE came from: the name of the network, or else the /24 of IPv4, the /64 of IPv6.
+    /// Where the INVITE came from: the network's name, or else the /24 of IPv4, the /64 of IPv6.
     Trunk,
     /// The caller's User-Agent.
     UserAgent,

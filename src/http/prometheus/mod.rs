@@ -217,7 +217,7 @@ fn shards(page: &mut Page, shards: &[ShardHealth]) {
     let name = "voxplane_shard_nap_seconds";
     page.family(name, "gauge", "How long a shard naps between turns.");
     for shard in shards {
-        page.sample(name, &format!("shard=\"{}\"", shard.shard), float(shard.nap_us) / 1e6);
+        page.sample(name, &format!("shard=\"{}\"", shard.shard), f64::from(shard.nap_us) / 1e6);
     }
     let name = "voxplane_own_drops_total";
     page.family(name, "counter", "What the appliance lost itself, by cause.");
@@ -329,7 +329,7 @@ const SHARD: &[ShardMetric] = &[
         "voxplane_shard_reports_waiting",
         "gauge",
         "Reports in the ring from shard to control.",
-        |s| s.reports_waiting,
+        |s| s.reports_waiting.into(),
     ),
     ("voxplane_shard_calls_active", "gauge", "Calls in a shard's dialog table.", |s| {
         s.calls_active
@@ -367,6 +367,36 @@ const SHARD: &[ShardMetric] = &[
     ("voxplane_sip_malformed_total", "counter", "SIP messages that cannot be read.", |s| {
         s.sip_malformed
     }),
+    ("voxplane_sip_connections", "gauge", "SIP connections, TCP and TLS, that are open.", |s| {
+        s.connections.into()
+    }),
+    ("voxplane_sip_connections_total", "counter", "SIP connections taken.", |s| {
+        s.connections_total.into()
+    }),
+    (
+        "voxplane_sip_connections_refused_total",
+        "counter",
+        "SIP connections closed at once, for want of room.",
+        |s| s.connections_refused.into(),
+    ),
+    (
+        "voxplane_sip_connections_broken_total",
+        "counter",
+        "SIP connections closed because no message could be made out.",
+        |s| s.connections_broken.into(),
+    ),
+    (
+        "voxplane_sip_accept_errors_total",
+        "counter",
+        "SIP connections that could not be accepted.",
+        |s| s.accept_errors.into(),
+    ),
+    (
+        "voxplane_sip_connection_gone_total",
+        "counter",
+        "SIP messages not sent because their connection had gone.",
+        |s| s.connection_gone.into(),
+    ),
     (
         "voxplane_media_other_total",
         "counter",

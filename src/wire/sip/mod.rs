@@ -96,6 +96,15 @@ impl<'a> SipMessage<'a> {
         self.start_line
     }
 
+    /// Whether it is a request to a SIPS URI (RFC 3261 section 26.2.2).
+    #[must_use]
+    pub fn is_to_sips(&self) -> bool {
+        match self.start_line {
+            StartLine::Request { uri, .. } => Uri::parse(uri).scheme.eq_ignore_ascii_case(b"sips"),
+            StartLine::Response { .. } => false,
+        }
+    }
+
     /// The SIP version of the start line: `SIP/2.0`.
     #[must_use]
     pub const fn version(&self) -> &'a [u8] {
