@@ -197,7 +197,7 @@ mod tests {
         ] {
             assert_eq!(trunks.of(address.parse().unwrap()).to_string(), name, "{address}");
         }
-        assert_eq!(trunks.networks("one").as_deref(), Some("::1/128,192.0.2.7/32"));
+        assert_eq!(trunks.networks("one").as_deref(), Some("192.0.2.7/32,::1/128"));
         assert_eq!(trunks.networks("192.1.3.0/24"), None);
     }
 
