@@ -21,7 +21,9 @@ use crate::{
         settings::{RawScoring, ScoringError},
     },
     shard::{
+        auth::{AuthError, AuthSettings, RawAuth},
         buffer::{BufferError, JitterBuffers, RawJitterBuffers},
+        registrar::{RawRegistrar, RegistrarError, RegistrarSettings},
         routes::{RawRoutes, RouteError, Routes},
     },
     store::settings::{RawSettings, Settings, SettingsError},
@@ -62,6 +64,10 @@ pub struct Config {
     pub scoring: Scoring,
     /// The jitter buffers that are emulated for every stream.
     pub jitter_buffers: JitterBuffers,
+    /// Who has to sign in for what; `None` for nobody.
+    pub sip_auth: Option<Arc<AuthSettings>>,
+    /// What the registrar grants.
+    pub registrar: RegistrarSettings,
     /// How much history is kept.
     pub store: Settings,
     /// Who is told of alerts.
@@ -106,6 +112,10 @@ pub struct RawConfig {
     pub scoring: Option<RawScoring>,
     /// See [`Config::jitter_buffers`]; a table.
     pub jitter_buffer: Option<RawJitterBuffers>,
+    /// See [`Config::sip_auth`]; a table.
+    pub sip_auth: Option<RawAuth>,
+    /// See [`Config::registrar`]; a table.
+    pub registrar: Option<RawRegistrar>,
     /// See [`Config::store`]; a table.
     pub store: Option<RawSettings>,
     /// See [`Config::notify`]; tables.
@@ -157,6 +167,8 @@ impl RawConfig {
             rtcp_xr: self.rtcp_xr.or(below.rtcp_xr),
             scoring: self.scoring.or(below.scoring),
             jitter_buffer: self.jitter_buffer.or(below.jitter_buffer),
+            sip_auth: self.sip_auth.or(below.sip_auth),
+            registrar: self.registrar.or(below.registrar),
             store: self.store.or(below.store),
             notify: if self.notify.is_empty() { below.notify } else { self.notify },
             alert: self.alert.or(below.alert),
@@ -188,6 +200,8 @@ impl RawConfig {
             scoring: Scoring { far_end_buffer_ms: jitter_buffers.fixed_ms.into(), ..scoring },
             jitter_buffers,
             rtcp_xr: self.rtcp_xr.unwrap_or(true),
+            sip_auth: self.sip_auth.unwrap_or_default().complete()?,
+            registrar: self.registrar.unwrap_or_default().complete()?,
             store: self.store.unwrap_or_default().complete()?,
             notify: notify::complete(&self.notify, &|name| env::var(name).ok())?,
             rules: Rules::new(self.alert.unwrap_or_default(), self.alerts.unwrap_or_default())?,
@@ -336,6 +350,12 @@ pub enum ConfigError {
         /// The port in both.
         port: u16,
     },
+    /// The table of who has to sign in is wrong.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    /// The registrar table is wrong.
+    #[error(transparent)]
+    Registrar(#[from] RegistrarError),
     /// The table of routes is wrong.
     #[error(transparent)]
     Route(#[from] RouteError),

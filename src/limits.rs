@@ -11,6 +11,22 @@ pub const STREAMS_MAX: usize = 200_000;
 /// retransmissions included. About 2 KB each when in use. A call past this gets a 503.
 pub const DIALOGS_MAX: usize = 50_000;
 
+/// Contacts that one shard's registrar knows by default, of all users; up to 700 bytes each when in
+/// use, 14 MB in all. A REGISTER that would add one past this gets a 503.
+pub const BINDINGS_MAX: usize = 20_000;
+
+/// Contacts of one user, and contacts of one REGISTER. A desk phone, two softphones and a few that
+/// have not ended yet; one more is refused with a 503.
+pub const CONTACTS_PER_USER_MAX: usize = 10;
+
+/// Longest contact that is registered, bytes with all its parameters (RFC 5626 and GRUU need some
+/// 200); a longer one is refused with a 400.
+pub const CONTACT_MAX: usize = 512;
+
+/// Nonces of one shard of which it is known what has been used, 150 bytes each. Those that are
+/// forgotten are answered with a new one.
+pub const NONCES_MAX: usize = 8192;
+
 /// Reports that wait between a shard and control: 8192 × 336 bytes = 2.6 MiB a shard. At 10,000
 /// streams a shard this is four seconds, or two if all of them lose packets.
 pub const REPORT_RING_SLOTS: usize = 8192;

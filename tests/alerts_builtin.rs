@@ -156,6 +156,26 @@ fn failures_and_abandoned_calls_are_shares_of_enough_calls() {
 }
 
 #[test]
+fn failed_registrations_are_a_share_of_enough_of_them() {
+    let mut noc = Noc::with(only("registration_failures"));
+    let register = |noc: &mut Noc, attempts, failed| {
+        let counts = &mut noc.snapshot.shards[0].registrations;
+        counts.attempts += attempts;
+        counts.failed_4xx += failed;
+        noc.pass(1);
+    };
+    register(&mut noc, 19, 19);
+    assert_eq!(noc.events(), [], "of 20 at least");
+    register(&mut noc, 1, 0);
+    assert_eq!(noc.fired(), ["registration_failures"]);
+    let [alert] = &*noc.open() else { panic!() };
+    assert!((alert.value - 95.0).abs() < 1e-6, "{alert:#?}");
+    register(&mut noc, 980, 0);
+    noc.pass(15);
+    assert_eq!(noc.resolved(), ["registration_failures"]);
+}
+
+#[test]
 fn a_drop_of_active_calls_within_a_minute() {
     let mut noc = Noc::with(only("active_calls_drop"));
     let ids: Vec<String> = (0..10).map(|n| n.to_string()).collect();

@@ -69,6 +69,44 @@ fn a_phone_hears_its_own_voice_and_both_directions_are_scored() {
     }
 }
 
+#[test]
+fn a_phone_registers_by_digest_and_then_calls() {
+    let Some(modules) = find() else { return };
+    let dir = Scratch::new();
+    let users = dir.file("users", "phone:a secret\n");
+    // Some versions give up where SHA-256 is offered at all; 1.0 does.
+    let config = format!(
+        "[sip_auth]\nusers = {users:?}\nregister = true\ninvite = true\nalgorithms = [\"MD5\"]\n"
+    );
+    let appliance = Appliance::with(&config, &["--shards", "2"]);
+    configure(&dir, modules);
+    let sip = appliance.sip;
+    let account = format!(
+        "<sip:phone@{sip}>;auth_user=phone;auth_pass=\"a secret\";regint=600;\
+         audio_codecs=PCMU/8000/1\n"
+    );
+    dir.file("accounts", account);
+    let screen = call(&dir, &format!("sip:echo@{sip}"));
+    let [sent, heard] = counts(&screen, "packets:");
+    assert!(sent > 300 && heard + 3 >= sent, "{screen}");
+    assert!((pitch(dir.path()) - PITCH).abs() < 2.0);
+    let calls = appliance.history(1);
+    assert_eq!((&calls[0]["state"], &calls[0]["ended_by"]), (&"ended".into(), &"caller".into()));
+
+    let shards = appliance.json("/healthz")["shards"].as_array().unwrap().clone();
+    let count = |group: &str, name: &str| -> u64 {
+        let figure = |shard: &Value| match group {
+            "" => shard[name].as_u64().unwrap(),
+            group => shard[group][name].as_u64().unwrap(),
+        };
+        shards.iter().map(figure).sum()
+    };
+    assert!(count("registrations", "succeeded") >= 1, "{screen}");
+    assert_eq!(count("", "auth_failures"), 0);
+    // One for the registration and one for the call, at least.
+    assert!(count("", "auth_challenges") >= 2);
+}
+
 /// What passed on the wire, where that can be recorded and read.
 struct Recording {
     caller: Caller,

@@ -117,6 +117,28 @@ fn options_and_registrations_are_answered() {
 }
 
 #[test]
+fn registrations_sign_in_by_digest() {
+    let Some(sipp) = Sipp::find() else { return };
+    let dir = Scratch::new();
+    // SIPp 3.6 knows MD5 alone and takes the first challenge that there is.
+    let users = dir.file("users", "phone:secret\n");
+    let config =
+        format!("[sip_auth]\nusers = {users:?}\nregister = true\nalgorithms = [\"MD5\"]\n");
+    let appliance = Appliance::with(&config, &["--shards", "2"]);
+    sipp.run(&appliance, 50, &["-sf", "digest.xml", "-r", "20"]);
+    let registrations = |health: &Value| {
+        let shards = health["shards"].as_array().unwrap().iter();
+        let count = |name: &str| -> u64 {
+            shards.clone().map(|shard| shard["registrations"][name].as_u64().unwrap()).sum()
+        };
+        ["succeeded", "attempts", "active"].map(count)
+    };
+    let health = appliance.wait_for("/healthz", |health| registrations(health)[0] >= 100);
+    let [succeeded, attempts, active] = registrations(&health);
+    assert_eq!((succeeded, active), (attempts, 0), "none has failed and none is left");
+}
+
+#[test]
 fn calls_over_ipv6_are_answered_with_its_addresses() {
     let Some(sipp) = Sipp::find() else { return };
     let appliance = Appliance::with("", &["--shards", "2", "--sip", "[::1]:0"]);
@@ -154,7 +176,7 @@ struct Sipp(Scratch);
 impl Sipp {
     fn find() -> Option<Self> {
         let dir = is_installed("sipp", "sip-tester").then(Scratch::new)?;
-        for name in ["cancel.xml", "hold.xml", "options.xml", "register.xml"] {
+        for name in ["cancel.xml", "digest.xml", "hold.xml", "options.xml", "register.xml"] {
             fs::copy(format!("tests/fixtures/sipp/{name}"), dir.path().join(name)).unwrap();
         }
         Some(Self(dir))

@@ -11,7 +11,8 @@ use voxplane::{
         rtcp::{self, RtcpCompound, RtcpPacket, XrBlock},
         rtp::{RtpHeader, RtpPacket},
         sdp::{Media, SessionDescription},
-        sip::{self, NameAddr, SipMessage, StartLine, Uri, Via},
+        sip::{self, Credentials, NameAddr, SipMessage, StartLine, Uri, Via},
+        vq_rtcpxr::VqReport,
     },
 };
 use zerocopy::IntoBytes;
@@ -74,6 +75,7 @@ fn exercise(bytes: &[u8]) -> [bool; 4] {
         exercise_sdp(sdp);
     }
     exercise_fragments(bytes);
+    exercise_report(body.unwrap_or(&[]));
     [exercise_rtp(bytes), exercise_rtcp(bytes), body.is_some(), sdp.is_ok()]
 }
 
@@ -227,6 +229,23 @@ fn exercise_fragments(bytes: &[u8]) {
         exercise_via(&via);
     }
     black_box((sip::call_id(bytes), sip::elements(bytes).count()));
+    black_box((sip::registered_uri(bytes), Credentials::parse(bytes)));
+    let mut out = Vec::new();
+    sip::write_address_of_record(&mut out, bytes);
+    assert!(sip::is_same_uri(bytes, bytes) && out.len() <= bytes.len() + 8);
+    exercise_report(bytes);
+}
+
+fn exercise_report(bytes: &[u8]) {
+    let Ok(report) = VqReport::parse(bytes) else { return };
+    black_box((report.kind(), report.is_final(), report.call_id(), report.ssrc()));
+    for metrics in [Some(report.local()), report.remote()].into_iter().flatten() {
+        let figures = metrics.figures();
+        for percent in [figures.lost, figures.discarded].into_iter().flatten() {
+            assert!((0.0..=100.0).contains(&percent));
+        }
+        black_box((metrics.codec(), metrics.sample_rate()));
+    }
 }
 
 fn exercise_address(value: &[u8]) {
@@ -372,7 +391,7 @@ fn write_extended_report(out: &mut Vec<u8>) {
     );
 }
 
-const TEXTS: [&[u8]; 6] = [
+const TEXTS: [&[u8]; 8] = [
     b"INVITE sip:echo@192.0.2.9:5060;transport=udp SIP/2.0\r\n\
       Via: SIP/2.0/UDP 192.0.2.1:5070;rport;branch=z9hG4bK776asdhds, SIP/2.0/TCP [2001:db8::1];received=[::1]\r\n\
       Max-Forwards: 70\r\n\
@@ -394,6 +413,15 @@ const TEXTS: [&[u8]; 6] = [
       v: SIP / 2.0 / TLS host.example.com ; branch = z9hG4bKx\r\n , SIP/2.0/UDP a\r\n\
       Call-ID: r\xFF\x00\r\nTo: <sip:u@h>\r\nFrom: <sip:u@h>;tag=\"x;y\"\r\nCSeq: 2 REGISTER\r\n\
       Expires: 3600\r\nContact: *\r\nRequire: a,b\r\nAccept: text/plain;q=1, application/sdp\r\n\r\n",
+    b"REGISTER sip:h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nCall-ID: r\r\nCSeq: 2 REGISTER\r\n\
+      t: <sip:%61nn:p@H:5060;user=phone>\r\nf: <sip:ann@h>;tag=1\r\nm: <sip:a@h;ob>;expires=5\r\n\
+      Authorization: Digest username=\"ann\",realm=\"h\",nonce=\"1\",uri=\"sip:h\",response=\"0\",\r\n \
+      algorithm=MD5, qop=auth,nc=00000001, cnonce=\"x\"\r\n\r\n",
+    b"PUBLISH sip:h SIP/2.0\r\nVia: SIP/2.0/UDP h\r\nCall-ID: p\r\nCSeq: 1 PUBLISH\r\n\
+      Event: vq-rtcpxr\r\nContent-Type: application/vq-rtcpxr\r\n\r\n\
+      VQSessionReport: CallTerm\r\nCallID: 1@h\r\nLocalAddr:IP=192.0.2.1 SSRC=0x1a2b\r\n\
+      LocalMetrics:\r\nSessionDesc:PT=0 PD=PCMU SR=8000 FD=20 FMTP=\"a=b\"\r\n\
+      PacketLoss:NLR=1.5\r\n JDR=0.5\r\nQualityEst:MOSLQ=4.1\r\nRemoteMetrics:\r\nDelay:RTD=9\r\n",
     b"BYE tel:+15551234 SIP/2.0\r\nVia: SIP/2.0/UDP h\r\nCall-ID: x\r\nCSeq: 3 BYE\r\n\r\n",
     b"v=0\r\no=alice 2890844526 2890844527 IN IP6 2001:db8::1\r\ns=call\r\n\
       c=IN IP4 224.2.1.1/127/3\r\nt=0 0\r\na=sendonly\r\n\

@@ -349,36 +349,6 @@ fn options_tell_what_is_understood() {
 
 /// ```text
 /// F               V
-/// | REGISTER      |
-/// |-------------->|
-/// |            200|  each Contact with its expiry; none that is taken back
-/// |<--------------|
-/// ```
-#[test]
-fn a_registration_is_accepted() {
-    let register = |contacts: &str| {
-        let mut world = world();
-        let caller = Caller::new(FAR, "register");
-        let request = caller
-            .request("REGISTER", 1, "")
-            .replace(&format!("Contact: <sip:far@{FAR}>\r\n"), contacts);
-        world.send(caller.addr, caller.us, request);
-        let answer = world.take_one();
-        assert_eq!(answer.status(), 200);
-        answer.values(HeaderName::Contact)
-    };
-    assert_eq!(register("Contact: <sip:a@h>\r\n"), ["<sip:a@h>;expires=3600"]);
-    assert_eq!(
-        register("Contact: <sip:a@h>;expires=60, <sip:b@h>;q=0.5\r\nExpires: 120\r\n"),
-        ["<sip:a@h>;expires=60", "<sip:b@h>;q=0.5;expires=120"]
-    );
-    assert!(register("Contact: *\r\nExpires: 0\r\n").is_empty());
-    assert_eq!(register("Contact: <sip:a@h>;expires=0, <sip:b@h>\r\n").len(), 1);
-    assert!(register("").is_empty());
-}
-
-/// ```text
-/// F               V
 /// | INVITE        |  CSeq 2, media at another port
 /// |-------------->|
 /// |            200|  our port stays, the version of our description grows

@@ -23,7 +23,8 @@ use super::{
 use crate::{
     control::conditions::conditions,
     control::record::{
-        CallRecord, Direction, Integrity, Interval, ShardHealth, Snapshot, TimelinePoint,
+        CallRecord, Direction, Integrity, Interval, Registrations, ShardHealth, Snapshot,
+        TimelinePoint,
     },
     id::Trunk,
     time::Timestamp,
@@ -46,6 +47,7 @@ pub struct Engine {
     calls_with_issues: u64,
     looked_at: Timestamp,
     own_drops: Option<u64>,
+    registrations: Option<Registrations>,
     /// How many calls were up.
     levels: VecDeque<(Timestamp, u64)>,
 }
@@ -87,6 +89,7 @@ impl Engine {
             calls_with_issues: 0,
             looked_at: Timestamp::MIN,
             own_drops: None,
+            registrations: None,
             levels: VecDeque::new(),
         };
         engine.take_rules(rules);
@@ -178,6 +181,7 @@ impl Engine {
         }
         self.looked_at = now;
         self.count_losses(snapshot, now);
+        self.count_registrations(snapshot, now);
         self.levels.push_back((now, snapshot.active.len() as u64));
         while self.levels.front().is_some_and(|(at, _)| now.since(*at) > WINDOW_MAX) {
             self.levels.pop_front();
@@ -485,6 +489,15 @@ impl Engine {
         let before = self.own_drops.replace(drops);
         let lost = before.map_or(0, |before| drops.saturating_sub(before));
         self.sums(Group::Box, now).own_losses += lost;
+    }
+
+    fn count_registrations(&mut self, snapshot: &Snapshot, now: Timestamp) {
+        let all = snapshot.registrations();
+        // Those from before the first look were within nobody's window.
+        let before = self.registrations.replace(all).unwrap_or(all);
+        let sums = self.sums(Group::Box, now);
+        sums.registrations += all.attempts.saturating_sub(before.attempts);
+        sums.registrations_failed += all.failed().saturating_sub(before.failed());
     }
 
     /// Lets go what is remembered of calls that are not up any more, and resolves what has not

@@ -30,7 +30,9 @@ pub(super) fn group_query(metric: Metric, group: &Group, seen: &Seen) -> String 
         Metric::CallFailureRate | Metric::AbandonedRate => {
             format!("/api/qos/history?state=failed&since={since}&until={at}{source}")
         }
-        Metric::OwnLosses | Metric::StoreUnavailable => "/healthz".to_owned(),
+        Metric::OwnLosses | Metric::StoreUnavailable | Metric::RegistrationFailureRate => {
+            "/healthz".to_owned()
+        }
         Metric::ActiveCalls => "/api/qos/metrics?sort=-start".to_owned(),
         Metric::ActiveCallsDrop => "/api/qos/history?sort=time&order=desc".to_owned(),
         _ if source.is_empty() => match metric {

@@ -152,6 +152,10 @@ pub(super) fn builtin() -> Vec<Rule> {
         },
         rule("abandoned_rate", Metric::AbandonedRate, 15.0, 3.0),
         Rule {
+            severity: Severity::Error,
+            ..rule("registration_failures", Metric::RegistrationFailureRate, 5.0, 1.0)
+        },
+        Rule {
             window: secs(60),
             severity: Severity::Error,
             ..rule("active_calls_drop", Metric::ActiveCallsDrop, 20.0, 5.0)
@@ -188,6 +192,8 @@ pub enum Metric {
     CallFailureRate,
     /// Finished calls that their caller gave up before an answer, percent.
     AbandonedRate,
+    /// REGISTERs that failed, a challenge being no failure (RFC 6076 section 4.2), percent.
+    RegistrationFailureRate,
     /// 1 while a call has this condition, else 0.
     Condition(Condition),
     /// Calls that are up.
@@ -202,7 +208,7 @@ pub enum Metric {
 
 impl Metric {
     /// All, with their names.
-    pub(super) const ALL: [(&'static str, Self); 16] = [
+    pub(super) const ALL: [(&'static str, Self); 17] = [
         ("mos", Self::Mos),
         ("packet_loss", Self::PacketLoss),
         ("discard", Self::Discard),
@@ -210,6 +216,7 @@ impl Metric {
         ("latency", Self::Latency),
         ("call_failure_rate", Self::CallFailureRate),
         ("abandoned_rate", Self::AbandonedRate),
+        ("registration_failure_rate", Self::RegistrationFailureRate),
         ("no_media", Self::Condition(Condition::NoMedia)),
         ("one_way_audio", Self::Condition(Condition::OneWayAudio)),
         ("late_media", Self::Condition(Condition::LateMedia)),
@@ -229,6 +236,7 @@ impl Metric {
             | Self::Discard
             | Self::CallFailureRate
             | Self::AbandonedRate
+            | Self::RegistrationFailureRate
             | Self::ActiveCallsDrop => "percent",
             Self::Jitter | Self::Latency => "ms",
             Self::Mos
@@ -249,6 +257,7 @@ impl Metric {
             Self::Latency => "round-trip time",
             Self::CallFailureRate => "share of failed calls",
             Self::AbandonedRate => "share of abandoned calls",
+            Self::RegistrationFailureRate => "share of failed registrations",
             Self::Condition(condition) => condition.name(),
             Self::ActiveCalls => "number of active calls",
             Self::ActiveCallsDrop => "drop of active calls",
@@ -267,6 +276,7 @@ impl Metric {
             Self::Condition(_) => &[Scope::Call],
             Self::ActiveCalls
             | Self::ActiveCallsDrop
+            | Self::RegistrationFailureRate
             | Self::OwnLosses
             | Self::StoreUnavailable => &[Scope::Box],
         }
@@ -292,7 +302,7 @@ impl Metric {
         match self {
             // A second of speech in packets of 20 ms; half an interval of those of 60 ms.
             Self::Mos | Self::PacketLoss | Self::Discard | Self::Jitter => 50,
-            Self::CallFailureRate | Self::AbandonedRate => 20,
+            Self::CallFailureRate | Self::AbandonedRate | Self::RegistrationFailureRate => 20,
             Self::ActiveCallsDrop => 10,
             Self::Latency
             | Self::Condition(_)

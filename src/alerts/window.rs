@@ -30,6 +30,10 @@ pub(super) struct Sums {
     pub(super) failed: u64,
     /// Of these, given up by their caller before an answer.
     pub(super) abandoned: u64,
+    /// REGISTERs answered with more than a challenge.
+    pub(super) registrations: u64,
+    /// Of these, refused.
+    pub(super) registrations_failed: u64,
     pub(super) own_losses: u64,
 }
 
@@ -104,6 +108,9 @@ impl Sums {
             Metric::Latency => self.rtt_ms.get(),
             Metric::CallFailureRate => share(self.failed, self.finished, self.finished),
             Metric::AbandonedRate => share(self.abandoned, self.finished, self.finished),
+            Metric::RegistrationFailureRate => {
+                share(self.registrations_failed, self.registrations, self.registrations)
+            }
             Metric::OwnLosses => Some((float(self.own_losses), self.own_losses.max(1))),
             Metric::Condition(_)
             | Metric::ActiveCalls
@@ -128,6 +135,8 @@ impl Sums {
         self.finished += other.finished;
         self.failed += other.failed;
         self.abandoned += other.abandoned;
+        self.registrations += other.registrations;
+        self.registrations_failed += other.registrations_failed;
         self.own_losses += other.own_losses;
     }
 }

@@ -8,6 +8,7 @@ use std::{
 use super::{
     conditions::conditions,
     join::{Tally, call_score},
+    phone_reports::PhoneReports,
     record::{
         CallRecord, CallScore, CallState, Conditions, EndedBy, Expected, Figures, Integrity,
         Interval, RttFigures, ShardHealth, Snapshot, StreamRecord, TimelinePoint, Totals,
@@ -43,6 +44,7 @@ pub struct Calls {
     opened: u64,
     history: VecDeque<Arc<CallRecord>>,
     orphans: BTreeMap<StreamRef, Arc<StreamRecord>>,
+    phone_reports: Arc<PhoneReports>,
     totals: Totals,
     shards: Vec<ShardHealth>,
     distributions: Distributions,
@@ -85,6 +87,7 @@ impl Calls {
             opened: 0,
             history: VecDeque::new(),
             orphans: BTreeMap::new(),
+            phone_reports: Arc::default(),
             totals: Totals::default(),
             shards: Vec::new(),
             distributions: Distributions::new(),
@@ -187,6 +190,9 @@ impl Calls {
                     Arc::make_mut(&mut call.record).expected.change(report.at, report.flow);
                 }
             }
+            Report::Phone(report) => {
+                Arc::make_mut(&mut self.phone_reports).take(report, &self.scoring);
+            }
             Report::Health(health) => self.on_health(*health),
         }
     }
@@ -212,6 +218,7 @@ impl Calls {
             active: self.active.values().map(|call| Arc::clone(&call.record)).collect(),
             history: self.history.iter().cloned().collect(),
             orphans: self.orphans.values().cloned().collect(),
+            phone_reports: Arc::clone(&self.phone_reports),
             totals: self.totals,
             shards: self.shards.clone(),
             spreads: Arc::clone(

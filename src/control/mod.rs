@@ -8,6 +8,7 @@ pub mod conditions;
 pub mod far_end;
 mod join;
 mod loss_runs;
+pub mod phone_reports;
 pub mod record;
 pub mod snapshot;
 pub mod spreads;

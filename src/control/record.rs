@@ -16,11 +16,11 @@ pub use super::{
     loss_runs::LossRuns,
 };
 use super::{
-    conditions::conditions, far_end::FarEndView, join::measured_record, spreads::Spreads,
-    streams::CallStreams,
+    conditions::conditions, far_end::FarEndView, join::measured_record,
+    phone_reports::PhoneReports, spreads::Spreads, streams::CallStreams,
 };
 pub use crate::shard::{
-    health::ShardHealth,
+    health::{Registrations, ShardHealth},
     report::{Direction, EndedBy},
 };
 use crate::{
@@ -506,12 +506,22 @@ pub struct Snapshot {
     pub history: Vec<Arc<CallRecord>>,
     /// Streams that belong to no call, oldest first.
     pub orphans: Vec<Arc<StreamRecord>>,
+    /// What phones said of their calls.
+    pub phone_reports: Arc<PhoneReports>,
     /// Totals since start.
     pub totals: Totals,
     /// One entry a shard.
     pub shards: Vec<ShardHealth>,
     /// Distributions over all packets and reports since the start.
     pub spreads: Arc<Spreads>,
+}
+
+impl Snapshot {
+    /// What the registrars of all shards did.
+    #[must_use]
+    pub fn registrations(&self) -> Registrations {
+        Registrations::sum(self.shards.iter().map(|shard| shard.registrations))
+    }
 }
 
 /// Totals over all finished calls since start.

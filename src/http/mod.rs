@@ -16,6 +16,7 @@ mod door;
 mod health;
 mod history;
 mod intake;
+mod phone_reports;
 mod prometheus;
 mod query;
 mod reply;

@@ -28,6 +28,7 @@ pub(super) fn render(
     let mut page = Page(String::with_capacity(CAPACITY));
     appliance(&mut page, snapshot, now);
     calls(&mut page, snapshot);
+    registrations(&mut page, snapshot);
     shards(&mut page, &snapshot.shards);
     for &(name, kind, help, value) in NOTIFIER {
         page.family(name, kind, help);
@@ -159,6 +160,24 @@ fn distributions(page: &mut Page, found: &Spreads) {
     page.summaries_us("voxplane_rtcp_round_trip_seconds", help, rtt);
 }
 
+fn registrations(page: &mut Page, snapshot: &Snapshot) {
+    let counts = snapshot.registrations();
+    let help = "Contacts that are registered.";
+    page.single("voxplane_registrations_active", "gauge", help, counts.active);
+    let help = "Users that have a registered contact.";
+    page.single("voxplane_registrations_users", "gauge", help, counts.users);
+    let help = "REGISTERs answered with more than a challenge.";
+    page.single("voxplane_registrations_attempts_total", "counter", help, counts.attempts);
+    let help = "REGISTERs that were asked for credentials.";
+    page.single("voxplane_registrations_challenged_total", "counter", help, counts.challenged);
+    let name = "voxplane_registrations_failures_total";
+    page.family(name, "counter", "REGISTERs refused, by class of status.");
+    page.sample(name, "{class=\"4xx\"}", counts.failed_4xx);
+    page.sample(name, "{class=\"5xx\"}", counts.failed_5xx);
+    let help = "REGISTERs refused for want of room, which are among the failures.";
+    page.single("voxplane_registrations_refused_total", "counter", help, counts.refused);
+}
+
 fn shards(page: &mut Page, shards: &[ShardHealth]) {
     for &(name, kind, help, value) in SHARD {
         page.family(name, kind, help);
@@ -194,6 +213,18 @@ const fn float(value: u64) -> f64 {
 type ShardMetric = (&'static str, &'static str, &'static str, fn(&ShardHealth) -> u64);
 
 const SHARD: &[ShardMetric] = &[
+    ("voxplane_phone_reports_total", "counter", "Reports of phones (RFC 6035) taken.", |s| {
+        s.phone_reports
+    }),
+    ("voxplane_phone_reports_refused_total", "counter", "Reports of phones that are none.", |s| {
+        s.phone_reports_refused
+    }),
+    ("voxplane_auth_challenges_total", "counter", "Requests asked for credentials.", |s| {
+        s.auth_challenges
+    }),
+    ("voxplane_auth_failures_total", "counter", "Requests with wrong credentials.", |s| {
+        s.auth_failures
+    }),
     ("voxplane_shard_calls_active", "gauge", "Calls in a shard's dialog table.", |s| {
         s.calls_active
     }),

@@ -11,7 +11,7 @@ use super::{
     alerts,
     door::Shared,
     health::{self, Watch},
-    history, prometheus,
+    history, phone_reports, prometheus,
     query::Query,
     reply::Reply,
     trends,
@@ -19,6 +19,7 @@ use super::{
 use crate::{
     alerts::Alerts,
     control::{
+        phone_reports::PhoneView,
         record::{CallRecord, MosSum, MosTotals, Snapshot, StreamRecord, TimelinePoint},
         snapshot::SnapshotCell,
         spreads::{self, Distribution, Spread},
@@ -125,6 +126,7 @@ impl Api {
                 let store = store.map(store::Reader::status);
                 Ok(Reply::json(&self.watch.judge(snapshot, store, self.notifiers(), now)))
             }
+            Route::Reports => Ok(phone_reports::list(page(&query)?, snapshot)),
             Route::Prometheus => {
                 let text =
                     prometheus::render(snapshot, &self.notifiers(), &self.shared.counters, now);
@@ -152,6 +154,7 @@ enum Route<'a> {
     /// With the rule's name as it stands in the path.
     Rule(&'a str),
     Statistics,
+    Reports,
     Health,
     Prometheus,
 }
@@ -164,6 +167,7 @@ impl<'a> Route<'a> {
             "/api/qos/export" => Self::Export,
             "/api/qos/trends" => Self::Trends,
             "/api/qos/statistics" => Self::Statistics,
+            "/api/qos/reports" => Self::Reports,
             "/healthz" => Self::Health,
             "/metrics" => Self::Prometheus,
             "/api/qos/alerts" => Self::Alerts,
@@ -195,6 +199,7 @@ impl<'a> Route<'a> {
     const fn parameters(self) -> &'static [&'static str] {
         match self {
             Self::Metrics => &["limit", "offset", "sort"],
+            Self::Reports => &["limit", "offset"],
             Self::History => history::LIST_PARAMETERS,
             Self::Export => history::EXPORT_PARAMETERS,
             Self::Trends => trends::PARAMETERS,
@@ -294,6 +299,8 @@ struct Call<'a> {
     #[serde(flatten)]
     record: &'a CallRecord,
     timeline: &'a [TimelinePoint],
+    /// What phones say of it (RFC 6035).
+    reports: Vec<&'a PhoneView>,
 }
 
 fn call(encoded: &str, snapshot: &Snapshot, store: Option<&store::Reader>) -> Result<Reply, Reply> {
@@ -304,7 +311,8 @@ fn call(encoded: &str, snapshot: &Snapshot, store: Option<&store::Reader>) -> Re
     match newest_first.into_iter().find(|call| call.call_id == id) {
         Some(call) => {
             let record = &call.seen_at(snapshot.taken_at);
-            Ok(Reply::json(&Call { record, timeline: &record.timeline }))
+            let reports = snapshot.phone_reports.of(&id).iter().map(AsRef::as_ref).collect();
+            Ok(Reply::json(&Call { record, timeline: &record.timeline, reports }))
         }
         None => history::call(&id, store)?.ok_or_else(|| {
             Reply::error(404, &format!("no call with id {id:?}, active or in history"))

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use ::ring::rand::{SecureRandom as _, SystemRandom};
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
 
 mod closing;
@@ -38,7 +39,10 @@ use crate::{
     limits::{HANDOFF_RING_BYTES, REPORT_RING_SLOTS},
     notify::{self, Notifiers},
     ring::{self, ControlEnd},
-    shard::{Shard, ShardConfig},
+    shard::{
+        Shard, ShardConfig,
+        auth::{Auth, AuthSettings, NonceKey},
+    },
     source::{
         clock, host,
         udp::{UdpOptions, UdpSocket},
@@ -91,7 +95,8 @@ impl Appliance {
         let sip = sockets.first().map_or(config.sip, |sockets| sockets.sip.local_addr());
 
         let closing = Arc::new(Closing::new(shards));
-        let (parts, ends) = assemble(config, sockets);
+        let auth = config.sip_auth.as_ref().map(keyed).transpose()?;
+        let (parts, ends) = assemble(config, sockets, auth.as_ref());
         let cell = SnapshotCell::default();
         let store = Store::start(store::Options {
             path: config.data.join(HISTORY_FILE),
@@ -329,8 +334,21 @@ fn bind_all(config: &Config, shards: usize) -> Result<Vec<Sockets>, StartError> 
     Ok(all)
 }
 
+/// Who has to sign in, with a key of this run for the nonces.
+fn keyed(settings: &Arc<AuthSettings>) -> Result<Arc<Auth>, StartError> {
+    let mut key = [0; 32];
+    SystemRandom::new()
+        .fill(&mut key)
+        .map_err(|_| StartError::Host(io::Error::other("there are no random numbers")))?;
+    Ok(Arc::new(Auth { settings: Arc::clone(settings), key: NonceKey::new(&key) }))
+}
+
 /// Gives each shard its sockets and the ends of its rings.
-fn assemble(config: &Config, sockets: Vec<Sockets>) -> (Vec<(Parts, Doorbell)>, Vec<ControlEnd>) {
+fn assemble(
+    config: &Config,
+    sockets: Vec<Sockets>,
+    auth: Option<&Arc<Auth>>,
+) -> (Vec<(Parts, Doorbell)>, Vec<ControlEnd>) {
     let seed = fastrand::u64(..);
     let shards = sockets.len();
     let bells: Vec<_> = (0..shards).map(|_| Doorbell::default()).collect();
@@ -361,6 +379,8 @@ fn assemble(config: &Config, sockets: Vec<Sockets>) -> (Vec<(Parts, Doorbell)>, 
             routes: Arc::clone(&config.routes),
             ring_timeout: config.ring_timeout,
             idle_timeout: config.idle_timeout,
+            auth: auth.cloned(),
+            registrar: config.registrar,
             jitter_buffers: config.jitter_buffers,
             rtcp_xr: config.rtcp_xr,
             scoring: Arc::clone(&scoring),

@@ -15,7 +15,6 @@ use crate::{
         udp::{BATCH, Outgoing, RecvBatch, UdpSocket},
     },
     time::Timestamp,
-    wire::sip,
 };
 
 use super::park::Doorbell;
@@ -188,8 +187,7 @@ impl Turn {
             note_drops(&mut self.shard, &self.sip_batch, &mut self.sip_overflow);
             for datagram in self.sip_batch.datagrams() {
                 let shards = u16::try_from(self.others.len()).unwrap_or(1);
-                let call_id = sip::call_id(datagram.payload).unwrap_or_default();
-                let owner = usize::from(owner(call_id, shards, self.seed).0);
+                let owner = usize::from(owner(datagram.payload, shards, self.seed).0);
                 let Some(other) = self.others.get_mut(owner).and_then(Option::as_mut) else {
                     self.shard.handle(&[datagram], &mut self.outbox);
                     continue;

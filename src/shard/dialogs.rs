@@ -10,7 +10,11 @@ use super::{
     index::{INDEX_MIN, Index},
     seen::{ENDPOINTS_MAX, Seen},
 };
-use crate::{id::ShardId, time::Timestamp};
+use crate::{
+    id::ShardId,
+    time::Timestamp,
+    wire::sip::{call_id, registered_uri, write_address_of_record},
+};
 
 /// All dialogs of one shard.
 #[derive(Debug)]
@@ -331,11 +335,23 @@ impl Dialogs {
     }
 }
 
-/// Which shard owns a call: the same on all shards of one appliance (`seed`).
+/// Which shard a SIP message belongs to: the same on all shards of one appliance (`seed`). Those of
+/// a call go by their Call-ID; a REGISTER goes by its address of record, so that all of one user
+/// meet.
 #[must_use]
-pub fn owner(call_id: &[u8], shards: u16, seed: u64) -> ShardId {
+pub fn owner(message: &[u8], shards: u16, seed: u64) -> ShardId {
+    if let Some(uri) = registered_uri(message) {
+        let mut address = Vec::with_capacity(uri.len() + 1);
+        write_address_of_record(&mut address, uri);
+        return owner_of(&address, shards, seed);
+    }
+    owner_of(call_id(message).unwrap_or_default(), shards, seed)
+}
+
+/// Which shard owns what has this key.
+fn owner_of(key: &[u8], shards: u16, seed: u64) -> ShardId {
     let mut hasher = foldhash::quality::FixedState::with_seed(seed).build_hasher();
-    hasher.write(call_id);
+    hasher.write(key);
     let share = (hasher.finish() >> 32) * u64::from(shards.max(1));
     ShardId(u16::try_from(share >> 32).unwrap_or(0))
 }
@@ -357,7 +373,7 @@ mod tests {
     fn calls_spread_evenly_over_the_shards() {
         let mut calls = [0; 4];
         for index in 0..4000 {
-            let owner = owner(format!("{index}-1@192.0.2.1").as_bytes(), 4, 99);
+            let owner = owner_of(format!("{index}-1@192.0.2.1").as_bytes(), 4, 99);
             calls[usize::from(owner.0)] += 1;
         }
         assert!(calls.iter().all(|&count| (850..1150).contains(&count)), "{calls:?}");

@@ -49,8 +49,62 @@ pub struct ShardHealth {
     pub streams_refused: u64,
     /// Times that it came to its work more than 50 ms late: the machine was too busy.
     pub stalls: u64,
+    /// Requests answered with a challenge, wrong credentials among them.
+    pub auth_challenges: u64,
+    /// Requests with wrong credentials, or those of another user.
+    pub auth_failures: u64,
+    /// Reports of phones that were taken.
+    pub phone_reports: u64,
+    /// Those that were none.
+    pub phone_reports_refused: u64,
+    /// What its registrar did.
+    pub registrations: Registrations,
     /// Share of time spent working, 0 to 1, over the last interval.
     pub busy: f64,
+}
+
+/// What registrars did: two levels, and counters that only grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Registrations {
+    /// Contacts that are registered.
+    pub active: u64,
+    /// Users that have any.
+    pub users: u64,
+    /// REGISTERs answered with more than a challenge.
+    pub attempts: u64,
+    /// REGISTERs that were asked for credentials, which is no failure.
+    pub challenged: u64,
+    /// Those that were granted.
+    pub succeeded: u64,
+    /// Those refused with a 4xx, wrong credentials among them.
+    pub failed_4xx: u64,
+    /// Those refused with a 5xx.
+    pub failed_5xx: u64,
+    /// Of these, for want of room.
+    pub refused: u64,
+}
+
+impl Registrations {
+    /// Those of several shards together.
+    #[must_use]
+    pub fn sum(all: impl IntoIterator<Item = Self>) -> Self {
+        all.into_iter().fold(Self::default(), |sum, one| Self {
+            active: sum.active + one.active,
+            users: sum.users + one.users,
+            attempts: sum.attempts + one.attempts,
+            challenged: sum.challenged + one.challenged,
+            succeeded: sum.succeeded + one.succeeded,
+            failed_4xx: sum.failed_4xx + one.failed_4xx,
+            failed_5xx: sum.failed_5xx + one.failed_5xx,
+            refused: sum.refused + one.refused,
+        })
+    }
+
+    /// REGISTERs that failed: ineffective registration attempts (RFC 6076 section 4.2).
+    #[must_use]
+    pub const fn failed(&self) -> u64 {
+        self.failed_4xx + self.failed_5xx
+    }
 }
 
 /// What a shard did to its own calls in some time.

@@ -15,6 +15,7 @@ use std::{
 use arrayvec::ArrayVec;
 
 mod answer;
+pub mod auth;
 mod buckets;
 pub mod buffer;
 mod call;
@@ -31,6 +32,8 @@ mod loss;
 mod media;
 mod observe;
 mod outbox;
+mod phone_report;
+pub mod registrar;
 pub mod report;
 mod response;
 pub mod routes;
@@ -50,11 +53,13 @@ pub use outbox::{Outbox, Transmit};
 pub use sequence::Counts;
 
 use self::{
+    auth::{Auth, Door},
     buffer::{Depths, JitterBuffers},
     dialog::Dialog,
     dialogs::Dialogs,
     distributions::{Distributions, Groups},
     health::ShardHealth,
+    registrar::{Registrar, RegistrarSettings},
     report::{CallEvent, CallReport, Report},
     routes::Routes,
     sip_statistics::SipStatistics,
@@ -104,6 +109,10 @@ pub struct ShardConfig {
     pub ring_timeout: Duration,
     /// A call of which nothing has been heard for so long is over.
     pub idle_timeout: Duration,
+    /// Who has to sign in; `None` for nobody.
+    pub auth: Option<Arc<Auth>>,
+    /// What the registrar grants.
+    pub registrar: RegistrarSettings,
     /// The jitter buffers that are emulated for every stream.
     pub jitter_buffers: JitterBuffers,
     /// Whether extended reports (RFC 3611) are sent.
@@ -128,6 +137,8 @@ impl Default for ShardConfig {
             routes: Arc::default(),
             ring_timeout: Duration::from_secs(180),
             idle_timeout: Duration::from_secs(300),
+            auth: None,
+            registrar: RegistrarSettings::default(),
             jitter_buffers: JitterBuffers::default(),
             rtcp_xr: true,
             scoring: Arc::default(),
@@ -147,6 +158,8 @@ pub struct Shard {
     stream_serial: u64,
     timers: Timers,
     health: ShardHealth,
+    door: Door,
+    registrar: Registrar,
     sip_statistics: SipStatistics,
     /// `None` where calls are only observed: nobody asks for those of a capture.
     distributions: Option<Box<Distributions>>,
@@ -174,6 +187,8 @@ impl Shard {
             stream_serial: 0,
             timers: Timers::default(),
             health: ShardHealth { shard: config.id.0, ..ShardHealth::default() },
+            door: Door::default(),
+            registrar: Registrar::new(config.registrar, config.seed),
             sip_statistics: SipStatistics::default(),
             distributions: (config.role == Role::Answer).then(Box::default),
             groups: Groups::default(),
@@ -210,6 +225,7 @@ impl Shard {
             match self.timers.pop_due(now) {
                 Some(Timer::Dialog { slot, serial }) => self.poll_dialog(slot, serial, now, out),
                 Some(Timer::Stream { slot, serial }) => self.poll_stream(slot, serial, now, out),
+                Some(Timer::Registrar) => self.poll_registrar(now),
                 None => break,
             }
         }
@@ -262,6 +278,7 @@ impl Shard {
         ShardHealth {
             calls_active: self.dialogs.up() as u64,
             streams_active: self.streams.len() as u64,
+            registrations: self.registrar.counts(),
             ..self.health
         }
     }

@@ -3,7 +3,7 @@
 //! Counters in a report are totals since the start of their stream or shard, never differences,
 //! so a report that is lost costs freshness and nothing else.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::Serialize;
 
@@ -18,6 +18,7 @@ use crate::{
     wire::{
         codec::Codec,
         rtcp::{StatisticsSummary, VoipMetrics},
+        vq_rtcpxr::{VqFigures, VqKind},
     },
 };
 
@@ -40,6 +41,8 @@ pub enum Report {
     RoundTrip(RoundTripReport),
     /// Which way media of a call is expected to go, where that has changed.
     Flow(FlowReport),
+    /// What a phone says of a call of its.
+    Phone(PhoneReport),
     /// The shard's own state.
     Health(ShardHealth),
 }
@@ -400,6 +403,40 @@ impl FarEndReport {
     }
 }
 
+/// One direction of a voice quality report of a phone (RFC 6035).
+#[derive(Clone, Copy, Debug)]
+pub struct PhoneReport {
+    /// When it came.
+    pub at: Timestamp,
+    /// Whom it came from.
+    pub source: IpAddr,
+    /// What it is about.
+    pub kind: VqKind,
+    /// Whether the call is over.
+    pub is_final: bool,
+    /// Which direction.
+    pub side: Side,
+    /// The beginning of the call's Call-ID.
+    pub call_id: [u8; CALL_ID_PIECE],
+    /// The length of the whole.
+    pub call_id_len: u16,
+    /// The codec; unknown if it was not said.
+    pub codec: Codec,
+    /// Its rate, Hz.
+    pub sample_rate: Option<u32>,
+    /// The figures.
+    pub figures: VqFigures,
+}
+
+/// A direction of a call, as a phone has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// What it received.
+    Local,
+    /// What it was told of what it sent.
+    Remote,
+}
+
 /// Round-trip times of a call (RFC 3550 section 6.4.1, RFC 3611 section 4.5), microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RoundTrip {
@@ -448,6 +485,9 @@ pub const CLOSEUP_EVERY: u64 = 16;
 
 /// Bytes of text in one report.
 pub const TEXT_PIECE: usize = 200;
+
+/// Bytes of a Call-ID in a report of a phone.
+pub const CALL_ID_PIECE: usize = 96;
 
 /// Lengths of runs that are told apart.
 pub const RUN_LENGTHS: usize = 127;

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 
 use super::dialog::{Dialog, Text};
-use crate::wire::sip::{HeaderName, NameAddr, SipMessage, elements};
+use crate::wire::sip::{HeaderName, SipMessage};
 
 /// A status code with its reason phrase (RFC 3261 section 21).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,11 +17,17 @@ impl Status {
     pub(crate) const RINGING: Self = Self(180);
     pub(crate) const SESSION_PROGRESS: Self = Self(183);
     pub(crate) const OK: Self = Self(200);
+    pub(crate) const BAD_REQUEST: Self = Self(400);
+    pub(crate) const UNAUTHORIZED: Self = Self(401);
+    pub(crate) const FORBIDDEN: Self = Self(403);
     pub(crate) const METHOD_NOT_ALLOWED: Self = Self(405);
+    pub(crate) const UNSUPPORTED_MEDIA_TYPE: Self = Self(415);
+    pub(crate) const INTERVAL_TOO_BRIEF: Self = Self(423);
     pub(crate) const TEMPORARILY_UNAVAILABLE: Self = Self(480);
     pub(crate) const CALL_DOES_NOT_EXIST: Self = Self(481);
     pub(crate) const REQUEST_TERMINATED: Self = Self(487);
     pub(crate) const NOT_ACCEPTABLE_HERE: Self = Self(488);
+    pub(crate) const BAD_EVENT: Self = Self(489);
     pub(crate) const SERVER_INTERNAL_ERROR: Self = Self(500);
     pub(crate) const NOT_IMPLEMENTED: Self = Self(501);
     pub(crate) const SERVICE_UNAVAILABLE: Self = Self(503);
@@ -68,6 +74,7 @@ impl Status {
             486 => "Busy Here",
             487 => "Request Terminated",
             488 => "Not Acceptable Here",
+            489 => "Bad Event",
             491 => "Request Pending",
             493 => "Undecipherable",
             500 => "Server Internal Error",
@@ -97,9 +104,8 @@ pub(crate) struct Content<'a> {
     pub(crate) makes_dialog: bool,
     /// More header lines, each with its line end.
     pub(crate) headers: &'a str,
-    /// Tell the bindings that a REGISTER asks for; those that name no time are for so many
-    /// seconds.
-    pub(crate) registers_for: Option<u32>,
+    /// Header lines that tell the contacts of a user, each with its line end.
+    pub(crate) bindings: &'a [u8],
     /// An SDP body.
     pub(crate) sdp: &'a [u8],
 }
@@ -136,9 +142,7 @@ pub(crate) fn write_response(
     if let Some(address) = content.contact {
         let _ = write!(out, "Contact: <sip:voxplane@{address}>\r\n");
     }
-    if let Some(expires) = content.registers_for {
-        write_bindings(out, request, expires);
-    }
+    out.extend_from_slice(content.bindings);
     out.extend_from_slice(content.headers.as_bytes());
     out.extend_from_slice(SERVER.as_bytes());
     write_body(out, content.sdp);
@@ -148,26 +152,6 @@ pub(crate) fn write_response(
 pub(crate) fn with_status(response: &[u8], status: Status) -> Vec<u8> {
     let end = memchr::memchr(b'\n', response).map_or(0, |at| at + 1);
     [status.line().as_bytes(), &response[end..]].concat()
-}
-
-/// Each Contact with its expiry, those that are taken back left out (RFC 3261 section 10.3).
-fn write_bindings(out: &mut Vec<u8>, request: &SipMessage<'_>, expires_default: u32) {
-    let contacts = request.values(HeaderName::Contact).flat_map(elements);
-    for contact in contacts.filter(|&contact| contact != b"*") {
-        let own = NameAddr::parse(contact).param("expires");
-        // A number that is none has been refused before.
-        let own = own.map(|text| str::from_utf8(text).ok().and_then(|text| text.parse().ok()));
-        let expires = own.map_or(expires_default, |own| own.unwrap_or(expires_default));
-        if expires == 0 {
-            continue;
-        }
-        out.extend_from_slice(b"Contact: ");
-        out.extend_from_slice(contact);
-        if own.is_none() {
-            let _ = write!(out, ";expires={expires}");
-        }
-        out.extend_from_slice(b"\r\n");
-    }
 }
 
 /// Appends a To value, with `tag` if the far end has not given one.

@@ -16,6 +16,8 @@ pub(crate) struct Timers(BinaryHeap<Reverse<(Timestamp, Timer)>>);
 pub(crate) enum Timer {
     /// Something of a call is due: a retransmission, a report, its end.
     Dialog { slot: u32, serial: u64 },
+    /// A registration may be over.
+    Registrar,
     /// A stream's report is due.
     Stream { slot: u32, serial: u64 },
 }

@@ -59,6 +59,7 @@ impl Shard {
         }
         match (method, dialog) {
             (Method::Invite, Some(slot)) => self.on_invite_again(slot, datagram, request, out),
+            (Method::Invite, None) if !self.admits(datagram, request, out) => {}
             (Method::Invite, None) => self.on_invite(datagram, request, uri, out),
             (Method::Ack, Some(slot)) => self.on_ack(slot, datagram, request, out),
             (Method::Ack, None) => {}
@@ -76,11 +77,12 @@ impl Shard {
             (Method::Bye | Method::Cancel | Method::Info, _) => {
                 self.respond(datagram, request, Status::CALL_DOES_NOT_EXIST, "", out);
             }
+            _ if self.takes_phone_report(datagram, request, out) => {}
             (Method::Options, _) => {
                 let headers = format!("{ALLOW}{ACCEPT}");
                 self.respond(datagram, request, Status::OK, &headers, out);
             }
-            (Method::Register, _) => self.accept_registration(datagram, request, out),
+            (Method::Register, _) => self.on_register(datagram, request, out),
             (Method::Other, _) => {
                 self.respond(datagram, request, Status::NOT_IMPLEMENTED, ALLOW, out);
             }
@@ -102,19 +104,6 @@ impl Shard {
         if code >= 200 && awaits == Some(Awaits::Response(number)) {
             dialog.resend = None;
         }
-    }
-
-    fn accept_registration(
-        &self,
-        datagram: &Datagram<'_>,
-        request: &SipMessage<'_>,
-        out: &mut Outbox,
-    ) {
-        let expires = request.expires().unwrap_or(REGISTRATION_SECS);
-        let headers = format!("Expires: {expires}\r\n");
-        let content =
-            Content { headers: &headers, registers_for: Some(expires), ..Content::default() };
-        self.respond_with(datagram, request, Status::OK, content, out);
     }
 
     pub(super) fn respond(
@@ -204,6 +193,3 @@ fn explanation(request: &SipMessage<'_>, defect: Defect) -> String {
 }
 
 const ACCEPT: &str = "Accept: application/sdp\r\n";
-
-/// How long a registration lasts that asks for no time (RFC 3261 section 10.2.1.1).
-const REGISTRATION_SECS: u32 = 3600;

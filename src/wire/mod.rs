@@ -16,6 +16,7 @@ pub mod rtp;
 pub mod sdp;
 pub mod sip;
 mod text;
+pub mod vq_rtcpxr;
 
 /// A datagram as a source hands it up: all that is known about it outside its bytes.
 #[derive(Clone, Copy, Debug)]

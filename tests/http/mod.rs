@@ -357,6 +357,7 @@ pub(crate) fn snapshot() -> Snapshot {
             .map(|(id, start, mos)| Arc::new(ended(call(id, start, mos))))
             .collect(),
         orphans: vec![Arc::new(stream(7, None))],
+        phone_reports: Arc::default(),
         totals: Totals {
             calls: 8,
             answered: 6,

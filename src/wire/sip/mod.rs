@@ -5,6 +5,8 @@
 
 mod address;
 mod check;
+mod compare;
+mod credentials;
 mod header;
 mod method;
 mod scan;
@@ -12,9 +14,11 @@ mod via;
 
 pub use address::{NameAddr, Param, Params, Uri};
 pub use check::Defect;
+pub use compare::{is_same_uri, is_same_user, write_address_of_record};
+pub use credentials::Credentials;
 pub use header::{Header, HeaderName, Headers};
 pub use method::{CSeq, Method};
-pub use scan::{Elements, call_id, elements};
+pub use scan::{Elements, call_id, elements, registered_uri};
 pub use via::Via;
 
 use header::SINGLE_COUNT;

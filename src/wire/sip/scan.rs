@@ -4,7 +4,8 @@
 
 use memchr::{memchr, memchr3};
 
-use super::HEADERS_MAX;
+use super::{HEADERS_MAX, HeaderName, Method, NameAddr};
+use crate::wire::text::split_word;
 
 /// Walks over the lines of a message's head; a header with its folds is one line.
 #[derive(Clone, Debug)]
@@ -79,14 +80,29 @@ pub(super) fn split_header(line: &[u8]) -> Option<(&[u8], &[u8])> {
 /// the message can be read, found without reading it. It routes a datagram to its owner.
 #[must_use]
 pub fn call_id(bytes: &[u8]) -> Option<&[u8]> {
+    first_of(bytes, HeaderName::CallId, b"iIcC")
+}
+
+/// The URI of the To of a REGISTER, found as [`call_id`] is; `None` for all other messages.
+#[must_use]
+pub fn registered_uri(bytes: &[u8]) -> Option<&[u8]> {
+    let start = HeaderLines::new(bytes).start_line()?;
+    if Method::from_bytes(split_word(start.trim_ascii()).0) != Method::Register {
+        return None;
+    }
+    first_of(bytes, HeaderName::To, b"tT").map(|to| NameAddr::parse(to).uri)
+}
+
+/// The first value of a header whose name, long or compact, begins with one of `initials`.
+fn first_of<'a>(bytes: &'a [u8], wanted: HeaderName, initials: &[u8]) -> Option<&'a [u8]> {
     let mut lines = HeaderLines::new(bytes);
     lines.start_line()?;
     while let Some(line) = lines.next_line() {
-        if !matches!(line.first(), Some(b'i' | b'I' | b'c' | b'C')) {
+        if !line.first().is_some_and(|first| initials.contains(first)) {
             continue;
         }
         let Some((name, value)) = split_header(line) else { continue };
-        if super::HeaderName::from_bytes(name) == super::HeaderName::CallId {
+        if HeaderName::from_bytes(name) == wanted {
             return Some(value.trim_ascii());
         }
     }
