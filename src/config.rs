@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use crate::{
     alerts::{RuleError, Rules, Table},
-    limits::DIALOGS_MAX,
+    limits::{CONNECTIONS_MAX, DIALOGS_MAX},
     notify,
     quality::{
         score::Scoring,
@@ -26,6 +26,7 @@ use crate::{
         registrar::{RawRegistrar, RegistrarError, RegistrarSettings},
         routes::{RawRoutes, RouteError, Routes},
     },
+    sound::{RecordingError, Sounds},
     store::settings::{RawSettings, Settings, SettingsError},
 };
 
@@ -36,6 +37,12 @@ pub struct Config {
     pub shards: Option<u16>,
     /// Where SIP comes in over UDP.
     pub sip: SocketAddr,
+    /// Whether SIP comes in over TCP as well, at the same address.
+    pub sip_tcp: bool,
+    /// Where and as whom SIP comes in over TLS; `None` if it does not.
+    pub sip_tls: Option<SipTls>,
+    /// SIP connections, TCP and TLS, that one shard holds.
+    pub sip_connections_per_shard: usize,
     /// Ports for RTP and RTCP, shared out among the shards in pairs.
     pub rtp_ports: PortRange,
     /// The address that Contact and SDP name, where that is not the one a request came to.
@@ -56,10 +63,14 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// What is done with a call, by the user part of its Request-URI.
     pub routes: Arc<Routes>,
+    /// What calls can hear.
+    pub sounds: Sounds,
     /// How long a call rings that is never answered.
     pub ring_timeout: Duration,
     /// Whether extended RTCP reports (RFC 3611) are sent.
     pub rtcp_xr: bool,
+    /// How much is kept of the SIP messages of calls.
+    pub ladder: LadderSettings,
     /// How calls are scored.
     pub scoring: Scoring,
     /// The jitter buffers that are emulated for every stream.
@@ -84,6 +95,18 @@ pub struct RawConfig {
     pub shards: Option<u16>,
     /// See [`Config::sip`].
     pub sip: Option<SocketAddr>,
+    /// See [`Config::sip_tcp`].
+    pub sip_tcp: Option<bool>,
+    /// See [`SipTls::address`].
+    pub sip_tls: Option<SocketAddr>,
+    /// See [`TlsIdentity::Files`]; a PEM file.
+    pub tls_certificate: Option<PathBuf>,
+    /// See [`TlsIdentity::Files`]; a PEM file.
+    pub tls_key: Option<PathBuf>,
+    /// See [`TlsIdentity::SelfSigned`].
+    pub tls_self_signed: Option<bool>,
+    /// See [`Config::sip_connections_per_shard`].
+    pub sip_connections_per_shard: Option<usize>,
     /// See [`Config::rtp_ports`]; as text, `20000-20063`.
     pub rtp_ports: Option<PortRange>,
     /// See [`Config::advertise`].
@@ -102,12 +125,16 @@ pub struct RawConfig {
     pub answer_delay_ms: Option<u64>,
     /// See [`Config::idle_timeout`]; seconds.
     pub idle_timeout_s: Option<u64>,
+    /// The recording of [`Config::sounds`], a WAV file; empty for none.
+    pub play_file: Option<PathBuf>,
     /// See [`Config::ring_timeout`]; seconds.
     pub ring_timeout_s: Option<u64>,
     /// See [`Config::routes`]; a table.
     pub routes: Option<RawRoutes>,
     /// See [`Config::rtcp_xr`].
     pub rtcp_xr: Option<bool>,
+    /// See [`Config::ladder`]; a table.
+    pub ladder: Option<RawLadder>,
     /// See [`Config::scoring`]; a table.
     pub scoring: Option<RawScoring>,
     /// See [`Config::jitter_buffers`]; a table.
@@ -153,6 +180,14 @@ impl RawConfig {
         Self {
             shards: self.shards.or(below.shards),
             sip: self.sip.or(below.sip),
+            sip_tcp: self.sip_tcp.or(below.sip_tcp),
+            sip_tls: self.sip_tls.or(below.sip_tls),
+            tls_certificate: self.tls_certificate.or(below.tls_certificate),
+            tls_key: self.tls_key.or(below.tls_key),
+            tls_self_signed: self.tls_self_signed.or(below.tls_self_signed),
+            sip_connections_per_shard: self
+                .sip_connections_per_shard
+                .or(below.sip_connections_per_shard),
             rtp_ports: self.rtp_ports.or(below.rtp_ports),
             advertise: self.advertise.or(below.advertise),
             http: self.http.or(below.http),
@@ -162,9 +197,11 @@ impl RawConfig {
             history_calls: self.history_calls.or(below.history_calls),
             answer_delay_ms: self.answer_delay_ms.or(below.answer_delay_ms),
             idle_timeout_s: self.idle_timeout_s.or(below.idle_timeout_s),
+            play_file: self.play_file.or(below.play_file),
             ring_timeout_s: self.ring_timeout_s.or(below.ring_timeout_s),
             routes: self.routes.or(below.routes),
             rtcp_xr: self.rtcp_xr.or(below.rtcp_xr),
+            ladder: self.ladder.or(below.ladder),
             scoring: self.scoring.or(below.scoring),
             jitter_buffer: self.jitter_buffer.or(below.jitter_buffer),
             sip_auth: self.sip_auth.or(below.sip_auth),
@@ -181,11 +218,18 @@ impl RawConfig {
     /// # Errors
     /// A value is out of its range, or a secret is not where it should be; the error names it.
     pub fn complete(self) -> Result<Config, ConfigError> {
+        let sip_tls = self.tls()?;
         let jitter_buffers = self.jitter_buffer.unwrap_or_default().complete()?;
+        let recording = self.play_file.filter(|file| !file.as_os_str().is_empty());
+        let sounds = recording.map(|file| Sounds::with_recording(&file)).transpose()?;
+        let sounds = sounds.unwrap_or_default();
         let scoring = self.scoring.unwrap_or_default().complete()?;
         let config = Config {
             shards: self.shards,
             sip: self.sip.unwrap_or(DEFAULT_SIP),
+            sip_tcp: self.sip_tcp.unwrap_or(true),
+            sip_tls,
+            sip_connections_per_shard: self.sip_connections_per_shard.unwrap_or(CONNECTIONS_MAX),
             rtp_ports: self.rtp_ports.unwrap_or(DEFAULT_RTP_PORTS),
             advertise: self.advertise,
             http: self.http.unwrap_or(DEFAULT_HTTP),
@@ -196,10 +240,12 @@ impl RawConfig {
             answer_delay: Duration::from_millis(self.answer_delay_ms.unwrap_or(0)),
             idle_timeout: Duration::from_secs(self.idle_timeout_s.unwrap_or(DEFAULT_IDLE_SECS)),
             ring_timeout: Duration::from_secs(self.ring_timeout_s.unwrap_or(DEFAULT_RING_SECS)),
-            routes: Routes::new(self.routes.unwrap_or_default(), false)?.into(),
+            routes: Routes::new(self.routes.unwrap_or_default(), sounds.has_recording())?.into(),
+            sounds,
             scoring: Scoring { far_end_buffer_ms: jitter_buffers.fixed_ms.into(), ..scoring },
             jitter_buffers,
             rtcp_xr: self.rtcp_xr.unwrap_or(true),
+            ladder: LadderSettings::of(&self.ladder.unwrap_or_default()),
             sip_auth: self.sip_auth.unwrap_or_default().complete()?,
             registrar: self.registrar.unwrap_or_default().complete()?,
             store: self.store.unwrap_or_default().complete()?,
@@ -209,6 +255,57 @@ impl RawConfig {
         config.check()?;
         Ok(config)
     }
+}
+
+impl RawConfig {
+    /// What the settings of TLS come to.
+    fn tls(&self) -> Result<Option<SipTls>, ConfigError> {
+        let identity = match (&self.tls_certificate, &self.tls_key, self.tls_self_signed) {
+            (Some(_), _, Some(true)) | (_, Some(_), Some(true)) => {
+                return Err(ConfigError::Tls(
+                    "tls_self_signed and a certificate exclude each other",
+                ));
+            }
+            (Some(certificate), Some(key), _) => {
+                let (certificate, key) = (certificate.clone(), key.clone());
+                Some(TlsIdentity::Files { certificate, key })
+            }
+            (Some(_), None, _) => return Err(ConfigError::Tls("tls_certificate needs tls_key")),
+            (None, Some(_), _) => return Err(ConfigError::Tls("tls_key needs tls_certificate")),
+            (None, None, Some(true)) => Some(TlsIdentity::SelfSigned),
+            (None, None, _) => None,
+        };
+        match (self.sip_tls, identity) {
+            (Some(address), Some(identity)) => Ok(Some(SipTls { address, identity })),
+            (Some(_), None) => Err(ConfigError::Tls(
+                "sip_tls needs tls_certificate and tls_key, or tls_self_signed = true",
+            )),
+            (None, _) => Ok(None),
+        }
+    }
+}
+
+/// Where and as whom SIP comes in over TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SipTls {
+    /// Where.
+    pub address: SocketAddr,
+    /// As whom.
+    pub identity: TlsIdentity,
+}
+
+/// What a TLS server shows its clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TlsIdentity {
+    /// A certificate, with those that vouch for it, and its key.
+    Files {
+        /// PEM file with the certificates, our own first.
+        certificate: PathBuf,
+        /// PEM file with the key.
+        key: PathBuf,
+    },
+    /// A certificate made at start that vouches for itself.
+    SelfSigned,
 }
 
 impl Config {
@@ -223,10 +320,14 @@ impl Config {
         let shards = self.shards.map_or(1, u64::from);
         range("shards", shards, 1, SHARDS_MAX)?;
         range("max_calls_per_shard", self.max_calls_per_shard as u64, 1, CALLS_PER_SHARD_MAX)?;
+        let connections = self.sip_connections_per_shard as u64;
+        range("sip_connections_per_shard", connections, 1, CONNECTIONS_PER_SHARD_MAX)?;
         range("history_calls", self.history_calls as u64, 0, HISTORY_CALLS_MAX)?;
         let delay_ms = u64::try_from(self.answer_delay.as_millis()).unwrap_or(u64::MAX);
         range("answer_delay_ms", delay_ms, 0, ANSWER_DELAY_MS_MAX)?;
         range("ring_timeout_s", self.ring_timeout.as_secs(), 1, RING_SECS_MAX)?;
+        range("ladder.memory_mib", self.ladder.memory_mib, 0, LADDER_MIB_MAX)?;
+        range("ladder.call_kib", self.ladder.call_kib, 2, LADDER_CALL_KIB_MAX)?;
         range("idle_timeout_s", self.idle_timeout.as_secs(), 1, IDLE_SECS_MAX)?;
         let pairs = u64::from(self.rtp_ports.pairs());
         if pairs < shards {
@@ -240,6 +341,39 @@ impl Config {
             return Err(ConfigError::Exposed { http: self.http });
         }
         Ok(())
+    }
+}
+
+/// How much is kept of the SIP messages of calls, for their ladders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LadderSettings {
+    /// Of all calls that are up, MiB; 0 keeps none.
+    pub memory_mib: u64,
+    /// Of one, KiB.
+    pub call_kib: u64,
+    /// Whether the history has them.
+    pub history: bool,
+}
+
+/// The same as it may stand in a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawLadder {
+    /// See [`LadderSettings::memory_mib`].
+    pub memory_mib: Option<u64>,
+    /// See [`LadderSettings::call_kib`].
+    pub call_kib: Option<u64>,
+    /// See [`LadderSettings::history`].
+    pub history: Option<bool>,
+}
+
+impl LadderSettings {
+    fn of(raw: &RawLadder) -> Self {
+        Self {
+            memory_mib: raw.memory_mib.unwrap_or(DEFAULT_LADDER_MIB),
+            call_kib: raw.call_kib.unwrap_or(DEFAULT_LADDER_CALL_KIB),
+            history: raw.history.unwrap_or(true),
+        }
     }
 }
 
@@ -350,12 +484,18 @@ pub enum ConfigError {
         /// The port in both.
         port: u16,
     },
+    /// The recording cannot be used.
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
     /// The table of who has to sign in is wrong.
     #[error(transparent)]
     Auth(#[from] AuthError),
     /// The registrar table is wrong.
     #[error(transparent)]
     Registrar(#[from] RegistrarError),
+    /// The settings of TLS do not go together.
+    #[error("{0}")]
+    Tls(&'static str),
     /// The table of routes is wrong.
     #[error(transparent)]
     Route(#[from] RouteError),
@@ -394,6 +534,16 @@ const DEFAULT_HTTP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST)
 const DEFAULT_DATA: &str = "./voxplane-data";
 /// About 20 MB.
 const DEFAULT_HISTORY_CALLS: usize = 10_000;
+
+/// 20,000 calls of five messages take 60 MB.
+const DEFAULT_LADDER_MIB: u64 = 64;
+
+/// 200 messages of some 300 bytes; most calls have ten.
+const DEFAULT_LADDER_CALL_KIB: u64 = 64;
+
+const LADDER_MIB_MAX: u64 = 16_384;
+
+const LADDER_CALL_KIB_MAX: u64 = 1024;
 /// Long enough for a call on hold, short enough for a trunk that lost a BYE.
 const DEFAULT_IDLE_SECS: u64 = 300;
 
@@ -403,6 +553,8 @@ const DEFAULT_RING_SECS: u64 = 180;
 /// More cores than any box this was thought for.
 const SHARDS_MAX: u64 = 256;
 const CALLS_PER_SHARD_MAX: u64 = 1_000_000;
+/// Descriptors end somewhere.
+const CONNECTIONS_PER_SHARD_MAX: u64 = 100_000;
 const HISTORY_CALLS_MAX: u64 = 1_000_000;
 /// An INVITE transaction may take three minutes (RFC 3261 section 16.6, timer C).
 const ANSWER_DELAY_MS_MAX: u64 = 180_000;
@@ -434,8 +586,13 @@ mod tests {
             ("http = '0.0.0.0:8080'", "api_token_file is needed"),
             ("rtp_ports = '7-3'", "7 is above 3"),
             ("colour = 'red'", "unknown field `colour`"),
+            ("sip_tls = '127.0.0.1:5061'", "sip_tls needs tls_certificate and tls_key"),
+            ("tls_key = 'k.pem'", "tls_key needs tls_certificate"),
+            ("sip_connections_per_shard = 0", "sip_connections_per_shard: 0 is not from 1"),
             ("idle_timeout_s = 0", "idle_timeout_s: 0 is not from 1"),
             ("ring_timeout_s = 0", "ring_timeout_s: 0 is not from 1"),
+            ("play_file = '/nowhere/a.wav'", "play_file: /nowhere/a.wav: No such file"),
+            ("[routes]\n9196 = 'play'", "routes: \"9196\": `play` needs play_file"),
             ("[routes]\n'12*' = 'ehco'", "routes: \"12*\": `ehco` is none of echo,"),
         ] {
             let error = complete(text).unwrap_err();

@@ -19,6 +19,7 @@
 //! |---|---|
 //! | [`source`] | datagrams with their times, from sockets or captures; the clock |
 //! | [`wire`] | views of RTP, RTCP, SIP, SDP and captured frames over the bytes as they came |
+//! | [`sound`] | what test numbers send: a tone, silence, a recording, encoded once |
 //! | [`shard`] | one core's calls and streams: a state machine that answers or observes |
 //! | [`ring`] | what passes between threads |
 //! | [`control`] | calls joined from the shards' reports, scored, published |
@@ -56,6 +57,8 @@ pub mod time;
 pub mod source;
 
 pub mod wire;
+
+pub mod sound;
 
 pub mod shard;
 

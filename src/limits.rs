@@ -27,12 +27,34 @@ pub const CONTACT_MAX: usize = 512;
 /// forgotten are answered with a new one.
 pub const NONCES_MAX: usize = 8192;
 
-/// Reports that wait between a shard and control: 8192 × 336 bytes = 2.6 MiB a shard. At 10,000
+/// Reports that wait between a shard and control: 8192 × 352 bytes = 2.8 MiB a shard. At 10,000
 /// streams a shard this is four seconds, or two if all of them lose packets.
 pub const REPORT_RING_SLOTS: usize = 8192;
 
 /// Bytes of SIP messages that wait between two shards. Some 1,500 messages.
 pub const HANDOFF_RING_BYTES: usize = 1 << 20;
+
+/// Connections that SIP comes over, TCP and TLS, that one shard holds by default. Each costs a
+/// descriptor and some 1 KB, and 40 KB more under TLS. One past this is closed at once and counted.
+pub const CONNECTIONS_MAX: usize = 4096;
+
+/// Connections of one address that one shard holds: an office behind a translator may have hundreds
+/// of phones. One past this is closed at once and counted.
+pub const CONNECTIONS_PER_SOURCE_MAX: usize = 1024;
+
+/// Connections under way from the shard that accepted them to the one that is to hold them.
+pub const ARRIVALS_MAX: usize = 256;
+
+/// Bytes that wait to be sent over one connection. Who does not take them loses it.
+pub const CONNECTION_SEND_MAX: usize = 256 << 10;
+
+/// Bytes of SIP messages from connections that wait for one shard to handle them. Past this nothing
+/// more is read, so that the far ends have to wait.
+pub const STREAM_INBOX_BYTES: usize = 1 << 20;
+
+/// Bytes of SIP messages on their way from a shard to the ladders of their calls. Some 2,000
+/// messages: what 20,000 a second are in the time between two looks of control, ten times.
+pub const LADDER_RING_BYTES: usize = 1 << 20;
 
 /// Datagrams of one shard that wait for room in a send buffer.
 pub const SEND_QUEUE_MAX: usize = 4096;
@@ -51,6 +73,10 @@ pub const BATCHES_PER_TURN: usize = 8;
 
 /// Timers that a shard runs before it looks at its sockets again.
 pub const TIMERS_PER_TURN: usize = 512;
+
+/// Calls of test numbers whose packets a shard sends before it looks at its sockets again: 10,000
+/// of them have 500 packets due in a millisecond.
+pub const SENDS_PER_TURN: usize = 1024;
 
 /// Longest Call-ID, From, To or User-Agent that leaves a shard; longer ones are cut, since
 /// an operator reads them and memory is finite.

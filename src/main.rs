@@ -59,6 +59,9 @@ struct RunArgs {
     /// Where the API listens [default: 127.0.0.1:8080].
     #[arg(long, value_name = "ADDR:PORT")]
     http: Option<SocketAddr>,
+    /// Where SIP comes in over TLS [default: nowhere].
+    #[arg(long, value_name = "ADDR:PORT")]
+    sip_tls: Option<SocketAddr>,
     /// The appliance's own directory [default: ./voxplane-data].
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -112,6 +115,7 @@ fn configure(args: RunArgs) -> Result<Config, ConfigError> {
     let flags = RawConfig {
         shards: args.shards,
         sip: args.sip,
+        sip_tls: args.sip_tls,
         rtp_ports: args.rtp_ports,
         http: args.http,
         data: args.data,
@@ -149,13 +153,18 @@ fn greet(appliance: &Appliance, config: &Config) -> io::Result<()> {
     });
     let text = format!(
         "voxplane {version}, {shards} shards\n  \
-           SIP   {sip} (UDP)\n  \
+           SIP   {sip} ({transports})\n  \
+           {tls}\
            RTP   {rtp}\n  \
            API   http://{http}\n\
          try   call sip:echo@{target} with any SIP phone, or\n      \
                cargo run --release -p loadgen -- {target} --calls 20 --rate 10 --duration 10s\n\
          then  curl {token}http://{api}/api/qos/metrics\n",
         version = env!("CARGO_PKG_VERSION"),
+        transports = if config.sip_tcp { "UDP, TCP" } else { "UDP" },
+        tls = appliance
+            .sip_tls_addr()
+            .map_or_else(String::new, |address| format!("      {address} (TLS)\n  ")),
         shards = appliance.shards(),
         rtp = config.rtp_ports,
         api = reachable(http),

@@ -8,7 +8,8 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::{
-    shard::{distributions::Distributions, report::Report},
+    limits::LADDER_RING_BYTES,
+    shard::{Passed, distributions::Distributions, report::Report},
     time::Timestamp,
     wire::{Datagram, IpMarks, Transport},
 };
@@ -19,6 +20,7 @@ pub struct ShardEnd {
     reports: Producer<Report>,
     filled: Producer<Box<Distributions>>,
     emptied: Consumer<Box<Distributions>>,
+    passed: Producer<u8>,
 }
 
 /// Control's end of the rings to one shard.
@@ -27,6 +29,8 @@ pub struct ControlEnd {
     reports: Consumer<Report>,
     filled: Consumer<Box<Distributions>>,
     emptied: Producer<Box<Distributions>>,
+    passed: Consumer<u8>,
+    bytes: Vec<u8>,
 }
 
 /// The rings between one shard and control, with room for `slots` reports.
@@ -35,11 +39,18 @@ pub fn shard_to_control(slots: usize) -> (ShardEnd, ControlEnd) {
     let (report_in, report_out) = RingBuffer::new(slots);
     let (filled_in, filled_out) = RingBuffer::new(SPARE_DISTRIBUTIONS);
     let (mut emptied_in, emptied_out) = RingBuffer::new(SPARE_DISTRIBUTIONS);
+    let (passed_in, passed_out) = RingBuffer::new(LADDER_RING_BYTES);
     // Nobody else has the other end yet, and there is room for one.
     let _ = emptied_in.push(Box::default());
     (
-        ShardEnd { reports: report_in, filled: filled_in, emptied: emptied_out },
-        ControlEnd { reports: report_out, filled: filled_out, emptied: emptied_in },
+        ShardEnd { reports: report_in, filled: filled_in, emptied: emptied_out, passed: passed_in },
+        ControlEnd {
+            reports: report_out,
+            filled: filled_out,
+            emptied: emptied_in,
+            passed: passed_out,
+            bytes: Vec::new(),
+        },
     )
 }
 
@@ -48,6 +59,22 @@ impl ShardEnd {
     pub fn publish(&mut self, reports: &[Report]) -> u64 {
         let (_, rest) = self.reports.push_partial_slice(reports);
         rest.len() as u64
+    }
+
+    /// Passes on messages of calls and says how many did not fit.
+    pub fn pass<'a>(&mut self, messages: impl Iterator<Item = (&'a Passed, &'a [u8])>) -> u64 {
+        let mut lost = 0;
+        for (message, bytes) in messages {
+            let bytes = &bytes[..bytes.len().min(PASSED_BYTES_MAX)];
+            let head = PassedHead::of(message, bytes.len());
+            let has_room = self.passed.slots() >= PASSED_HEAD + bytes.len();
+            // Both fit, as was seen. Control waits for the bytes that a head announces.
+            let is_passed = has_room
+                && self.passed.push_entire_slice(&head.0).is_ok()
+                && self.passed.push_entire_slice(bytes).is_ok();
+            lost += u64::from(!is_passed);
+        }
+        lost
     }
 
     /// Exchanges filled distributions for empty ones, if control has sent some back: `swap`
@@ -71,6 +98,31 @@ impl ControlEnd {
         count
     }
 
+    /// Takes messages of calls, up to `max`: of each the call's serial, what passed and its bytes.
+    pub fn drain_passed(&mut self, max: usize, mut take: impl FnMut(u64, Datagram<'_>, bool)) {
+        for _ in 0..max {
+            let mut head = [0; PASSED_HEAD];
+            {
+                let Ok(chunk) = self.passed.read_chunk(PASSED_HEAD) else { return };
+                let (first, second) = chunk.as_slices();
+                head[..first.len()].copy_from_slice(first);
+                head[first.len()..].copy_from_slice(second);
+            }
+            let head = PassedHead(head);
+            if self.passed.slots() < PASSED_HEAD + head.len() {
+                return;
+            }
+            let mut skipped = [0; PASSED_HEAD];
+            self.bytes.resize(head.len(), 0);
+            if self.passed.pop_entire_slice(&mut skipped).is_err()
+                || self.passed.pop_entire_slice(&mut self.bytes).is_err()
+            {
+                return;
+            }
+            take(head.call(), head.datagram(&self.bytes), head.is_again());
+        }
+    }
+
     /// Has filled distributions merged and sends them back empty.
     pub fn drain_distributions(&mut self, mut merge: impl FnMut(&Distributions)) {
         while let Ok(mut filled) = self.filled.pop() {
@@ -84,6 +136,56 @@ impl ControlEnd {
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.reports.is_abandoned() && self.reports.is_empty()
+    }
+}
+
+/// What one shard has for another.
+#[derive(Clone, Copy, Debug)]
+pub enum Handed<'a> {
+    /// A message that its owner is to handle.
+    Received(Datagram<'a>),
+    /// A message from `src` to `dst` for a connection that the other shard holds.
+    ToSend(Datagram<'a>),
+}
+
+/// What stands before the bytes of a message on its way to control: its call, its time, its
+/// addresses, its transport and whether it came again, its length.
+struct PassedHead([u8; PASSED_HEAD]);
+
+impl PassedHead {
+    fn of(message: &Passed, len: usize) -> Self {
+        let mut head = [0; PASSED_HEAD];
+        head[..8].copy_from_slice(&message.call.to_le_bytes());
+        head[8..16].copy_from_slice(&message.at.as_nanos().to_le_bytes());
+        head[16..34].copy_from_slice(&pack(message.src));
+        head[34..52].copy_from_slice(&pack(message.dst));
+        head[52] = u8::from(message.is_again);
+        head[53] = transport_number(message.transport);
+        head[54..].copy_from_slice(&u16::try_from(len).unwrap_or(u16::MAX).to_le_bytes());
+        Self(head)
+    }
+
+    fn call(&self) -> u64 {
+        u64::from_le_bytes(array(&self.0[..8]))
+    }
+
+    const fn is_again(&self) -> bool {
+        self.0[52] != 0
+    }
+
+    fn len(&self) -> usize {
+        u16::from_le_bytes(array(&self.0[54..])).into()
+    }
+
+    fn datagram<'a>(&self, payload: &'a [u8]) -> Datagram<'a> {
+        Datagram {
+            received_at: Timestamp::from_nanos(u64::from_le_bytes(array(&self.0[8..16]))),
+            src: unpack(&self.0[16..34]),
+            dst: unpack(&self.0[34..52]),
+            transport: TRANSPORTS[usize::from(self.0[53]) % TRANSPORTS.len()],
+            marks: IpMarks::UNKNOWN,
+            payload,
+        }
     }
 }
 
@@ -107,9 +209,20 @@ pub fn handoff(capacity_bytes: usize) -> (HandoffSender, HandoffReceiver) {
 }
 
 impl HandoffSender {
-    /// Passes a datagram on; false if it did not fit.
+    /// Passes a received datagram on to its owner; false if it did not fit.
     #[must_use]
     pub fn send(&mut self, datagram: &Datagram<'_>) -> bool {
+        self.push(datagram, 0)
+    }
+
+    /// Passes on what the shard that holds the connection is to send, from `src` to `dst`; false if
+    /// it did not fit.
+    #[must_use]
+    pub fn send_out(&mut self, datagram: &Datagram<'_>) -> bool {
+        self.push(datagram, OUTGOING)
+    }
+
+    fn push(&mut self, datagram: &Datagram<'_>, direction: u8) -> bool {
         let Ok(len) = u32::try_from(datagram.payload.len()) else { return false };
         if self.0.slots() < HEAD + datagram.payload.len() {
             return false;
@@ -118,7 +231,8 @@ impl HandoffSender {
         head[..8].copy_from_slice(&datagram.received_at.as_nanos().to_le_bytes());
         head[8..26].copy_from_slice(&pack(datagram.src));
         head[26..44].copy_from_slice(&pack(datagram.dst));
-        head[44..].copy_from_slice(&len.to_le_bytes());
+        head[44..48].copy_from_slice(&len.to_le_bytes());
+        head[48] = direction | transport_number(datagram.transport);
         // Both fit, as was seen above. The receiver waits for the payload that a head announces.
         self.0.push_entire_slice(&head).is_ok()
             && self.0.push_entire_slice(datagram.payload).is_ok()
@@ -127,7 +241,7 @@ impl HandoffSender {
 
 impl HandoffReceiver {
     /// The next datagram, if one has come whole.
-    pub fn receive(&mut self) -> Option<Datagram<'_>> {
+    pub fn receive(&mut self) -> Option<Handed<'_>> {
         let mut head = [0; HEAD];
         {
             let chunk = self.bytes.read_chunk(HEAD).ok()?;
@@ -135,22 +249,32 @@ impl HandoffReceiver {
             head[..first.len()].copy_from_slice(first);
             head[first.len()..].copy_from_slice(second);
         }
-        let len = u32::from_le_bytes(array(&head[44..])) as usize;
+        let len = u32::from_le_bytes(array(&head[44..48])) as usize;
         if self.bytes.slots() < HEAD + len {
             return None;
         }
         self.bytes.pop_entire_slice(&mut head).ok()?;
         self.payload.resize(len, 0);
         self.bytes.pop_entire_slice(&mut self.payload).ok()?;
-        Some(Datagram {
+        let datagram = Datagram {
             received_at: Timestamp::from_nanos(u64::from_le_bytes(array(&head[..8]))),
             src: unpack(&head[8..26]),
             dst: unpack(&head[26..44]),
-            transport: Transport::Udp,
+            transport: TRANSPORTS[usize::from(head[48] & !OUTGOING) % TRANSPORTS.len()],
             marks: IpMarks::UNKNOWN,
             payload: &self.payload,
+        };
+        Some(if head[48] & OUTGOING == 0 {
+            Handed::Received(datagram)
+        } else {
+            Handed::ToSend(datagram)
         })
     }
+}
+
+fn transport_number(transport: Transport) -> u8 {
+    let number = TRANSPORTS.iter().position(|&known| known == transport);
+    number.and_then(|number| u8::try_from(number).ok()).unwrap_or(0)
 }
 
 /// An address as 16 bytes of IPv6, mapped if need be, and 2 of port.
@@ -176,8 +300,21 @@ fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
     array
 }
 
-/// Time stamp, source, destination and length of a datagram in a handoff ring.
-const HEAD: usize = 8 + 18 + 18 + 4;
+/// Time stamp, source, destination, length, and transport with direction of a datagram in a handoff
+/// ring.
+const HEAD: usize = 8 + 18 + 18 + 4 + 1;
+
+/// Beside the number of the transport: it is to be sent.
+const OUTGOING: u8 = 0x80;
+
+/// Transports by the numbers that they have in a ring.
+const TRANSPORTS: [Transport; 3] = [Transport::Udp, Transport::Tcp, Transport::Tls];
+
+/// Bytes before those of a message on its way to control.
+const PASSED_HEAD: usize = 8 + 8 + 18 + 18 + 1 + 1 + 2;
+
+/// Bytes of a message that a ladder may show.
+const PASSED_BYTES_MAX: usize = 8192;
 
 /// Sets of distributions under way between a shard and control.
 const SPARE_DISTRIBUTIONS: usize = 2;
@@ -203,7 +340,7 @@ mod tests {
         for round in 0..50_usize {
             let payload = vec![7; 60 + round];
             assert!(sender.send(&datagram(&payload)));
-            let received = receiver.receive().unwrap();
+            let Some(Handed::Received(received)) = receiver.receive() else { panic!() };
             assert_eq!(received.payload, payload);
             assert_eq!(received.src, datagram(&[]).src);
             assert_eq!(received.dst, datagram(&[]).dst);
@@ -217,9 +354,51 @@ mod tests {
         let (mut sender, mut receiver) = handoff(100);
         assert!(sender.send(&datagram(&[1; 40])));
         assert!(!sender.send(&datagram(&[2; 10])));
-        assert_eq!(receiver.receive().unwrap().payload, [1; 40]);
+        let payload = |handed| match handed {
+            Some(Handed::Received(Datagram { payload, .. })) => payload.to_vec(),
+            _ => panic!("nothing was received"),
+        };
+        assert_eq!(payload(receiver.receive()), [1; 40]);
         assert!(sender.send(&datagram(&[])));
-        assert_eq!(receiver.receive().unwrap().payload, b"");
+        assert_eq!(payload(receiver.receive()), b"");
+    }
+
+    #[test]
+    fn what_is_to_be_sent_keeps_its_transport() {
+        let (mut sender, mut receiver) = handoff(200);
+        for transport in TRANSPORTS {
+            assert!(sender.send_out(&Datagram { transport, ..datagram(b"x") }));
+            let Some(Handed::ToSend(sent)) = receiver.receive() else { panic!() };
+            assert_eq!((sent.transport, sent.payload), (transport, &b"x"[..]));
+        }
+    }
+
+    #[test]
+    fn messages_come_to_control_as_they_passed_or_are_counted() {
+        let (mut shard, mut control) = shard_to_control(4);
+        let mut out = crate::shard::Outbox::default();
+        let mut messages = 0;
+        for round in 0..200_u64 {
+            out.clear();
+            let payload = vec![b'x'; 100 * usize::try_from(round).unwrap()];
+            out.pass_received(round, &datagram(&payload), round % 2 == 0);
+            assert_eq!(shard.pass(out.passed()), 0);
+            control.drain_passed(9, |call, passed, is_again| {
+                assert_eq!((call, is_again), (round, round % 2 == 0));
+                assert_eq!(passed.payload, &payload[..payload.len().min(PASSED_BYTES_MAX)]);
+                assert_eq!((passed.src, passed.dst), (datagram(&[]).src, datagram(&[]).dst));
+                assert_eq!(passed.received_at, Timestamp::from_secs(5));
+                messages += 1;
+            });
+        }
+        assert_eq!(messages, 200);
+        out.clear();
+        (0..500).for_each(|call| out.pass_received(call, &datagram(&[1; 8192]), false));
+        let lost = shard.pass(out.passed());
+        let mut taken = 0;
+        control.drain_passed(1000, |_, _, _| taken += 1);
+        assert_eq!(lost + taken, 500);
+        assert!(taken > 100 && lost > 100);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 mod common;
 
-use core::cell::Cell;
+use core::{cell::Cell, time::Duration};
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     net::SocketAddr,
@@ -156,6 +156,49 @@ fn a_million_packets_take_nothing_from_the_allocator() {
     assert_eq!(world.shard.health().streams_active, u64::from(STREAMS));
     assert_eq!(echoes, (STREAMS * ROUNDS / 2) as usize);
     assert_eq!(taken, 0, "allocations for a million packets");
+}
+
+/// Calls that hear something, of three packet times, with silence from their side.
+#[test]
+fn what_is_sent_takes_nothing_from_the_allocator() {
+    const CALLS: u32 = 300;
+    let mut world = World::new(ShardConfig::default());
+    for index in 0..CALLS {
+        let user = if index.is_multiple_of(2) { "tone" } else { "silence" };
+        let mut caller = Caller { user, ..caller(index) };
+        let ptime = format!("ptime:{}", 10 + 10 * (index % 3));
+        let offer = caller.offer().replace("ptime:20", &ptime);
+        world.send(caller.addr, caller.us, caller.request("INVITE", 1, &offer));
+        caller.to_tag = world
+            .take()
+            .iter()
+            .find(|sent| sent.dst == caller.addr && sent.status() == 200)
+            .expect("a 200")
+            .to_tag();
+        world.send(caller.addr, caller.us, caller.request("ACK", 1, ""));
+        world.run_for(Duration::from_micros(777));
+        world.take();
+    }
+    // What waits for an ACK no longer does, and each has reported once.
+    world.run_for(secs(10));
+    world.take();
+    let (mut out, start) = (Outbox::default(), world.now);
+    let (mut before, mut sent) = (0, 0);
+    let from = world.shard.health().rtp_sent;
+    for millis in 1..=20_000 {
+        if millis == 10_001 {
+            (before, sent) = (TAKEN.get(), world.shard.health().rtp_sent);
+        }
+        world.shard.poll(start + ms(millis), &mut out);
+        out.clear();
+    }
+    let taken = TAKEN.get() - before;
+    let now = world.shard.health().rtp_sent;
+    // 100, 50 and 33 packets a second.
+    let expected = u64::from(CALLS) / 3 * (2000 + 1000 + 667);
+    assert!((now - from).abs_diff(expected) <= u64::from(CALLS), "{} {expected}", now - from);
+    println!("{} packets, {taken} allocations", now - sent);
+    assert_eq!(taken, 0, "allocations for what is sent");
 }
 
 /// Bytes that a shard of so many calls holds, each with a stream.

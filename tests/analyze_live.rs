@@ -72,6 +72,7 @@ fn a_recording_tells_what_the_appliance_told() {
         }
         mos_sum += live["mos_score"].as_f64().unwrap();
     }
+    signalling(&appliance, &found["sip"]);
     // The metrics have the same scores in their sum, and the statistics in their mean.
     let metrics = appliance.get("/metrics").body;
     let sample = |name: &str| -> f64 {
@@ -138,6 +139,33 @@ fn compare(live: &Value, seen: &Value, sums: &mut BTreeMap<&str, i64>) {
     if !live["rtt_ms"].is_null() && !seen["rtt_ms"].is_null() {
         near(live, seen, "rtt_ms", |_| 1.0);
         *sums.entry("rtt_ms").or_default() += 1;
+    }
+}
+
+/// Holds the figures of SIP that analyze has against the API's. The recording begins and ends with
+/// OPTIONS, which are nobody's session.
+fn signalling(appliance: &Appliance, seen: &Value) {
+    let live = appliance.wait_for("/api/qos/sip", |sip| sip["sessions"]["completed"] == 20);
+    let both = format!("{live:#}\n{seen:#}");
+    assert_eq!((&live["measured_at"], &seen["measured_at"]), (&"callee".into(), &"probe".into()));
+    assert_eq!(live["sessions"], seen["sessions"], "{both}");
+    assert_eq!(live["registrations"], seen["registrations"], "{both}");
+    assert_eq!(live["user_agents"], seen["user_agents"], "{both}");
+    for method in ["INVITE", "ACK", "BYE"] {
+        assert_eq!(live["requests"][method], seen["requests"][method], "{both}");
+    }
+    for code in ["100", "180"] {
+        assert_eq!(live["responses"][code], seen["responses"][code], "{both}");
+    }
+    for ratio in ["ser_percentage", "seer_percentage", "isa_percentage", "scr_percentage"] {
+        assert_eq!(live[ratio], seen[ratio], "{both}");
+    }
+    // A message is recorded when it is really sent.
+    for (times, within) in
+        [("srd_ms", 20.0), ("post_dial_delay_ms", 20.0), ("sdd_ms", 20.0), ("sdt_s", 0.02)]
+    {
+        assert_eq!(live[times]["count"], seen[times]["count"], "{times}: {both}");
+        near(&live[times], &seen[times], "mean", |_| within);
     }
 }
 

@@ -288,8 +288,16 @@ fn every_key_of_the_example_configuration_has_its_default() {
     let default = voxplane::config::RawConfig::default().complete().unwrap();
     // These have no default: what stands there is an example.
     let assumed_one_way_delay_ms = raw.scoring.as_ref().unwrap().assumed_one_way_delay_ms;
+    let sip_tls = voxplane::config::SipTls {
+        address: raw.sip_tls.unwrap(),
+        identity: voxplane::config::TlsIdentity::Files {
+            certificate: raw.tls_certificate.clone().unwrap(),
+            key: raw.tls_key.clone().unwrap(),
+        },
+    };
     let example = voxplane::config::Config {
         shards: raw.shards,
+        sip_tls: Some(sip_tls),
         advertise: raw.advertise,
         api_token_file: raw.api_token_file.clone(),
         scoring: voxplane::quality::score::Scoring {

@@ -40,7 +40,8 @@ fn metrics_lists_active_calls_with_the_names_of_the_contract() {
     assert_eq!(body["active_calls"], 2);
     let call = &body["metrics"][0];
     for name in "call_id from to user_agent state status_code ended_by start_time answer_time \
-                 end_time duration_seconds srd_ms packets_sent packets_received packets_lost \
+                 end_time duration_seconds srd_ms post_dial_delay_ms time_to_100_ms sdd_ms \
+                 retransmissions q850_cause packets_sent packets_received packets_lost \
                  packet_loss_percentage packets_out_of_order packets_duplicate packets_discarded \
                  jitter_avg_ms jitter_max_ms latency_avg_ms latency_max_ms codec mos_score mos_lq \
                  r_factor mos_basis mos_reason quality_rating integrity streams"

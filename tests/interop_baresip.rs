@@ -1,4 +1,4 @@
-//! baresip, a softphone, calls the running appliance and hears itself.
+//! baresip, a softphone, calls the running appliance and hears itself, a tone and a recording.
 //!
 //! Where baresip is not installed this test says so and passes.
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
@@ -64,8 +64,65 @@ fn a_phone_hears_its_own_voice_and_both_directions_are_scored() {
         assert!(number(&stream["packets_received"]) > 100.0);
     }
     assert_eq!(streams[0]["packets_received"], sent);
-    if let Some(recording) = recording {
+    if let Some(mut recording) = recording {
         recording.assert_well_formed(&appliance);
+    }
+}
+
+#[test]
+fn a_phone_hears_its_own_voice_over_tcp_and_tls() {
+    let Some(modules) = find() else { return };
+    let appliance =
+        Appliance::with("sip_tls = '127.0.0.1:0'\ntls_self_signed = true\n", &["--shards", "2"]);
+    let tls = appliance.sip_tls.unwrap();
+    let targets = [
+        format!("sip:echo@{};transport=tcp", appliance.sip),
+        format!("sip:echo@{tls};transport=tls"),
+    ];
+    for (index, target) in targets.iter().enumerate() {
+        let dir = Scratch::new();
+        configure(&dir, modules);
+        let screen = call(&dir, target);
+        let [sent, heard] = counts(&screen, "packets:");
+        assert!(sent > 350 && heard + 3 >= sent, "{target}: {screen}");
+        let pitch = pitch(dir.path());
+        assert!((pitch - PITCH).abs() < 2.0, "{target}: {pitch} Hz");
+        let calls = appliance.history(index + 1);
+        assert_eq!(
+            (&calls[0]["state"], &calls[0]["ended_by"]),
+            (&"ended".into(), &"caller".into())
+        );
+        assert_eq!(calls[0]["packets_lost"], 0, "{target}");
+    }
+}
+
+/// It sends what a file holds, and hears what the appliance makes.
+#[test]
+fn a_phone_hears_the_tone_and_a_recording() {
+    let Some(modules) = find() else { return };
+    let files = Scratch::new();
+    let recording = files.file("recording.wav", tone());
+    let appliance = Appliance::with(&format!("play_file = '{}'\n", recording.display()), &[]);
+    for (user, expected) in [("tone", 1004.0), ("play", PITCH)] {
+        let dir = Scratch::new();
+        configure(&dir, modules);
+        let recording = Recording::start(&appliance);
+        let screen = call(&dir, &format!("sip:{user}@{}", appliance.sip));
+        // All of the call but its beginning and end, at 50 packets a second.
+        let [_, heard] = counts(&screen, "packets:");
+        assert!(heard > 350 && counts(&screen, "lost:") == [0, 0], "{screen}");
+        let pitch = pitch(dir.path());
+        assert!((pitch - expected).abs() < 2.0, "{user}: {pitch} Hz");
+        if let Some(mut recording) = recording {
+            recording.assert_well_formed(&appliance);
+            recording.assert_steady(&appliance, heard);
+        }
+    }
+    let calls = appliance.history(2);
+    for call in &calls {
+        assert_eq!((&call["codec"], &call["packets_lost"]), (&"PCMU".into(), &0.into()));
+        let streams = call["streams"].as_array().unwrap();
+        assert_eq!(streams[1]["direction"], "tx");
     }
 }
 
@@ -110,7 +167,7 @@ fn a_phone_registers_by_digest_and_then_calls() {
 /// What passed on the wire, where that can be recorded and read.
 struct Recording {
     caller: Caller,
-    recorder: Recorder,
+    recorder: Option<Recorder>,
     file: PathBuf,
 }
 
@@ -120,13 +177,13 @@ impl Recording {
         let file = appliance.dir().path().join("call.pcapng");
         let caller = Caller::new(appliance.sip);
         let recorder = is_possible.then(|| Recorder::start(appliance, &caller, &file))?;
-        Some(Self { caller, recorder, file })
+        Some(Self { caller, recorder: Some(recorder), file })
     }
 
     /// Both sides have reported, ours with extended reports and a goodbye, and nothing is wrong
     /// with any packet of the call.
-    fn assert_well_formed(self, appliance: &Appliance) {
-        self.recorder.stop(&self.caller);
+    fn assert_well_formed(&mut self, appliance: &Appliance) {
+        self.recorder.take().expect("a recording").stop(&self.caller);
         let rtp = appliance.rtp_port;
         let dissect = |filter: &str| dissect(&self.file, rtp, filter, &USUAL_FIELDS);
         let ours = format!("udp.srcport >= {rtp} && udp.srcport < {}", rtp + live::RTP_PORTS);
@@ -141,6 +198,31 @@ impl Recording {
         assert!(wrong.is_empty(), "{wrong:#?}");
         let wrong = dissect(&format!("{ours} && {WRONG}"));
         assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+
+    /// tshark's table of streams has ours with at least so many packets, none of them lost or out
+    /// of order, and no problem.
+    fn assert_steady(&self, appliance: &Appliance, packets: u64) {
+        let rtp = appliance.rtp_port;
+        let mut command = Command::new("tshark");
+        command.arg("-r").arg(&self.file).args(["-q", "-z", "rtp,streams"]);
+        for port in (rtp..rtp + live::RTP_PORTS).step_by(2) {
+            command.args(["-d", &format!("udp.port=={port},rtp")]);
+        }
+        let table = String::from_utf8(command.output().unwrap().stdout).unwrap();
+        let is_ours = |words: &Vec<&str>| {
+            words
+                .get(3)
+                .and_then(|port| port.parse().ok())
+                .is_some_and(|port: u16| (rtp..rtp + live::RTP_PORTS).contains(&port))
+        };
+        let mut rows = table.lines().map(|line| line.split_whitespace().collect()).filter(is_ours);
+        let row = rows.next().unwrap_or_else(|| panic!("{table}"));
+        assert!(rows.next().is_none() && row.last() != Some(&"X"), "{table}");
+        let figures: Vec<_> = row.iter().rev().take(9).rev().collect();
+        let [counted, lost, share, ..] = figures[..] else { panic!("{table}") };
+        assert!(counted.parse::<u64>().unwrap() >= packets, "{table}");
+        assert_eq!((*lost, *share), ("0", "(0.0%)"), "{table}");
     }
 }
 

@@ -86,6 +86,19 @@ fn a_call_given_up_while_it_rings_has_failed_and_no_score() {
 }
 
 #[test]
+fn calls_are_changed_and_confirmed_by_every_means() {
+    let Some(sipp) = Sipp::find() else { return };
+    let appliance = Appliance::start();
+    let scenarios = ["reinvite.xml", "reliable.xml", "update.xml"];
+    for scenario in scenarios {
+        sipp.run(&appliance, 100, &["-sf", scenario, "-r", "50"]);
+    }
+    for call in appliance.history(100 * scenarios.len()) {
+        assert_eq!((&call["state"], &call["ended_by"]), (&"ended".into(), &"caller".into()));
+    }
+}
+
+#[test]
 fn lost_sip_messages_are_made_good() {
     let Some(sipp) = Sipp::find() else { return };
     let appliance = Appliance::start();
@@ -149,6 +162,31 @@ fn calls_over_ipv6_are_answered_with_its_addresses() {
     }
 }
 
+#[test]
+fn many_calls_in_one_tcp_connection() {
+    let Some(sipp) = Sipp::find() else { return };
+    let appliance = Appliance::start();
+    sipp.run(&appliance, 500, &["-sn", "uac", "-r", "100", "-t", "t1"]);
+    assert!(appliance.history(500).iter().all(|call| call["ended_by"] == "caller"));
+    let health = appliance.wait_for("/healthz", |health| {
+        let shards = health["shards"].as_array().unwrap();
+        shards.iter().map(|shard| shard["connections_total"].as_u64().unwrap()).sum::<u64>() == 1
+    });
+    // Half of the calls were the other shard's, whose answers had to find the connection.
+    for shard in health["shards"].as_array().unwrap() {
+        assert!(shard["calls_total"].as_u64().unwrap() > 150, "{health:#}");
+        assert_eq!(shard["connection_gone"], 0);
+    }
+}
+
+#[test]
+fn a_tcp_connection_for_each_call() {
+    let Some(sipp) = Sipp::find() else { return };
+    let appliance = Appliance::start();
+    sipp.run(&appliance, 300, &["-sn", "uac", "-r", "100", "-t", "tn", "-max_socket", "400"]);
+    assert!(appliance.history(300).iter().all(|call| call["ended_by"] == "caller"));
+}
+
 /// The call has all that the recordings hold: 236 packets of speech, and an event whose end was
 /// sent three times with one sequence number, so that 8 are its own and 2 come again.
 #[track_caller]
@@ -176,7 +214,16 @@ struct Sipp(Scratch);
 impl Sipp {
     fn find() -> Option<Self> {
         let dir = is_installed("sipp", "sip-tester").then(Scratch::new)?;
-        for name in ["cancel.xml", "digest.xml", "hold.xml", "options.xml", "register.xml"] {
+        for name in [
+            "cancel.xml",
+            "digest.xml",
+            "hold.xml",
+            "options.xml",
+            "register.xml",
+            "reinvite.xml",
+            "reliable.xml",
+            "update.xml",
+        ] {
             fs::copy(format!("tests/fixtures/sipp/{name}"), dir.path().join(name)).unwrap();
         }
         Some(Self(dir))

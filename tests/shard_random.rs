@@ -191,6 +191,7 @@ fn assert_lives(reports: &[Report]) {
             Report::FarEnd(report) => report.call,
             Report::RoundTrip(report) => report.call,
             Report::Flow(report) => report.call,
+            Report::Signalling(report) => report.call,
             // A stream that its call has forgotten may outlive it.
             Report::Stream(_) | Report::LossRuns(_) | Report::Phone(_) | Report::Health(_) => {
                 continue;
@@ -236,8 +237,12 @@ fn every_call_that_opens_ends_once_whatever_comes() {
             run.world.run_for(secs(1));
             run.observe();
         }
+        // The longest that a registration lasts.
+        run.world.run_for(secs(7200));
+        run.observe();
         let health = run.world.shard.health();
         assert_eq!((health.calls_active, health.streams_active), (0, 0), "seed {seed}");
+        assert_eq!(health.registrations.active, 0, "seed {seed}");
         assert_eq!(run.world.deadline, None, "seed {seed}: nothing is waited for");
         assert!(run.world.shard.is_quiet());
         assert_lives(&run.world.reports);

@@ -168,7 +168,7 @@ fn value(call: &CallRecord, metric: Metric) -> Option<f64> {
         Metric::Loss => clean(call.figures.packet_loss_percentage),
         Metric::Jitter => clean(call.jitter_avg_ms),
         Metric::Rtt => clean(call.latency_avg_ms),
-        Metric::Srd => call.srd_ms,
+        Metric::Srd => call.signalling.srd_ms,
         Metric::Duration => Some(call.duration_seconds).filter(|_| call.state == CallState::Ended),
     }
 }

@@ -8,13 +8,14 @@ use std::{
 };
 
 /// What a stage may know of: its own left, and the words that all share.
-const STAGES: [(&str, &[&str]); 16] = [
+const STAGES: [(&str, &[&str]); 17] = [
     ("id", &[]),
     ("time", &[]),
     ("limits", &[]),
     ("wire", &["id", "limits", "time"]),
     ("source", &["limits", "time", "wire"]),
-    ("shard", &["id", "limits", "quality", "time", "wire"]),
+    ("sound", &["wire"]),
+    ("shard", &["id", "limits", "quality", "sound", "time", "wire"]),
     ("ring", &["id", "limits", "shard", "time", "wire"]),
     ("quality", &["limits", "wire"]),
     ("control", &["id", "limits", "quality", "ring", "shard", "time", "wire"]),
@@ -22,7 +23,7 @@ const STAGES: [(&str, &[&str]); 16] = [
     ("store", &["control", "id", "json", "quality", "time"]),
     ("alerts", &["control", "id", "quality", "store", "time"]),
     ("notify", &["alerts", "json", "time"]),
-    ("config", &["alerts", "limits", "notify", "quality", "shard", "store"]),
+    ("config", &["alerts", "limits", "notify", "quality", "shard", "sound", "store"]),
     ("http", &["alerts", "control", "id", "json", "limits", "notify", "quality", "store", "time"]),
     ("analyze", &["control", "id", "json", "limits", "quality", "shard", "source", "time", "wire"]),
 ];

@@ -52,6 +52,9 @@ impl Gatherer {
                 Report::Text(text) if text.call.shard == ShardId(0) => self.calls.apply(report),
                 Report::RoundTrip(rtt) if rtt.call.shard == ShardId(0) => self.calls.apply(report),
                 Report::Flow(flow) if flow.call.shard == ShardId(0) => self.calls.apply(report),
+                Report::Signalling(said) if said.call.shard == ShardId(0) => {
+                    self.calls.apply(report);
+                }
                 Report::FarEnd(said) if said.call.shard == ShardId(0) => self.calls.apply(report),
                 _ => {}
             }

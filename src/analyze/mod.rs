@@ -17,11 +17,11 @@ mod team;
 use std::path::PathBuf;
 
 pub use destination::{Destination, DestinationError};
-pub use ladder::{Ladder, LadderRow};
+pub use ladder::Ladder;
 pub use output::{CallMissing, Output};
 pub use progress::Progress;
 pub use run::{AnalyzeError, run};
-pub use summary::{FileSummary, SipSummary, Summary};
+pub use summary::{FileSummary, Summary};
 
 /// What `voxplane analyze` is told.
 #[derive(Clone, Debug, clap::Args)]

@@ -7,7 +7,7 @@ use crate::{
     id::ShardId,
     shard::{
         Outbox, Role, Shard, ShardConfig, health::ShardHealth, report::Report,
-        sip_statistics::SipStatistics,
+        signalling::SipFigures,
     },
     source::capture::{Chunk, Step},
     time::Timestamp,
@@ -55,8 +55,8 @@ impl Observer {
         self.shard.health()
     }
 
-    pub(super) const fn sip_statistics(&self) -> &SipStatistics {
-        self.shard.sip_statistics()
+    pub(super) const fn sip_figures(&self) -> &SipFigures {
+        self.shard.sip_figures()
     }
 
     /// Does what is due.

@@ -4,19 +4,17 @@ use std::io;
 
 use super::{
     CallMissing, Destination, DestinationError, FileSummary, Ladder, Options, Output, Progress,
-    SipSummary, Summary,
+    Summary,
     gather::Gatherer,
     observer::Observer,
     team::{self, Source},
 };
 use crate::{
-    shard::{health::ShardHealth, sip_statistics::SipStatistics},
+    control::signalling::{Place, SipRecord},
+    shard::health::ShardHealth,
     source::capture::{Capture, CaptureError, Chunk},
     time::Timestamp,
-    wire::{
-        Transport,
-        classify::{Kind, classify},
-    },
+    wire::classify::{Kind, classify},
 };
 
 /// Analyses captures and writes what was found.
@@ -88,13 +86,16 @@ impl Reading {
             first_time: file.first_time,
             last_time: file.last_time,
         });
+        // All observers see all of SIP.
+        let sip = observers.first();
+        let sip = sip.map(|observer| SipRecord::of(observer.sip_figures(), Place::Probe));
         Summary {
             files: files.collect(),
             packets: totals.packets,
             bytes: totals.bytes,
             first_time: totals.first_time,
             last_time: totals.last_time,
-            sip: observers.first().map(sip_summary).unwrap_or_default(),
+            sip: sip.unwrap_or_default(),
             ignored,
             warnings: totals.warnings.clone(),
             ladder: self.ladder,
@@ -109,7 +110,7 @@ impl Source for Reading {
         if let Some(ladder) = &mut self.ladder {
             for frame in chunk.frames() {
                 let datagram = chunk.datagram(frame);
-                let is_tcp = datagram.transport == Transport::Tcp;
+                let is_tcp = datagram.transport.is_stream();
                 if is_tcp || classify(datagram.payload) == Kind::Sip {
                     ladder.observe(&datagram);
                 }
@@ -141,15 +142,4 @@ fn not_measured(observers: &[Observer]) -> impl Iterator<Item = (&'static str, u
         ("streams_past_the_bound", sum(|health| health.streams_refused)),
     ];
     all.into_iter().filter(|&(_, count)| count > 0)
-}
-
-fn sip_summary(observer: &Observer) -> SipSummary {
-    let seen: &SipStatistics = observer.sip_statistics();
-    SipSummary {
-        messages: seen.messages,
-        requests: seen.requests().collect(),
-        responses: seen.responses().collect(),
-        retransmissions: seen.retransmissions,
-        malformed: seen.malformed,
-    }
 }

@@ -5,9 +5,9 @@ use std::{net::SocketAddr, time::Duration};
 use crate::{
     control::{
         record::{
-            BurstRecord, CallRecord, CallScore, CallState, CloseupRecord, Conditions, Direction,
-            EndedBy, Expected, Figures, Integrity, RttFigures, StreamRecord, TimelinePoint,
-            WorstInterval,
+            BurstRecord, CallRecord, CallScore, CallSignalling, CallState, CloseupRecord,
+            Conditions, Direction, EndedBy, Expected, Figures, Integrity, RttFigures, StreamRecord,
+            TimelinePoint, WorstInterval,
         },
         streams::CallStreams,
     },
@@ -45,6 +45,7 @@ pub(super) fn call(id: &str, seconds: u64, mos: Option<f64>) -> CallRecord {
     };
     let points = [(5, 0, 4.36_f32), (10, 2, 4.1), (15, 40, 2.2), (20, 3, 3.7)];
     CallRecord {
+        reference: None,
         call_id: id.to_owned(),
         from: Some("sip:alice@192.0.2.1".to_owned()),
         to: Some("sip:echo@192.0.2.2".to_owned()),
@@ -57,7 +58,7 @@ pub(super) fn call(id: &str, seconds: u64, mos: Option<f64>) -> CallRecord {
         answer_time: Some(after(250)),
         end_time: Some(after(20_250)),
         duration_seconds: 20.0,
-        srd_ms: Some(12.5),
+        signalling: CallSignalling { srd_ms: Some(12.5), ..CallSignalling::default() },
         packets_sent: 1000,
         figures: Figures {
             packets_received: Some(955),

@@ -2,12 +2,10 @@
 //!
 //! Never holds anything of a single call or stream, but the ladder of the one that was asked for.
 
-use std::collections::BTreeMap;
-
 use serde::{Serialize, Serializer};
 
 use super::ladder::Ladder;
-use crate::time::Timestamp;
+use crate::{control::signalling::SipRecord, time::Timestamp};
 
 /// The input as a whole.
 #[derive(Clone, Debug, Default)]
@@ -22,8 +20,8 @@ pub struct Summary {
     pub first_time: Option<Timestamp>,
     /// Time of the latest packet.
     pub last_time: Option<Timestamp>,
-    /// The SIP messages.
-    pub sip: SipSummary,
+    /// The figures of SIP.
+    pub sip: SipRecord,
     /// Packets that nothing was measured of, by reason.
     pub ignored: Vec<(&'static str, u64)>,
     /// What the reader of the figures must know, a sentence each.
@@ -45,21 +43,6 @@ pub struct FileSummary {
     pub first_time: Option<Timestamp>,
     /// Time of its latest packet.
     pub last_time: Option<Timestamp>,
-}
-
-/// Counts of SIP messages. Bounded: what has no name here counts as `other`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct SipSummary {
-    /// Messages, retransmissions among them.
-    pub messages: u64,
-    /// Requests by method.
-    pub requests: BTreeMap<&'static str, u64>,
-    /// Responses by status code, 100 to 999.
-    pub responses: BTreeMap<u16, u64>,
-    /// Messages that had come before.
-    pub retransmissions: u64,
-    /// Datagrams that begin like SIP and cannot be read.
-    pub malformed: u64,
 }
 
 /// Writes pairs as a JSON object, in their order.

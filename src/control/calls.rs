@@ -8,17 +8,20 @@ use std::{
 use super::{
     conditions::conditions,
     join::{Tally, call_score},
+    ladder::{Ladder, Message},
+    ladders::{LadderLimits, Ladders},
     phone_reports::PhoneReports,
     record::{
         CallRecord, CallScore, CallState, Conditions, EndedBy, Expected, Figures, Integrity,
         Interval, RttFigures, ShardHealth, Snapshot, StreamRecord, TimelinePoint, Totals,
         WorstInterval,
     },
+    signalling::{CallSignalling, Place, SipRecord},
     spreads::Spreads,
     streams::CallStreams,
 };
 use crate::{
-    id::{CallRef, StreamRef},
+    id::{CallRef, ShardId, StreamRef},
     quality::{THRESHOLDS, score::Scoring},
     shard::{
         distributions::Distributions,
@@ -29,6 +32,7 @@ use crate::{
         },
     },
     time::Timestamp,
+    wire::Datagram,
 };
 
 /// The calls that are up, those of the recent past, and the streams that belong to none.
@@ -49,10 +53,11 @@ pub struct Calls {
     shards: Vec<ShardHealth>,
     distributions: Distributions,
     /// What they come to; `None` when more has been merged since.
-    spreads: Option<Arc<Spreads>>,
+    spreads: Option<(Arc<Spreads>, Arc<SipRecord>)>,
     has_news: bool,
     /// Finished since they were last asked for, where anyone asks.
     finished: Option<Vec<Arc<CallRecord>>>,
+    ladders: Ladders,
     /// Measured since they were last asked for, where anyone asks.
     intervals: Option<Vec<(Arc<CallRecord>, Interval)>>,
 }
@@ -94,6 +99,7 @@ impl Calls {
             spreads: None,
             has_news: true,
             finished: None,
+            ladders: Ladders::default(),
             intervals: None,
         }
     }
@@ -111,6 +117,13 @@ impl Calls {
     #[must_use]
     pub fn with_intervals(mut self) -> Self {
         self.intervals = Some(Vec::new());
+        self
+    }
+
+    /// The same with the messages of calls kept within limits.
+    #[must_use]
+    pub fn with_ladders(mut self, limits: LadderLimits) -> Self {
+        self.ladders = Ladders::new(limits);
         self
     }
 
@@ -190,11 +203,28 @@ impl Calls {
                     Arc::make_mut(&mut call.record).expected.change(report.at, report.flow);
                 }
             }
+            Report::Signalling(report) => {
+                if let Some(call) = self.call(report.call) {
+                    Arc::make_mut(&mut call.record).signalling = CallSignalling::of(report);
+                }
+            }
             Report::Phone(report) => {
                 Arc::make_mut(&mut self.phone_reports).take(report, &self.scoring);
             }
             Report::Health(health) => self.on_health(*health),
         }
+    }
+
+    /// Takes in a message of a call, given by the shard's serial.
+    pub fn pass(&mut self, shard: ShardId, serial: u64, passed: &Datagram<'_>, is_again: bool) {
+        let Datagram { received_at: at, src, dst, transport, payload: bytes, .. } = *passed;
+        let message = Message { at, src, dst, transport, is_again, bytes };
+        self.ladders.push(CallRef { shard, serial }, &message);
+    }
+
+    /// What is to be stored of the messages of a call that is over. They go from here before long.
+    pub fn take_ladder(&self, record: &CallRecord, now: Timestamp) -> Option<Ladder> {
+        self.ladders.finish(record.reference?, now)
     }
 
     /// Takes in distributions of a shard.
@@ -212,6 +242,10 @@ impl Calls {
     /// All there is to see, now.
     pub fn snapshot(&mut self, now: Timestamp) -> Snapshot {
         self.has_news = false;
+        let found = &self.distributions;
+        let (spreads, sip) = self.spreads.get_or_insert_with(|| {
+            (Arc::new(Spreads::of(found)), Arc::new(SipRecord::of(&found.sip, Place::Callee)))
+        });
         Snapshot {
             taken_at: now,
             started_at: self.started_at,
@@ -221,9 +255,9 @@ impl Calls {
             phone_reports: Arc::clone(&self.phone_reports),
             totals: self.totals,
             shards: self.shards.clone(),
-            spreads: Arc::clone(
-                self.spreads.get_or_insert_with(|| Arc::new(Spreads::of(&self.distributions))),
-            ),
+            spreads: Arc::clone(spreads),
+            sip: Arc::clone(sip),
+            ladders: self.ladders.clone(),
         }
     }
 
@@ -236,7 +270,9 @@ impl Calls {
             self.opened += 1;
             self.order.insert(report.call, self.opened);
             let scoring = Arc::clone(&self.scoring);
-            self.active.insert(self.opened, Call::new(report.at, scoring));
+            let mut call = Call::new(report.at, scoring);
+            Arc::make_mut(&mut call.record).reference = Some(report.call);
+            self.active.insert(self.opened, call);
             return;
         }
         let Some(call) = self.call(report.call) else { return };
@@ -343,11 +379,6 @@ impl Call {
             | CallEvent::Failed(status, _) => Some(status),
         };
         record.status_code = status.or(record.status_code);
-        // RFC 6076 section 4.3: to the first response that says what becomes of the request,
-        // which a 100 does not.
-        if status.is_some_and(|status| status > 100) && record.srd_ms.is_none() {
-            record.srd_ms = Some(crate::time::millis(at.since(record.start_time)));
-        }
         match event {
             CallEvent::Opened => {}
             // A 100 says only that the request has arrived.
@@ -493,7 +524,7 @@ impl CallRecord {
             answer_time: None,
             end_time: None,
             duration_seconds: 0.0,
-            srd_ms: None,
+            signalling: CallSignalling::default(),
             packets_sent: 0,
             figures: Figures::default(),
             jitter_avg_ms: None,
@@ -511,6 +542,7 @@ impl CallRecord {
             expected: Expected::default(),
             streams: CallStreams::scored_by(scoring),
             timeline: Vec::new(),
+            reference: None,
         }
     }
 

@@ -10,13 +10,14 @@ use std::{
 
 use serde::{Serialize, Serializer};
 
+pub use super::signalling::{CallSignalling, SipRecord};
 pub use super::{
     buffers::{AssumedBuffer, EmulatedBuffer, EmulatedBuffers},
     conditions::{Condition, Conditions, Expected},
     loss_runs::LossRuns,
 };
 use super::{
-    conditions::conditions, far_end::FarEndView, join::measured_record,
+    conditions::conditions, far_end::FarEndView, join::measured_record, ladders::Ladders,
     phone_reports::PhoneReports, spreads::Spreads, streams::CallStreams,
 };
 pub use crate::shard::{
@@ -24,7 +25,7 @@ pub use crate::shard::{
     report::{Direction, EndedBy},
 };
 use crate::{
-    id::Ssrc,
+    id::{CallRef, Ssrc},
     quality::{Impairments, MosBasis, Rating, Scale, score::Scoring},
     shard::report::{RoundTrip, StreamReport},
     time::Timestamp,
@@ -59,8 +60,9 @@ pub struct CallRecord {
     pub end_time: Option<Timestamp>,
     /// Seconds from answer to end (to now while active); 0 if never answered.
     pub duration_seconds: f64,
-    /// Session request delay, milliseconds (RFC 6076 section 4.3), measured here.
-    pub srd_ms: Option<f64>,
+    /// What its signalling tells about itself.
+    #[serde(flatten)]
+    pub signalling: CallSignalling,
     /// RTP packets sent to the caller; of a call only observed, those that its sequence numbers
     /// tell of.
     pub packets_sent: u64,
@@ -103,6 +105,9 @@ pub struct CallRecord {
     /// Quality over time, oldest first; in lists it is left out.
     #[serde(skip)]
     pub timeline: Vec<TimelinePoint>,
+    /// Its name across stages, by which its messages are found; `None` where none are kept.
+    #[serde(skip)]
+    pub reference: Option<CallRef>,
 }
 
 impl CallRecord {
@@ -514,6 +519,10 @@ pub struct Snapshot {
     pub shards: Vec<ShardHealth>,
     /// Distributions over all packets and reports since the start.
     pub spreads: Arc<Spreads>,
+    /// The figures of SIP since the start.
+    pub sip: Arc<SipRecord>,
+    /// The messages of calls of late; a handle.
+    pub ladders: Ladders,
 }
 
 impl Snapshot {

@@ -3,6 +3,8 @@
 
 use core::ops::RangeInclusive;
 
+use serde_json::{Map, Value};
+
 use super::{
     query::{Query, bad},
     reply::Reply,
@@ -50,14 +52,46 @@ pub(super) fn list(
     )))
 }
 
-/// The last finished call of a Call-ID with its timeline, if the store has one.
-pub(super) fn call(call_id: &str, store: Option<&Reader>) -> Result<Option<Reply>, Reply> {
+/// The last finished call of a Call-ID with its timeline and its messages, if the store has one.
+pub(super) fn call(
+    call_id: &str,
+    with_texts: bool,
+    store: Option<&Reader>,
+) -> Result<Option<Reply>, Reply> {
     let Some(store) = store else { return Ok(None) };
     let stored = store.call(call_id).map_err(|error| unavailable(&error))?;
     Ok(stored.map(|stored| {
         let fields = stored.call.strip_suffix('}').unwrap_or(&stored.call);
-        Reply::json_text(format!("{fields},\"timeline\":{}}}", stored.timeline))
+        let ladder = Value::Object(members(stored.ladder.as_deref(), with_texts)).to_string();
+        let ladder = ladder.strip_prefix('{').unwrap_or_default();
+        Reply::json_text(format!("{fields},\"timeline\":{},{ladder}", stored.timeline))
     }))
+}
+
+/// The messages of the last finished call of a Call-ID, as far as the store has them.
+pub(super) fn ladder(
+    call_id: &str,
+    with_texts: bool,
+    store: Option<&Reader>,
+) -> Result<Map<String, Value>, Reply> {
+    let stored = store.map(|store| store.call(call_id)).transpose();
+    let stored = stored.map_err(|error| unavailable(&error))?.flatten();
+    Ok(members(stored.and_then(|stored| stored.ladder).as_deref(), with_texts))
+}
+
+/// The members of a stored ladder; of one that is not known those of an empty one.
+fn members(stored: Option<&str>, with_texts: bool) -> Map<String, Value> {
+    let stored = stored.and_then(|stored| serde_json::from_str(stored).ok());
+    let Some(Value::Object(mut ladder)) = stored else {
+        let empty = [("ladder", Value::Array(Vec::new())), ("ladder_omitted", 0.into())];
+        return empty.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    };
+    if !with_texts && let Some(rows) = ladder.get_mut("ladder").and_then(Value::as_array_mut) {
+        rows.iter_mut().filter_map(Value::as_object_mut).for_each(|row| {
+            row.remove("raw");
+        });
+    }
+    ladder
 }
 
 /// All calls that the filters let through, as a text to be sent while it is made.

@@ -21,6 +21,7 @@ mod prometheus;
 mod query;
 mod reply;
 mod routes;
+mod signalling;
 mod token;
 mod trends;
 

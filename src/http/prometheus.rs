@@ -5,7 +5,7 @@
 use core::fmt::{Display, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::door::Counters;
+use super::{door::Counters, signalling};
 use crate::{
     control::{
         record::{ShardHealth, Snapshot},
@@ -28,6 +28,7 @@ pub(super) fn render(
     let mut page = Page(String::with_capacity(CAPACITY));
     appliance(&mut page, snapshot, now);
     calls(&mut page, snapshot);
+    signalling::render(&mut page, &snapshot.sip);
     registrations(&mut page, snapshot);
     shards(&mut page, &snapshot.shards);
     for &(name, kind, help, value) in NOTIFIER {
@@ -45,18 +46,18 @@ pub(super) fn render(
 }
 
 /// Text being written.
-struct Page(String);
+pub(super) struct Page(String);
 
 impl Page {
-    fn family(&mut self, name: &str, kind: &str, help: &str) {
+    pub(super) fn family(&mut self, name: &str, kind: &str, help: &str) {
         self.line(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
     }
 
-    fn sample(&mut self, name: &str, labels: &str, value: impl Display) {
+    pub(super) fn sample(&mut self, name: &str, labels: &str, value: impl Display) {
         self.line(format_args!("{name}{labels} {value}\n"));
     }
 
-    fn single(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
+    pub(super) fn single(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
         self.family(name, kind, help);
         self.sample(name, "", value);
     }
@@ -238,16 +239,70 @@ const SHARD: &[ShardMetric] = &[
         s.streams_active
     }),
     ("voxplane_rtp_packets_total", "counter", "RTP packets handled.", |s| s.rtp_packets),
+    (
+        "voxplane_rtp_sent_total",
+        "counter",
+        "RTP packets sent that were made here, for calls of test numbers.",
+        |s| s.rtp_sent,
+    ),
+    (
+        "voxplane_rtp_skipped_total",
+        "counter",
+        "RTP packets of test numbers that were not sent, being more than 100 ms late.",
+        |s| s.rtp_skipped,
+    ),
     ("voxplane_rtcp_datagrams_total", "counter", "RTCP datagrams handled.", |s| s.rtcp_packets),
+    (
+        "voxplane_srtcp_datagrams_total",
+        "counter",
+        "Encrypted RTCP datagrams, counted and not read.",
+        |s| s.srtcp_packets,
+    ),
     ("voxplane_sip_messages_total", "counter", "SIP messages handled.", |s| s.sip_messages),
     ("voxplane_sip_malformed_total", "counter", "SIP messages that cannot be read.", |s| {
         s.sip_malformed
     }),
+    ("voxplane_sip_connections", "gauge", "SIP connections, TCP and TLS, that are open.", |s| {
+        s.connections.into()
+    }),
+    ("voxplane_sip_connections_total", "counter", "SIP connections taken.", |s| {
+        s.connections_total.into()
+    }),
+    (
+        "voxplane_sip_connections_refused_total",
+        "counter",
+        "SIP connections closed at once, for want of room.",
+        |s| s.connections_refused.into(),
+    ),
+    (
+        "voxplane_sip_connections_broken_total",
+        "counter",
+        "SIP connections closed because no message could be made out.",
+        |s| s.connections_broken.into(),
+    ),
+    (
+        "voxplane_sip_accept_errors_total",
+        "counter",
+        "SIP connections that could not be accepted.",
+        |s| s.accept_errors.into(),
+    ),
+    (
+        "voxplane_sip_connection_gone_total",
+        "counter",
+        "SIP messages not sent because their connection had gone.",
+        |s| s.connection_gone.into(),
+    ),
     (
         "voxplane_media_other_total",
         "counter",
         "Datagrams on media ports that are neither RTP nor RTCP.",
         |s| s.media_other,
+    ),
+    (
+        "voxplane_ladder_dropped_total",
+        "counter",
+        "SIP messages that no ladder shows: the ring to control was full.",
+        |s| s.ladder_dropped,
     ),
     ("voxplane_shard_stalls_total", "counter", "Times a shard was more than 50 ms late.", |s| {
         s.stalls

@@ -12,15 +12,19 @@ use super::{
     door::Shared,
     health::{self, Watch},
     history, phone_reports, prometheus,
-    query::Query,
+    query::{self, Query},
     reply::Reply,
     trends,
 };
 use crate::{
     alerts::Alerts,
     control::{
+        ladder::ShownLadder,
         phone_reports::PhoneView,
-        record::{CallRecord, MosSum, MosTotals, Snapshot, StreamRecord, TimelinePoint},
+        record::{
+            CallRecord, MosSum, MosTotals, Registrations, SipRecord, Snapshot, StreamRecord,
+            TimelinePoint,
+        },
         snapshot::SnapshotCell,
         spreads::{self, Distribution, Spread},
     },
@@ -106,7 +110,7 @@ impl Api {
         let store = self.store.as_ref();
         match route {
             Route::Metrics => metrics(&query, snapshot),
-            Route::Call(encoded) => call(encoded, snapshot, store),
+            Route::Call(encoded) => call(encoded, &query, snapshot, store),
             Route::History => history::list(&query, page(&query)?, snapshot, store),
             Route::Export => history::export(&query, store),
             Route::Trends => trends::answer(&query, store, now),
@@ -121,6 +125,10 @@ impl Api {
             }
             Route::Statistics => {
                 Ok(Reply::json(&Statistics::of(snapshot, self.alerts.figures().total)))
+            }
+            Route::Sip => {
+                let registrar = snapshot.registrations();
+                Ok(Reply::json(&Sip { figures: &snapshot.sip, registrar }))
             }
             Route::Health => {
                 let store = store.map(store::Reader::status);
@@ -154,6 +162,7 @@ enum Route<'a> {
     /// With the rule's name as it stands in the path.
     Rule(&'a str),
     Statistics,
+    Sip,
     Reports,
     Health,
     Prometheus,
@@ -167,6 +176,7 @@ impl<'a> Route<'a> {
             "/api/qos/export" => Self::Export,
             "/api/qos/trends" => Self::Trends,
             "/api/qos/statistics" => Self::Statistics,
+            "/api/qos/sip" => Self::Sip,
             "/api/qos/reports" => Self::Reports,
             "/healthz" => Self::Health,
             "/metrics" => Self::Prometheus,
@@ -199,6 +209,7 @@ impl<'a> Route<'a> {
     const fn parameters(self) -> &'static [&'static str] {
         match self {
             Self::Metrics => &["limit", "offset", "sort"],
+            Self::Call(_) => &["raw"],
             Self::Reports => &["limit", "offset"],
             Self::History => history::LIST_PARAMETERS,
             Self::Export => history::EXPORT_PARAMETERS,
@@ -293,17 +304,39 @@ impl Order {
     }
 }
 
+/// The messages of a call, from where they are.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum CallLadder {
+    /// In memory.
+    Kept(ShownLadder),
+    /// In the history.
+    Stored(serde_json::Map<String, serde_json::Value>),
+}
+
 /// The body of `/api/qos/call/{call_id}`.
 #[derive(Serialize)]
 struct Call<'a> {
     #[serde(flatten)]
     record: &'a CallRecord,
     timeline: &'a [TimelinePoint],
+    #[serde(flatten)]
+    ladder: CallLadder,
     /// What phones say of it (RFC 6035).
     reports: Vec<&'a PhoneView>,
 }
 
-fn call(encoded: &str, snapshot: &Snapshot, store: Option<&store::Reader>) -> Result<Reply, Reply> {
+fn call(
+    encoded: &str,
+    query: &Query,
+    snapshot: &Snapshot,
+    store: Option<&store::Reader>,
+) -> Result<Reply, Reply> {
+    let with_texts = match query.get("raw") {
+        None | Some("0") => false,
+        Some("1") => true,
+        Some(other) => return Err(query::bad("raw", other, "0 or 1")),
+    };
     let Ok(id) = percent_decode_str(encoded).decode_utf8() else {
         return Err(Reply::error(400, &format!("call id {encoded:?} is not UTF-8")));
     };
@@ -312,9 +345,14 @@ fn call(encoded: &str, snapshot: &Snapshot, store: Option<&store::Reader>) -> Re
         Some(call) => {
             let record = &call.seen_at(snapshot.taken_at);
             let reports = snapshot.phone_reports.of(&id).iter().map(AsRef::as_ref).collect();
-            Ok(Reply::json(&Call { record, timeline: &record.timeline, reports }))
+            let kept = record.reference.and_then(|call| snapshot.ladders.get(call));
+            let ladder = match kept {
+                Some(kept) => CallLadder::Kept(ShownLadder::of(&kept, with_texts)),
+                None => CallLadder::Stored(history::ladder(&id, with_texts, store)?),
+            };
+            Ok(Reply::json(&Call { record, timeline: &record.timeline, ladder, reports }))
         }
-        None => history::call(&id, store)?.ok_or_else(|| {
+        None => history::call(&id, with_texts, store)?.ok_or_else(|| {
             Reply::error(404, &format!("no call with id {id:?}, active or in history"))
         }),
     }
@@ -323,6 +361,15 @@ fn call(encoded: &str, snapshot: &Snapshot, store: Option<&store::Reader>) -> Re
 fn page(query: &Query) -> Result<(usize, usize), Reply> {
     let limit = query.count("limit", LIMIT_DEFAULT, LIMIT_MAX)?;
     Ok((limit, query.count("offset", 0, usize::MAX)?))
+}
+
+/// The body of `/api/qos/sip`.
+#[derive(Serialize)]
+struct Sip<'a> {
+    #[serde(flatten)]
+    figures: &'a SipRecord,
+    /// What the registrar of the appliance did.
+    registrar: Registrations,
 }
 
 /// The body of `/api/qos/statistics`.

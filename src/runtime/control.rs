@@ -6,6 +6,7 @@ use super::systemd::Beat;
 use crate::{
     alerts::Alerts,
     control::{Calls, snapshot::SnapshotCell},
+    id::ShardId,
     ring::ControlEnd,
     source::clock,
     store::Feeder,
@@ -28,7 +29,11 @@ pub(super) fn run(
         // Asked first: what comes after the last word is nothing.
         let is_done = ends.iter().all(ControlEnd::is_done);
         let mut taken = 0;
-        for end in &mut ends {
+        for (shard, end) in (0..).zip(&mut ends) {
+            // Before the reports: who ends a call has seen its messages.
+            end.drain_passed(MESSAGES_PER_TURN, |call, message, is_again| {
+                calls.pass(ShardId(shard), call, &message, is_again);
+            });
             taken += end.drain(REPORTS_PER_TURN, |report| calls.apply(report));
             end.drain_distributions(|filled| calls.merge_distributions(filled));
         }
@@ -41,7 +46,10 @@ pub(super) fn run(
             cell.store(snapshot);
             (published_at, looked_at) = (now, now);
             // After it: who sees a call in the history sees it counted as well.
-            finished.drain(..).for_each(|call| store.call(call));
+            for call in finished.drain(..) {
+                let ladder = calls.take_ladder(&call, now);
+                store.call_with_ladder(call, ladder);
+            }
         } else if now.since(looked_at) >= LOOK_INTERVAL {
             // Time alone can make an alert; what is published stays as old as the last news.
             alerts.look(&calls.snapshot(now));
@@ -58,6 +66,9 @@ pub(super) fn run(
 
 /// Reports taken from one ring before the next has its turn.
 const REPORTS_PER_TURN: usize = 4096;
+
+/// Messages of calls taken from one ring before the next has its turn.
+const MESSAGES_PER_TURN: usize = 4096;
 
 /// How old a snapshot may be while there is news.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(100);

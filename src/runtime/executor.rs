@@ -4,7 +4,12 @@
 //! the executor would cost half as much again. Between naps the executor's other tasks have
 //! their turn. A shard without traffic sleeps in the executor and costs nothing.
 
-use std::{io, sync::Arc, thread, time::Duration};
+use std::{
+    io,
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
 
 use super::{
     closing::Closing,
@@ -19,12 +24,17 @@ pub(super) struct Life {
     pub(super) bell: Doorbell,
     pub(super) closing: Arc<Closing>,
     pub(super) beat: Arc<Beat>,
+    /// Is told once the shard listens.
+    pub(super) ready: mpsc::Sender<()>,
 }
 
 /// Runs a shard until all are told to close and have said their last word.
 pub(super) async fn run(parts: Parts, life: Life) -> io::Result<()> {
-    let Life { bell, closing, beat } = life;
-    let mut turn = Turn::new(parts);
+    let Life { bell, closing, beat, ready } = life;
+    let mut turn = Turn::new(parts)?;
+    // Who started it may have given up; that is its affair.
+    let _ = ready.send(());
+    drop(ready);
     let watch = Watch::new(bell, turn.sockets())?;
     let mut pace = Pace::new(clock::now());
     let mut close_by = None;
@@ -46,7 +56,7 @@ pub(super) async fn run(parts: Parts, life: Life) -> io::Result<()> {
             turn.wake_others();
         }
         if close_by.is_some_and(|by| now >= by || closing.is_over()) {
-            turn.finish();
+            turn.finish().await;
             watch.stop().await;
             return Ok(());
         }

@@ -7,52 +7,64 @@ use std::{
     fmt, fs, io,
     net::{SocketAddr, TcpListener},
     path::Path,
-    sync::Arc,
+    sync::{Arc, mpsc},
     thread::{self, JoinHandle},
     time::Duration,
 };
 
 use ::ring::rand::{SecureRandom as _, SystemRandom};
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
+use rtrb::{Consumer, RingBuffer};
 
 mod closing;
+mod connection;
 mod control;
 mod executor;
+mod listening;
 mod park;
+mod streams;
 pub mod systemd;
 mod telling;
+mod tls;
 mod turn;
 
 use self::{
     closing::Closing,
     executor::Life,
+    listening::{Reserved, reserve},
     park::Doorbell,
+    streams::{Arrival, Handover, StreamParts},
     systemd::Beat,
+    tls::Acceptor,
     turn::{Neighbour, Parts},
 };
 use crate::{
     alerts::{self, Alerts},
-    config::Config,
-    control::{Calls, snapshot::SnapshotCell},
+    config::{Config, LadderSettings},
+    control::{Calls, ladders::LadderLimits, snapshot::SnapshotCell},
     http,
     id::ShardId,
-    limits::{HANDOFF_RING_BYTES, REPORT_RING_SLOTS},
+    limits::{ARRIVALS_MAX, HANDOFF_RING_BYTES, REPORT_RING_SLOTS},
     notify::{self, Notifiers},
     ring::{self, ControlEnd},
     shard::{
         Shard, ShardConfig,
         auth::{Auth, AuthSettings, NonceKey},
+        keys::KeySource,
     },
+    sound::Sounds,
     source::{
         clock, host,
         udp::{UdpOptions, UdpSocket},
     },
     store::{self, Store},
+    wire::Transport,
 };
 
 /// A running appliance.
 pub struct Appliance {
     sip: SocketAddr,
+    sip_tls: Option<SocketAddr>,
     shards: Vec<(ExecutorJoinHandle<io::Result<()>>, Doorbell)>,
     control: JoinHandle<()>,
     http: http::Server,
@@ -91,12 +103,17 @@ impl Appliance {
         })?;
         let cores = host::allowed_cores().map_err(StartError::Host)?;
         let shards = config.shards.map_or(cores.len(), usize::from);
-        let sockets = bind_all(config, shards)?;
-        let sip = sockets.first().map_or(config.sip, |sockets| sockets.sip.local_addr());
+        let listening = listen(config)?;
+        let (sip, sip_tls) = (listening.sip, listening.sip_tls);
+        let tls = config.sip_tls.as_ref().map(|tls| Acceptor::new(&tls.identity, &host::name()));
+        let tls = tls.transpose().map_err(|error| StartError::Tls(error.to_string()))?;
+        let sockets = bind_all(config, sip, shards)?;
 
         let closing = Arc::new(Closing::new(shards));
+        let keys = key_source()?;
         let auth = config.sip_auth.as_ref().map(keyed).transpose()?;
-        let (parts, ends) = assemble(config, sockets, auth.as_ref());
+        let (parts, ends) =
+            assemble(config, sockets, keys, auth.as_ref(), &listening, tls.as_ref());
         let cell = SnapshotCell::default();
         let store = Store::start(store::Options {
             path: config.data.join(HISTORY_FILE),
@@ -122,16 +139,22 @@ impl Appliance {
         let http = http::Server::start(options, cell.clone()).map_err(StartError::Host)?;
         let bells: Vec<_> = parts.iter().map(|(_, bell)| bell.clone()).collect();
         let beats: Vec<Arc<Beat>> = (0..=shards).map(|_| Arc::default()).collect();
+        let (ready, listens) = mpsc::channel();
         let mut executors = Vec::with_capacity(parts.len());
         for (index, (parts, bell)) in parts.into_iter().enumerate() {
             // One shard a core; where there are more, the scheduler places them.
             let core = cores.get(index).filter(|_| shards <= cores.len());
-            let life =
-                Life { bell, closing: Arc::clone(&closing), beat: Arc::clone(&beats[index]) };
+            let (closing, beat) = (Arc::clone(&closing), Arc::clone(&beats[index]));
+            let life = Life { bell, closing, beat, ready: ready.clone() };
             executors.push(start_shard(index, core.copied(), parts, life)?);
         }
+        drop(ready);
+        // Who is told where SIP comes in may call at once. A shard that fails says nothing, and is
+        // seen by whoever asks whether all run.
+        while listens.recv_timeout(LISTEN_PATIENCE).is_ok() {}
         let calls =
             Calls::new(clock::now(), config.history_calls).with_scoring(config.scoring.clone());
+        let calls = calls.with_ladders(ladder_limits(&config.ladder));
         let (calls, feeder) = (calls.with_finished().with_intervals(), store.feeder());
         let beat = Arc::clone(&beats[executors.len()]);
         let control = thread::Builder::new()
@@ -139,7 +162,7 @@ impl Appliance {
             .spawn(move || control::run(calls, ends, &cell, &feeder, &beat, &alerts))
             .map_err(StartError::Host)?;
         let shards = executors.into_iter().zip(bells).collect();
-        Ok(Self { sip, shards, control, http, store, notifiers, beats, closing })
+        Ok(Self { sip, sip_tls, shards, control, http, store, notifiers, beats, closing })
     }
 
     /// A handle to tell the notifiers with.
@@ -152,6 +175,12 @@ impl Appliance {
     #[must_use]
     pub const fn sip_addr(&self) -> SocketAddr {
         self.sip
+    }
+
+    /// Where SIP comes in over TLS, if it does.
+    #[must_use]
+    pub const fn sip_tls_addr(&self) -> Option<SocketAddr> {
+        self.sip_tls
     }
 
     /// Where the API listens.
@@ -257,6 +286,9 @@ pub enum StartError {
     /// The history cannot be used.
     #[error(transparent)]
     Store(#[from] store::StartError),
+    /// TLS cannot be spoken.
+    #[error("TLS for SIP: {0}")]
+    Tls(String),
     /// The API token cannot be used.
     #[error("API token file {path}: {source}")]
     Token {
@@ -265,6 +297,15 @@ pub enum StartError {
         /// Why not.
         source: io::Error,
     },
+}
+
+/// Where SIP comes in, and what keeps others from these ports until shards listen there.
+struct Listening {
+    sip: SocketAddr,
+    sip_tls: Option<SocketAddr>,
+    /// Where connections come in.
+    streams: Vec<(SocketAddr, Transport)>,
+    _reserved: Vec<Reserved>,
 }
 
 struct Sockets {
@@ -306,27 +347,62 @@ fn read_token(path: &Path) -> Result<http::Token, StartError> {
     http::Token::read(path).map_err(failed)
 }
 
-fn bind_all(config: &Config, shards: usize) -> Result<Vec<Sockets>, StartError> {
-    let bind = |what, address, options| {
-        UdpSocket::bind(address, options).map_err(|source| StartError::Bind {
-            what,
-            address,
-            source,
-        })
+/// Finds out where SIP can come in.
+fn listen(config: &Config) -> Result<Listening, StartError> {
+    let (mut streams, mut reserved) = (Vec::new(), Vec::new());
+    let mut attempt = 0;
+    let sip = loop {
+        attempt += 1;
+        // A port that is shared can be taken without an error; so take it alone, once, first.
+        let sip = bind_udp("SIP", config.sip, UdpOptions::default())?.local_addr();
+        if !config.sip_tcp {
+            break sip;
+        }
+        match reserve(sip) {
+            Ok((address, port)) => {
+                streams.push((address, Transport::Tcp));
+                reserved.push(port);
+                break sip;
+            }
+            // Of the ports that the system chose, one is not free for both.
+            Err(_) if config.sip.port() == 0 && attempt < PORT_ATTEMPTS => {}
+            Err(source) => {
+                return Err(StartError::Bind { what: "SIP over TCP", address: sip, source });
+            }
+        }
     };
+    let mut sip_tls = None;
+    if let Some(address) = config.sip_tls.as_ref().map(|tls| tls.address) {
+        let failed = |source| StartError::Bind { what: "SIP over TLS", address, source };
+        let (address, port) = reserve(address).map_err(failed)?;
+        streams.push((address, Transport::Tls));
+        reserved.push(port);
+        sip_tls = Some(address);
+    }
+    Ok(Listening { sip, sip_tls, streams, _reserved: reserved })
+}
+
+fn bind_udp(
+    what: &'static str,
+    address: SocketAddr,
+    options: UdpOptions,
+) -> Result<UdpSocket, StartError> {
+    let bound = UdpSocket::bind(address, options);
+    bound.map_err(|source| StartError::Bind { what, address, source })
+}
+
+fn bind_all(config: &Config, sip: SocketAddr, shards: usize) -> Result<Vec<Sockets>, StartError> {
     let plain = UdpOptions::default();
-    // A port that is shared can be taken without an error; so take it alone, once, first.
-    let sip = bind("SIP", config.sip, plain)?.local_addr();
     let mut all = Vec::with_capacity(shards);
     for index in 0..shards {
         let rtp_ports: Vec<u16> = config.rtp_ports.rtp().skip(index).step_by(shards).collect();
         let mut media = Vec::with_capacity(rtp_ports.len() * 2);
         for port in rtp_ports.iter().flat_map(|&port| [port, port + 1]) {
             let options = UdpOptions { reads_marks: true, ..plain };
-            media.push(bind("RTP", SocketAddr::new(config.sip.ip(), port), options)?);
+            media.push(bind_udp("RTP", SocketAddr::new(config.sip.ip(), port), options)?);
         }
         all.push(Sockets {
-            sip: bind("SIP", sip, UdpOptions { reuse_port: true, ..plain })?,
+            sip: bind_udp("SIP", sip, UdpOptions { reuse_port: true, ..plain })?,
             media,
             rtp_ports,
         });
@@ -334,20 +410,34 @@ fn bind_all(config: &Config, shards: usize) -> Result<Vec<Sockets>, StartError> 
     Ok(all)
 }
 
+/// A secret of the system's random numbers, for the keys of all calls.
+fn key_source() -> Result<KeySource, StartError> {
+    Ok(KeySource::new(secret()?))
+}
+
 /// Who has to sign in, with a key of this run for the nonces.
 fn keyed(settings: &Arc<AuthSettings>) -> Result<Arc<Auth>, StartError> {
-    let mut key = [0; 32];
-    SystemRandom::new()
-        .fill(&mut key)
-        .map_err(|_| StartError::Host(io::Error::other("there are no random numbers")))?;
+    let key = secret::<32>()?;
     Ok(Arc::new(Auth { settings: Arc::clone(settings), key: NonceKey::new(&key) }))
+}
+
+/// Random numbers of the system, which nobody can guess.
+fn secret<const LEN: usize>() -> Result<[u8; LEN], StartError> {
+    let mut secret = [0; LEN];
+    SystemRandom::new()
+        .fill(&mut secret)
+        .map_err(|_| StartError::Host(io::Error::other("there are no random numbers")))?;
+    Ok(secret)
 }
 
 /// Gives each shard its sockets and the ends of its rings.
 fn assemble(
     config: &Config,
     sockets: Vec<Sockets>,
+    keys: KeySource,
     auth: Option<&Arc<Auth>>,
+    listening: &Listening,
+    tls: Option<&Acceptor>,
 ) -> (Vec<(Parts, Doorbell)>, Vec<ControlEnd>) {
     let seed = fastrand::u64(..);
     let shards = sockets.len();
@@ -363,6 +453,8 @@ fn assemble(
             }));
         }
     }
+    let (mut handovers, mut arrivals) = handovers(&bells);
+    Sounds::prepare();
     let scoring = Arc::new(config.scoring.clone());
     let mut ends = Vec::with_capacity(shards);
     let wired = sockets.into_iter().zip(others).zip(handed_in).zip(bells).enumerate();
@@ -377,21 +469,62 @@ fn assemble(
             dialogs_max: config.max_calls_per_shard,
             answer_delay: config.answer_delay,
             routes: Arc::clone(&config.routes),
+            sounds: config.sounds.clone(),
             ring_timeout: config.ring_timeout,
             idle_timeout: config.idle_timeout,
             auth: auth.cloned(),
             registrar: config.registrar,
             jitter_buffers: config.jitter_buffers,
             rtcp_xr: config.rtcp_xr,
+            ladders: config.ladder.memory_mib > 0,
             scoring: Arc::clone(&scoring),
             seed,
+            keys,
             ..ShardConfig::default()
         });
         host::prefer_huge_pages(shard.stream_memory());
         let (sip, media) = (sockets.sip, sockets.media);
-        (Parts { shard, sip, media, ring, others, handed_in, seed }, bell)
+        let streams = StreamParts {
+            listens: listening.streams.clone(),
+            tls: tls.cloned(),
+            others: core::mem::take(&mut handovers[index]),
+            arrivals: core::mem::take(&mut arrivals[index]),
+            bell: bell.clone(),
+            connections_max: config.sip_connections_per_shard,
+            seed,
+        };
+        (Parts { shard, sip, media, ring, others, handed_in, streams, seed }, bell)
     });
     (parts.collect(), ends)
+}
+
+/// The ways of connections to each shard; `None` for the own.
+type Handovers = Vec<Option<Handover>>;
+
+/// The ways of connections between shards: for each where they go, and where they come from.
+fn handovers(bells: &[Doorbell]) -> (Vec<Handovers>, Vec<Vec<Consumer<Arrival>>>) {
+    let mut out: Vec<Handovers> = bells.iter().map(|_| Vec::new()).collect();
+    let mut into: Vec<Vec<_>> = bells.iter().map(|_| Vec::new()).collect();
+    for (from, handovers) in out.iter_mut().enumerate() {
+        for (to, (arrivals, bell)) in into.iter_mut().zip(bells).enumerate() {
+            handovers.push((from != to).then(|| {
+                let (ring, arrived) = RingBuffer::new(ARRIVALS_MAX);
+                arrivals.push(arrived);
+                Handover { ring, bell: bell.clone() }
+            }));
+        }
+    }
+    (out, into)
+}
+
+/// What the settings of ladders come to in bytes.
+fn ladder_limits(settings: &LadderSettings) -> LadderLimits {
+    let bytes = |count: u64, shift| usize::try_from(count << shift).unwrap_or(usize::MAX);
+    LadderLimits {
+        bytes_max: bytes(settings.memory_mib, 20),
+        call_bytes_max: bytes(settings.call_kib, 10),
+        are_stored: settings.history,
+    }
 }
 
 fn start_shard(
@@ -418,6 +551,12 @@ fn remedy(error: &io::Error) -> &'static str {
         _ => "",
     }
 }
+
+/// How long shards may take to listen; they need milliseconds.
+const LISTEN_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Ports that are tried where the system may choose one.
+const PORT_ATTEMPTS: u32 = 16;
 
 /// How long the last notifications may take at the end, which is to take less than 5 s in all.
 const NOTIFY_PATIENCE: Duration = Duration::from_secs(1);

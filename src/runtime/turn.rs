@@ -8,16 +8,20 @@ use arrayvec::ArrayVec;
 
 use crate::{
     limits::{BATCHES_PER_TURN, MEDIA_SLOT_BYTES, SEND_QUEUE_MAX, SIP_BATCH, SIP_SLOT_BYTES},
-    ring::{HandoffReceiver, HandoffSender, ShardEnd},
-    shard::{Outbox, Shard, owner, report::Report},
+    ring::{Handed, HandoffReceiver, HandoffSender, ShardEnd},
+    shard::{Outbox, Shard, Transmit, health::ShardHealth, owner, report::Report},
     source::{
         clock,
         udp::{BATCH, Outgoing, RecvBatch, UdpSocket},
     },
     time::Timestamp,
+    wire::{Datagram, IpMarks},
 };
 
-use super::park::Doorbell;
+use super::{
+    park::Doorbell,
+    streams::{StreamParts, Streams},
+};
 
 /// What one shard works with. Made inside its own thread.
 pub(super) struct Turn {
@@ -27,6 +31,7 @@ pub(super) struct Turn {
     ring: ShardEnd,
     others: Vec<Option<Neighbour>>,
     handed_in: Vec<HandoffReceiver>,
+    streams: Streams,
     sip_batch: RecvBatch,
     media_batch: RecvBatch,
     outbox: Outbox,
@@ -46,6 +51,7 @@ pub(super) struct Parts {
     /// One a shard; `None` for the own.
     pub(super) others: Vec<Option<Neighbour>>,
     pub(super) handed_in: Vec<HandoffReceiver>,
+    pub(super) streams: StreamParts,
     pub(super) seed: u64,
 }
 
@@ -81,15 +87,20 @@ struct Waiting {
 }
 
 impl Turn {
-    pub(super) fn new(parts: Parts) -> Self {
+    /// In the executor that its connections are to live in.
+    ///
+    /// # Errors
+    /// An address cannot be listened on.
+    pub(super) fn new(parts: Parts) -> io::Result<Self> {
         let media = parts.media.into_iter();
-        Self {
+        Ok(Self {
             shard: parts.shard,
             sip: parts.sip,
             media: media.map(|socket| MediaSocket { socket, overflow: 0, hot: 0 }).collect(),
             ring: parts.ring,
             others: parts.others,
             handed_in: parts.handed_in,
+            streams: Streams::new(parts.streams)?,
             sip_batch: RecvBatch::new(SIP_BATCH, SIP_SLOT_BYTES),
             media_batch: RecvBatch::new(BATCH, MEDIA_SLOT_BYTES),
             outbox: Outbox::default(),
@@ -98,7 +109,7 @@ impl Turn {
             seed: parts.seed,
             next_cold: 0,
             health_at: Timestamp::MIN,
-        }
+        })
     }
 
     /// All sockets, for who waits for them: SIP's first.
@@ -120,6 +131,7 @@ impl Turn {
         let now = clock::now();
         self.shard.poll(now, &mut self.outbox);
         self.receive_sip(&mut done);
+        self.receive_streams(&mut done);
         self.receive_handed_in(&mut done);
         done.next = self.shard.next_deadline();
         self.flush();
@@ -139,9 +151,10 @@ impl Turn {
     }
 
     /// Passes on the last word.
-    pub(super) fn finish(&mut self) {
+    pub(super) async fn finish(mut self) {
         self.health_at = Timestamp::MIN;
         self.report_health(clock::now(), 0.0);
+        self.streams.stop().await;
     }
 
     fn receive_media(&mut self, done: &mut Done) {
@@ -185,18 +198,9 @@ impl Turn {
             let Ok(count) = self.sip_batch.receive(&self.sip) else { return };
             done.datagrams += count;
             note_drops(&mut self.shard, &self.sip_batch, &mut self.sip_overflow);
-            for datagram in self.sip_batch.datagrams() {
-                let shards = u16::try_from(self.others.len()).unwrap_or(1);
-                let owner = usize::from(owner(datagram.payload, shards, self.seed).0);
-                let Some(other) = self.others.get_mut(owner).and_then(Option::as_mut) else {
-                    self.shard.handle(&[datagram], &mut self.outbox);
-                    continue;
-                };
-                if other.ring.send(&datagram) {
-                    other.bell.ring();
-                } else {
-                    self.shard.health_mut().handoff_full += 1;
-                }
+            let Self { sip_batch, shard, others, outbox, seed, .. } = self;
+            for datagram in sip_batch.datagrams() {
+                give(&datagram, shard, others, outbox, *seed);
             }
             if count < SIP_BATCH {
                 return;
@@ -205,11 +209,32 @@ impl Turn {
         }
     }
 
+    /// Takes the messages that connections have brought.
+    fn receive_streams(&mut self, done: &mut Done) {
+        self.streams.welcome();
+        for _ in 0..BATCHES_PER_TURN * SIP_BATCH {
+            let Some(message) = self.streams.receive() else { return };
+            done.datagrams += 1;
+            let Self { shard, others, outbox, seed, .. } = self;
+            give(&message.datagram(), shard, others, outbox, *seed);
+        }
+        done.has_more = true;
+    }
+
     fn receive_handed_in(&mut self, done: &mut Done) {
         for receiver in &mut self.handed_in {
             for _ in 0..BATCHES_PER_TURN * SIP_BATCH {
-                let Some(datagram) = receiver.receive() else { break };
-                self.shard.handle(&[datagram], &mut self.outbox);
+                match receiver.receive() {
+                    Some(Handed::Received(datagram)) => {
+                        self.shard.handle(&[datagram], &mut self.outbox);
+                    }
+                    Some(Handed::ToSend(sent)) => {
+                        if !self.streams.send(sent.src, sent.dst, sent.payload) {
+                            self.shard.health_mut().connection_gone += 1;
+                        }
+                    }
+                    None => break,
+                }
                 done.datagrams += 1;
             }
         }
@@ -219,6 +244,8 @@ impl Turn {
     fn flush(&mut self) {
         self.send_waiting();
         self.send();
+        // Messages first: who learns that a call is over has all of them.
+        self.shard.health_mut().ladder_dropped += self.ring.pass(self.outbox.passed());
         let lost = self.ring.publish(self.outbox.reports());
         self.shard.health_mut().ring_full += lost;
         self.outbox.clear();
@@ -226,13 +253,19 @@ impl Turn {
 
     /// Sends the outbox; what finds no room waits, within bounds.
     fn send(&mut self) {
-        let Self { outbox, shard, sip, media, waiting, .. } = self;
+        let Self { outbox, shard, sip, media, waiting, streams, others, .. } = self;
         let mut run: ArrayVec<Outgoing<'_>, BATCH> = ArrayVec::new();
         let mut transmits = outbox.transmits().peekable();
         while let Some((transmit, payload)) = transmits.next() {
             let src = transmit.src;
+            if transmit.transport.is_stream() {
+                send_over_stream(transmit, payload, streams, others, shard.health_mut());
+                continue;
+            }
             run.push(Outgoing { src: Some(src.ip()), dst: transmit.dst, payload });
-            let goes_on = transmits.peek().is_some_and(|(next, _)| next.src.port() == src.port());
+            let goes_on = transmits.peek().is_some_and(|(next, _)| {
+                next.src.port() == src.port() && next.transport == transmit.transport
+            });
             if run.is_full() || !goes_on {
                 // What waits goes first.
                 let socket = waiting.is_empty().then(|| socket_of(sip, media, src.port()));
@@ -267,11 +300,62 @@ impl Turn {
             return;
         }
         self.health_at = now + HEALTH_INTERVAL;
-        self.shard.health_mut().busy = busy;
+        self.streams.sweep(now);
+        let counts = self.streams.counts();
+        let health = self.shard.health_mut();
+        health.busy = busy;
+        health.connections = counts.open;
+        health.connections_total = counts.total;
+        health.connections_refused = counts.refused;
+        health.connections_broken = counts.broken;
+        health.accept_errors = counts.accept_errors;
         let lost = self.ring.publish(&[Report::Health(self.shard.health())]);
         self.shard.health_mut().ring_full += lost;
         let Self { ring, shard, .. } = self;
         ring.exchange(|empty| shard.swap_distributions(empty));
+    }
+}
+
+/// Gives a SIP message to the shard that owns its call.
+fn give(
+    datagram: &Datagram<'_>,
+    shard: &mut Shard,
+    others: &mut [Option<Neighbour>],
+    outbox: &mut Outbox,
+    seed: u64,
+) {
+    let shards = u16::try_from(others.len()).unwrap_or(1);
+    let owner = usize::from(owner(datagram.payload, shards, seed).0);
+    let Some(other) = others.get_mut(owner).and_then(Option::as_mut) else {
+        shard.handle(&[*datagram], outbox);
+        return;
+    };
+    if other.ring.send(datagram) {
+        other.bell.ring();
+    } else {
+        shard.health_mut().handoff_full += 1;
+    }
+}
+
+/// Sends a message through its connection, wherever that lives.
+fn send_over_stream(
+    transmit: &Transmit,
+    payload: &[u8],
+    streams: &Streams,
+    others: &mut [Option<Neighbour>],
+    health: &mut ShardHealth,
+) {
+    let &Transmit { src, dst, transport, .. } = transmit;
+    let holder = streams.holder(dst);
+    let Some(other) = others.get_mut(holder).and_then(Option::as_mut) else {
+        health.connection_gone += u32::from(!streams.send(src, dst, payload));
+        return;
+    };
+    let (received_at, marks) = (Timestamp::MIN, IpMarks::UNKNOWN);
+    if other.ring.send_out(&Datagram { received_at, src, dst, transport, marks, payload }) {
+        other.bell.ring();
+    } else {
+        health.handoff_full += 1;
     }
 }
 

@@ -29,11 +29,13 @@ impl Shard {
         self.send_again(slot, now, out);
         let Some(dialog) = self.dialogs.get(slot) else { return };
         match dialog.phase {
-            Phase::Ringing { answer_at } if answer_at <= now => self.stop_ringing(slot, now, out),
+            Phase::Ringing { answer_at } if answer_at <= now => {
+                self.stop_ringing(slot, now, out);
+            }
             Phase::Ringing { .. } => {}
             Phase::Answered => {
                 let heard = self.last_heard(dialog);
-                if heard + self.config.idle_timeout <= now {
+                if heard + self.config.idle_timeout <= now || dialog.session_until() <= now {
                     self.hang_up(slot, EndedBy::Timeout, now, out);
                     return;
                 }
@@ -55,6 +57,8 @@ impl Shard {
     fn stop_ringing(&mut self, slot: u32, now: Timestamp, out: &mut Outbox) {
         if self.dialogs.get(slot).is_some_and(|dialog| dialog.action == Action::Ring) {
             self.refuse(slot, Status::TEMPORARILY_UNAVAILABLE, EndedBy::Timeout, now, out);
+        } else if self.dialogs.get(slot).is_some_and(Dialog::awaits_prack) {
+            self.answer_after_prack(slot);
         } else {
             self.send_answer(slot, now, out);
         }
@@ -64,15 +68,17 @@ impl Shard {
     pub(super) fn send_answer(&mut self, slot: u32, now: Timestamp, out: &mut Outbox) {
         let Some(dialog) = self.dialogs.get_mut(slot) else { return };
         let Some(answer) = dialog.answer.take() else { return };
-        out.send(answer.src, answer.dst, |bytes| bytes.extend_from_slice(&answer.bytes));
+        answer.send(out);
         dialog.response = Some(answer.clone());
         dialog.resend = Some(Resend::new(*answer, Awaits::Ack(dialog.invite_cseq), now));
+        dialog.confirm_session(now);
         if let Phase::Ringing { .. } = dialog.phase {
             dialog.phase = Phase::Answered;
             self.join_rtcp(slot, now);
             self.report_event(slot, now, CallEvent::Answered(200), out);
         }
         self.tell_flow(slot, now, out);
+        self.update_sending(slot, now);
     }
 
     /// Sends again what the far end has not answered, and gives the call up in the end.
@@ -80,8 +86,12 @@ impl Shard {
         let Some(dialog) = self.dialogs.get_mut(slot) else { return };
         let Some(resend) = dialog.resend.as_mut().filter(|resend| resend.at <= now) else { return };
         if resend.until <= now {
+            let awaits = resend.awaits;
             dialog.resend = None;
-            if dialog.is_up() {
+            if let Awaits::Prack(_) = awaits {
+                // No PRACK ever came (RFC 3262 section 3).
+                self.refuse(slot, Status::SERVER_TIMEOUT, EndedBy::Timeout, now, out);
+            } else if dialog.is_up() {
                 // No ACK ever came (RFC 3261 section 13.3.1.4).
                 self.hang_up(slot, EndedBy::Timeout, now, out);
             }
@@ -89,7 +99,7 @@ impl Shard {
         }
         resend.back_off(now);
         let what = &resend.what;
-        out.send(what.src, what.dst, |bytes| bytes.extend_from_slice(&what.bytes));
+        what.send(out);
     }
 
     /// Ends a call for a BYE of the far end.
@@ -127,12 +137,23 @@ impl Shard {
         dialog.local_cseq += 1;
         let mut bytes = Vec::new();
         write_bye(&mut bytes, dialog, local, branch);
-        let bye = Sent { src: dialog.local, dst: dialog.peer, bytes: bytes.into() };
-        out.send(bye.src, bye.dst, |bytes| bytes.extend_from_slice(&bye.bytes));
-        dialog.resend = Some(Resend::new(bye, Awaits::Response(dialog.local_cseq), now));
+        let (src, dst, transport) = (dialog.local, dialog.peer, dialog.transport);
+        let bye = Sent { src, dst, transport, bytes: bytes.into() };
+        bye.send(out);
+        dialog.resend =
+            Some(Resend::unless_reliable(bye, Awaits::Response(dialog.local_cseq), now));
         self.leave_rtcp(slot, now, out);
         self.end(slot, CallEvent::Ended(by), now);
         self.arm(slot);
+    }
+
+    /// Takes a call that is over out of the table at once.
+    pub(super) fn retire(&mut self, slot: u32, now: Timestamp, out: &mut Outbox) {
+        let phase = self.dialogs.get(slot).map(|dialog| dialog.phase);
+        if let Some(Phase::Ended { event, at }) = phase {
+            self.report_end(slot, event, at, now, out);
+        }
+        self.dialogs.remove(slot);
     }
 
     /// Answers the INVITE of a call that rings with a failure, until it is acknowledged.
@@ -149,9 +170,9 @@ impl Shard {
         let Some(response) = dialog.response.as_deref_mut() else { return };
         response.bytes = as_refusal(&response.bytes, status);
         let refusal = response.clone();
-        out.send(refusal.src, refusal.dst, |bytes| bytes.extend_from_slice(&refusal.bytes));
+        refusal.send(out);
         dialog.answer = None;
-        dialog.resend = Some(Resend::new(refusal, Awaits::Ack(dialog.invite_cseq), at));
+        dialog.resend = Some(Resend::unless_reliable(refusal, Awaits::Ack(dialog.invite_cseq), at));
         self.end(slot, CallEvent::Failed(status.0, by), at);
     }
 
@@ -176,6 +197,7 @@ impl Shard {
             dialog.response = None;
         }
         let streams = core::mem::take(&mut dialog.streams);
+        self.signalling.detach(dialog.hash, dialog.id.serial, now);
         self.dialogs.linger(slot, now + T1 * 64);
         for (stream, serial) in streams {
             if self.streams.get_mut(stream, serial).is_some() {
@@ -198,7 +220,7 @@ impl Shard {
     }
 
     pub(super) fn report_opened(
-        &self,
+        &mut self,
         slot: u32,
         request: &SipMessage<'_>,
         at: Timestamp,
@@ -206,6 +228,7 @@ impl Shard {
     ) {
         self.report_event(slot, at, CallEvent::Opened, out);
         let Some(dialog) = self.dialogs.get(slot) else { return };
+        self.signalling.attach(dialog.hash, dialog.id.serial);
         let call = self.call_ref(dialog.id.serial);
         let uri = |value: Option<_>| value.map_or(&b""[..], |value| NameAddr::parse(value).uri);
         let source = dialog.peer.ip().to_string();
@@ -270,4 +293,15 @@ fn as_refusal(response: &[u8], status: Status) -> Arc<[u8]> {
 }
 
 /// What a refusal does not have of the response before it.
-const LEFT_OUT: [&str; 4] = ["Contact:", "Record-Route:", "Content-Type:", "Content-Length:"];
+const LEFT_OUT: [&str; 10] = [
+    "Contact:",
+    "m:",
+    "Record-Route:",
+    "Require:",
+    "RSeq:",
+    "Session-Expires:",
+    "Content-Type:",
+    "c:",
+    "Content-Length:",
+    "l:",
+];

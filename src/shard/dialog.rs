@@ -9,18 +9,22 @@ use std::{
 use arrayvec::ArrayVec;
 
 use super::{
+    answer::Refused,
     observe::{FORGOTTEN, SETTLED, UNANSWERED},
+    outbox::Outbox,
     report::{CallEvent, Flow},
+    response::response_address,
     routes::Action,
     rtcp::Participant,
     seen::Seen,
+    sending::Sending,
     stream::Format,
 };
 use crate::{
     id::{PayloadType, Ssrc},
     limits::FORMATS_MAX,
     time::Timestamp,
-    wire::sdp::Direction,
+    wire::{Datagram, Transport, sdp::Direction, sip::SipMessage},
 };
 
 /// Names a dialog within its shard: the slot is used again, the serial is not.
@@ -36,13 +40,17 @@ pub(crate) struct Dialog {
     pub(crate) id: DialogId,
     pub(crate) hash: u64,
     pub(crate) texts: Texts,
-    /// Our address that the INVITE came to.
+    /// Our address that the last request came to.
     pub(crate) local: SocketAddr,
     /// Where the last request came from.
     pub(crate) peer: SocketAddr,
+    /// What carried it.
+    pub(crate) transport: Transport,
     pub(crate) phase: Phase,
     /// CSeq number of the last INVITE.
     pub(crate) invite_cseq: u32,
+    /// Names the transaction of the last INVITE.
+    pub(crate) invite_transaction: u64,
     /// CSeq number of the last request sent from here.
     pub(crate) local_cseq: u32,
     /// The last response to the INVITE, while the INVITE may come again.
@@ -51,6 +59,10 @@ pub(crate) struct Dialog {
     pub(crate) answer: Option<Box<Sent>>,
     /// What is sent again until the far end answers it.
     pub(crate) resend: Option<Box<Resend>>,
+    /// Whether an offer of ours waits for its answer.
+    pub(crate) is_offering: bool,
+    /// What only some calls need.
+    pub(crate) extras: Option<Box<Extras>>,
     pub(crate) media: Media,
     /// Both sides of a call that is only observed; `None` where it is we who answer.
     pub(crate) seen: Option<Box<Seen>>,
@@ -81,13 +93,56 @@ pub(crate) enum Phase {
     Lingering { until: Timestamp },
 }
 
+/// What a call needs that has more than INVITE, ACK and BYE.
+#[derive(Debug, Default)]
+pub(crate) struct Extras {
+    /// RSeq of the last provisional response that was sent reliably (RFC 3262).
+    pub(crate) rseq: u32,
+    /// Whether the 2xx is due and only waits for a PRACK.
+    pub(crate) is_answer_due: bool,
+    /// Whether offer and answer are settled before the 2xx, which then has none.
+    pub(crate) is_settled: bool,
+    /// The last PRACK or UPDATE with its response, should it come again.
+    pub(crate) answered: Option<(u32, Sent)>,
+    /// The session timer (RFC 4028), if there is one.
+    pub(crate) session: Option<SessionTimer>,
+}
+
+/// A session that is over unless the far end refreshes it in time (RFC 4028).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SessionTimer {
+    pub(crate) interval: Duration,
+    /// When it is given up; far away until it is confirmed.
+    pub(crate) until: Timestamp,
+}
+
 /// A datagram as it was sent, to be sent again.
 #[derive(Clone, Debug)]
 pub(crate) struct Sent {
     pub(crate) src: SocketAddr,
     pub(crate) dst: SocketAddr,
+    pub(crate) transport: Transport,
     /// Shared by what answers the same INVITE again and what is sent until the ACK.
     pub(crate) bytes: Arc<[u8]>,
+}
+
+impl Sent {
+    /// A response to a request.
+    pub(crate) fn response(
+        datagram: &Datagram<'_>,
+        request: &SipMessage<'_>,
+        bytes: &[u8],
+    ) -> Self {
+        let dst = response_address(request, datagram);
+        let Datagram { dst: src, transport, .. } = *datagram;
+        Self { src, dst, transport, bytes: bytes.into() }
+    }
+
+    /// Sends it, once more or for the first time.
+    pub(crate) fn send(&self, out: &mut Outbox) {
+        let Self { src, dst, transport, ref bytes } = *self;
+        out.send_by(transport, src, dst, |out| out.extend_from_slice(bytes));
+    }
 }
 
 /// A datagram on its way again and again (RFC 3261 sections 13.3.1.4 and 17.1.2.2).
@@ -105,6 +160,8 @@ pub(crate) struct Resend {
 pub(crate) enum Awaits {
     /// An ACK with this CSeq number.
     Ack(u32),
+    /// A PRACK for this RSeq (RFC 3262).
+    Prack(u32),
     /// A response with this CSeq number.
     Response(u32),
 }
@@ -115,9 +172,22 @@ impl Resend {
         Box::new(Self { what, awaits, at: now + T1, interval: T1, until: now + T1 * 64 })
     }
 
+    /// The same for what a stream brings to the far end without being sent again (RFC 3261
+    /// sections 17.1.2.2 and 17.2.1): there is only the wait for its answer.
+    pub(crate) fn unless_reliable(what: Sent, awaits: Awaits, now: Timestamp) -> Box<Self> {
+        let is_reliable = what.transport.is_stream();
+        let mut resend = Self::new(what, awaits, now);
+        if is_reliable {
+            resend.at = resend.until;
+        }
+        resend
+    }
+
     /// Moves on to the next time, or to the end if that comes first.
     pub(crate) fn back_off(&mut self, now: Timestamp) {
-        self.interval = (self.interval * 2).min(T2);
+        // A provisional response has no longest interval (RFC 3262 section 3).
+        let longest = if let Awaits::Prack(_) = self.awaits { T1 * 64 } else { T2 };
+        self.interval = (self.interval * 2).min(longest);
         self.at = (now + self.interval).min(self.until);
     }
 }
@@ -189,12 +259,20 @@ pub(crate) struct Media {
     pub(crate) is_awaited: bool,
     pub(crate) formats: ArrayVec<Format, FORMATS_MAX>,
     pub(crate) is_muxed: bool,
+    /// Whether it is encrypted: then it is only measured, by its headers.
+    pub(crate) is_secure: bool,
+    /// The packet time that the far end would like, as far as it can be had.
+    pub(crate) ptime_ms: u8,
     /// Our direction.
     pub(crate) direction: Direction,
+    /// The media that were refused, which every offer of ours repeats.
+    pub(crate) refused: Option<Box<Refused>>,
     pub(crate) session_version: u32,
     /// Our synchronization source.
     pub(crate) ssrc: Ssrc,
     pub(crate) sent: SentMedia,
+    /// What is sent that is made here.
+    pub(crate) sending: Option<Box<Sending>>,
     /// Its part in RTCP.
     pub(crate) rtcp: Participant,
 }
@@ -227,12 +305,17 @@ impl Media {
 
     /// Whether media may be sent to this address.
     pub(crate) fn sends_to(&self, dst: SocketAddr) -> bool {
-        matches!(self.direction, Direction::SendRecv | Direction::SendOnly) && self.expects(dst)
+        let sends = matches!(self.direction, Direction::SendRecv | Direction::SendOnly);
+        sends && !self.is_secure && self.expects(dst)
     }
 
     /// Where RTCP goes, and from where: through the RTP ports where they are multiplexed
     /// (RFC 5761), one above them where the far end's were learnt.
+    /// Nowhere where it would have to be encrypted.
     pub(crate) fn rtcp_path(&self) -> Option<(SocketAddr, SocketAddr)> {
+        if self.is_secure {
+            return None;
+        }
         if self.is_muxed {
             return Some((self.local, self.latched.or(self.remote_rtp)?));
         }
@@ -284,11 +367,28 @@ impl Dialog {
         let resend = self.resend.as_ref().map_or(Timestamp::MAX, |resend| resend.at);
         let phase = match self.phase {
             Phase::Ringing { answer_at } => answer_at,
-            Phase::Answered => self.rtcp_at.min(self.last_heard + idle),
+            Phase::Answered => self.rtcp_at.min(self.last_heard + idle).min(self.session_until()),
             Phase::Ended { at, .. } => at + LAST_PACKETS,
             Phase::Lingering { until } => until,
         };
         resend.min(phase)
+    }
+
+    /// When its session is given up unless it is refreshed.
+    pub(crate) fn session_until(&self) -> Timestamp {
+        let session = self.extras.as_ref().and_then(|extras| extras.session);
+        session.map_or(Timestamp::MAX, |session| session.until)
+    }
+
+    /// The extras, made if there are none yet.
+    pub(crate) fn extras(&mut self) -> &mut Extras {
+        self.extras.get_or_insert_default()
+    }
+
+    /// Whether a provisional response waits for its PRACK.
+    pub(crate) fn awaits_prack(&self) -> bool {
+        let awaits = self.resend.as_ref().map(|resend| resend.awaits);
+        matches!(awaits, Some(Awaits::Prack(_)))
     }
 
     /// The address of the far end's signalling.

@@ -5,15 +5,18 @@
 
 use hdrhistogram::Histogram;
 
+use super::signalling::SipFigures;
 use crate::{id::Trunk, wire::codec::Codec};
 
-/// One set of distributions; all in microseconds, 1 µs to 10 s.
+/// One set of distributions; those of media in microseconds, 1 µs to 10 s.
 #[derive(Clone, Debug)]
 pub struct Distributions {
     /// In the order in which the shard met them.
     groups: Vec<Group>,
     /// Round-trip times from RTCP reports; three significant digits.
     pub rtt_us: Histogram<u64>,
+    /// The figures of SIP.
+    pub sip: Box<SipFigures>,
 }
 
 /// What the streams of one codec from one trunk have in common.
@@ -65,7 +68,8 @@ impl Distributions {
     /// An empty set.
     #[must_use]
     pub fn new() -> Self {
-        Self { groups: Vec::new(), rtt_us: histogram(ROUND_TRIP_DIGITS) }
+        let rtt_us = histogram(ROUND_TRIP_DIGITS);
+        Self { groups: Vec::new(), rtt_us, sip: Box::default() }
     }
 
     /// All groups that have been met.
@@ -94,6 +98,7 @@ impl Distributions {
     pub fn merge(&mut self, other: &Self) {
         // The same bounds on both sides: nothing to grow, nothing out of range.
         let _ = self.rtt_us.add(&other.rtt_us);
+        self.sip.merge(&other.sip);
         for theirs in &other.groups {
             let place = self.groups.iter().position(|group| group.key == theirs.key);
             let place = place.unwrap_or_else(|| {
@@ -107,6 +112,7 @@ impl Distributions {
     /// Empties it, keeping its memory and its groups.
     pub fn clear(&mut self) {
         self.rtt_us.reset();
+        self.sip.clear();
         for group in &mut self.groups {
             group.jitter_us.reset();
             group.variation_us.reset();

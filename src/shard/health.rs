@@ -15,8 +15,14 @@ pub struct ShardHealth {
     pub streams_active: u64,
     /// RTP packets handled.
     pub rtp_packets: u64,
+    /// RTP packets sent that were made here, for calls of test numbers.
+    pub rtp_sent: u64,
+    /// Those that were not sent, being more than 100 ms late: the machine was too busy.
+    pub rtp_skipped: u64,
     /// RTCP datagrams handled.
     pub rtcp_packets: u64,
+    /// Encrypted RTCP datagrams, counted and not read.
+    pub srtcp_packets: u64,
     /// SIP messages handled.
     pub sip_messages: u64,
     /// SIP messages that are not SIP or that a strict server must refuse.
@@ -41,8 +47,22 @@ pub struct ShardHealth {
     pub handoff_full: u64,
     /// Reports lost because the ring to control was full.
     pub ring_full: u64,
+    /// Messages that no ladder shows because the ring to control was full. They were measured.
+    pub ladder_dropped: u64,
     /// Datagrams not sent because the send queue was full.
     pub send_dropped: u64,
+    /// SIP connections, TCP and TLS, that are open.
+    pub connections: u32,
+    /// SIP connections taken since start.
+    pub connections_total: u32,
+    /// SIP connections closed at once, for want of room.
+    pub connections_refused: u32,
+    /// SIP connections closed because no message could be made out.
+    pub connections_broken: u32,
+    /// SIP connections that could not be accepted.
+    pub accept_errors: u32,
+    /// Messages not sent because their connection had gone.
+    pub connection_gone: u32,
     /// Calls refused because the dialog table was full.
     pub calls_refused: u64,
     /// Packets not measured because the stream table was full.

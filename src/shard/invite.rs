@@ -9,17 +9,18 @@ use arrayvec::ArrayVec;
 
 use super::{
     Shard,
-    answer::{Agreed, Ourselves, write_answer, write_offer},
+    answer::{Agreed, Ourselves, PTIME_MS, write_answer, write_offer},
     dialog::{Awaits, Dialog, DialogId, Media, Phase, Sent, SentMedia, Text, Texts},
     outbox::Outbox,
     report::{CallEvent, EndedBy, Flow},
-    response::{ALLOW, Content, Status, response_address, with_status, write_response, write_to},
+    response::{ALLOW, Content, SUPPORTED, Status, write_response, write_to},
     routes::Action,
     rtcp::{Participant, XrWanted},
+    session_timer,
     user_agent::remote_tag,
 };
 use crate::{
-    id::Ssrc,
+    id::{CallRef, Ssrc},
     time::Timestamp,
     wire::{
         Datagram,
@@ -37,8 +38,7 @@ impl Shard {
         uri: &[u8],
         out: &mut Outbox,
     ) {
-        let to = request.to().map(NameAddr::parse);
-        if to.as_ref().and_then(NameAddr::tag).is_some() {
+        if has_to_tag(request) {
             self.respond(datagram, request, Status::CALL_DOES_NOT_EXIST, "", out);
             return;
         }
@@ -49,19 +49,25 @@ impl Shard {
             self.respond(datagram, request, status, RETRY_AFTER, out);
             return;
         };
-        let Ok(agreed) = read_body(datagram, request) else {
+        if session_timer::interval(request).is_err() {
+            let headers = session_timer::min_interval();
+            self.respond(datagram, request, Status::INTERVAL_TOO_SMALL, &headers, out);
+            return;
+        }
+        let action = self.config.routes.action(Uri::parse(uri).user.unwrap_or_default());
+        let Ok(agreed) = read_body(datagram, request, action) else {
             let status = Status::NOT_ACCEPTABLE_HERE;
             self.respond(datagram, request, status, NO_AUDIO, out);
             return;
         };
-        let dialog = self.new_dialog(id, datagram, request, uri, agreed);
+        let dialog = self.new_dialog(id, datagram, request, uri, agreed, action);
         self.health.calls_total += 1;
         self.dialogs.insert(dialog);
         self.report_opened(id.slot, request, datagram.received_at, out);
 
         self.respond(datagram, request, Status::TRYING, "", out);
         let now = self.now.max(datagram.received_at);
-        if let Some(Action::Refuse(code)) = self.dialogs.get(id.slot).map(|dialog| dialog.action) {
+        if let Action::Refuse(code) = action {
             self.refuse_at_once(id.slot, datagram, request, Status(code), out);
         } else {
             self.prepare_answer(id.slot, datagram, request);
@@ -80,24 +86,45 @@ impl Shard {
         request: &SipMessage<'_>,
         out: &mut Outbox,
     ) {
-        let Some(dialog) = self.dialogs.get_mut(slot) else { return };
-        let answer = dialog.answer.as_deref().filter(|_| dialog.action == Action::Early);
-        let status = match answer.filter(|_| !dialog.media.formats.is_empty()) {
-            Some(answer) => {
-                let bytes = with_status(&answer.bytes, Status::SESSION_PROGRESS);
-                out.send(answer.src, answer.dst, |out| out.extend_from_slice(&bytes));
-                Status::SESSION_PROGRESS
-            }
-            None => {
-                let contact = Some(self.advertised(datagram.dst));
-                let ringing = Content { contact, makes_dialog: true, ..Content::default() };
-                self.respond_with(datagram, request, Status::RINGING, ringing, out);
-                Status::RINGING
-            }
-        };
         let now = self.now.max(datagram.received_at);
+        let Some(dialog) = self.dialogs.get(slot) else { return };
+        let is_early = dialog.action == Action::Early && !dialog.is_offering;
+        let status = if is_early { Status::SESSION_PROGRESS } else { Status::RINGING };
+        let is_reliable = self.is_reliable(slot, request, now);
+        let rseq = if is_reliable { self.next_rseq(slot) } else { 0 };
+        // What is announced early is the answer, and says what the 200 will say.
+        let mut headers = if is_early { format!("{ALLOW}{SUPPORTED}") } else { String::new() };
+        if is_reliable {
+            headers += &format!("Require: 100rel\r\nRSeq: {rseq}\r\n");
+        }
+        let sdp = match is_early || self.is_early_offer(slot, request, now) {
+            true => self.write_description(slot, datagram, request),
+            false => Vec::new(),
+        };
+        let content = Content {
+            contact: Some(self.contact(datagram)),
+            makes_dialog: true,
+            headers: &headers,
+            sdp: &sdp,
+            ..Content::default()
+        };
+        self.respond_with(datagram, request, status, content, out);
         self.report_event(slot, now, CallEvent::Progressed(status.0), out);
+        self.update_sending(slot, now);
         self.keep_response(slot, datagram, request, out);
+        if let Some(dialog) = self.dialogs.get_mut(slot).filter(|_| is_reliable) {
+            dialog.extras().is_settled = is_early;
+            if let Some(response) = dialog.response.as_deref().cloned() {
+                dialog.await_prack(response, rseq, now);
+            }
+        }
+    }
+
+    /// Whether our offer goes out before the 2xx: it stands in the first response that is sent
+    /// reliably (RFC 3261 section 13.2.1).
+    fn is_early_offer(&self, slot: u32, request: &SipMessage<'_>, now: Timestamp) -> bool {
+        self.dialogs.get(slot).is_some_and(|dialog| dialog.is_offering)
+            && self.is_reliable(slot, request, now)
     }
 
     /// Refuses a call that has only come to be refused.
@@ -112,10 +139,9 @@ impl Shard {
         let content = Content { to_tag: self.tag_for(request), ..Content::default() };
         let mut bytes = Vec::new();
         write_response(&mut bytes, request, datagram.src, status, &content);
-        let dst = response_address(request, datagram.src);
         let now = self.now.max(datagram.received_at);
         let Some(dialog) = self.dialogs.get_mut(slot) else { return };
-        dialog.response = Some(Box::new(Sent { src: datagram.dst, dst, bytes: bytes.into() }));
+        dialog.response = Some(Box::new(Sent::response(datagram, request, &bytes)));
         self.refuse(slot, status, EndedBy::Callee, now, out);
     }
 
@@ -135,22 +161,39 @@ impl Shard {
         slot: u32,
         datagram: &Datagram<'_>,
         request: &SipMessage<'_>,
+        uri: &[u8],
         out: &mut Outbox,
     ) {
         let number = request.cseq().map_or(0, |cseq| cseq.number);
         let Some(dialog) = self.dialogs.get(slot) else { return };
+        let is_within = self.is_within(slot, datagram, request);
         if number == dialog.invite_cseq {
+            if self.invite_transaction(request) != dialog.invite_transaction {
+                // The same request on another way (RFC 3261 section 8.2.2.2).
+                let merged = Status::LOOP_DETECTED;
+                let status = if is_within { Status::SERVER_INTERNAL_ERROR } else { merged };
+                self.respond(datagram, request, status, "", out);
+                return;
+            }
             // What was answered with an ACK since is not answered again (RFC 6026 section 7.1).
             if let Some(sent) = dialog.response.as_deref() {
-                out.send(sent.src, sent.dst, |bytes| bytes.extend_from_slice(&sent.bytes));
+                sent.send(out);
             }
             return;
         }
-        if !self.is_within(slot, request) || dialog.phase != Phase::Answered {
+        if number > dialog.invite_cseq && !has_to_tag(request) && !dialog.is_up() {
+            // Another attempt by the name of a call that is over.
+            if self.admits(datagram, request, out) {
+                self.retire(slot, self.now.max(datagram.received_at), out);
+                self.on_invite(datagram, request, uri, out);
+            }
+            return;
+        }
+        if !is_within || dialog.phase != Phase::Answered {
             self.respond(datagram, request, Status::CALL_DOES_NOT_EXIST, "", out);
             return;
         }
-        if number < dialog.invite_cseq {
+        if number < dialog.offer_cseq() {
             // Out of order (RFC 3261 section 12.2.2).
             self.respond(datagram, request, Status::SERVER_INTERNAL_ERROR, "", out);
             return;
@@ -161,7 +204,12 @@ impl Shard {
             self.respond(datagram, request, status, RETRY_SOON, out);
             return;
         }
-        let Ok(agreed) = read_body(datagram, request) else {
+        if session_timer::interval(request).is_err() {
+            let headers = session_timer::min_interval();
+            self.respond(datagram, request, Status::INTERVAL_TOO_SMALL, &headers, out);
+            return;
+        }
+        let Ok(agreed) = read_body(datagram, request, dialog.action) else {
             let status = Status::NOT_ACCEPTABLE_HERE;
             self.respond(datagram, request, status, NO_AUDIO, out);
             return;
@@ -169,8 +217,10 @@ impl Shard {
         if let Some(agreed) = agreed {
             self.agree(slot, agreed);
         }
+        let transaction = self.invite_transaction(request);
         if let Some(dialog) = self.dialogs.get_mut(slot) {
             dialog.invite_cseq = number;
+            dialog.invite_transaction = transaction;
             dialog.media.session_version += 1;
             if let Some(contact) = contact_uri(request) {
                 dialog.texts.replace(Text::Target, contact);
@@ -195,14 +245,19 @@ impl Shard {
         dialog.resend = None;
         dialog.response = None;
         // An INVITE without an offer has its answer here.
-        if let Ok(Some(agreed)) = read_body(datagram, request) {
+        let action = dialog.action;
+        let is_answer = core::mem::take(&mut dialog.is_offering);
+        if let Ok(Some(agreed)) =
+            read_body(datagram, request, action).map(|body| body.filter(|_| is_answer))
+        {
             self.agree(slot, agreed);
+            self.update_sending(slot, self.now.max(datagram.received_at));
             self.tell_flow(slot, datagram.received_at, out);
         }
     }
 
     /// Takes over what was agreed on, for the streams there are, too.
-    fn agree(&mut self, slot: u32, agreed: Agreed) {
+    pub(super) fn agree(&mut self, slot: u32, agreed: Agreed) {
         self.dialogs.change_media(slot, |dialog| dialog.media.agree(agreed));
         let Some(dialog) = self.dialogs.get(slot) else { return };
         for &(stream, serial) in &dialog.streams {
@@ -222,9 +277,9 @@ impl Shard {
         request: &SipMessage<'_>,
         uri: &[u8],
         agreed: Option<Agreed>,
+        action: Action,
     ) -> Dialog {
         let at = datagram.received_at;
-        let action = self.config.routes.action(Uri::parse(uri).user.unwrap_or_default());
         let call_id = request.call_id().unwrap_or_default();
         let tag = remote_tag(request);
         let number = request.cseq().map_or(0, |cseq| cseq.number);
@@ -248,10 +303,14 @@ impl Shard {
             is_awaited: true,
             formats: ArrayVec::new(),
             is_muxed: false,
+            is_secure: false,
+            ptime_ms: PTIME_MS,
             direction: Direction::SendRecv,
+            refused: None,
             session_version: 1,
             ssrc: Ssrc(self.rng.u32(..)),
             sent: SentMedia::default(),
+            sending: None,
             rtcp: Participant::default(),
         };
         if let Some(agreed) = agreed {
@@ -263,12 +322,16 @@ impl Shard {
             texts,
             local: datagram.dst,
             peer: datagram.src,
+            transport: datagram.transport,
             phase: Phase::Ringing { answer_at: self.rings_until(action, at) },
             invite_cseq: number,
+            invite_transaction: self.invite_transaction(request),
             local_cseq: 0,
             response: None,
             answer: None,
             resend: None,
+            is_offering: false,
+            extras: None,
             media,
             seen: None,
             action,
@@ -290,35 +353,69 @@ impl Shard {
         ports.find(is_free).or_else(|| self.config.rtp_ports.first().copied()).unwrap_or(0)
     }
 
-    /// Writes the 2xx to an INVITE and keeps it until it is time to send it.
-    fn prepare_answer(&mut self, slot: u32, datagram: &Datagram<'_>, request: &SipMessage<'_>) {
-        let Some(dialog) = self.dialogs.get(slot) else { return };
-        let us = Ourselves {
-            rtp: self.advertised(dialog.media.local),
-            session_id: u64::from(dialog.media.ssrc.0),
-            version: dialog.media.session_version,
-            xr: if self.config.rtcp_xr { XrWanted::ALL } else { XrWanted::NONE },
-        };
+    /// Writes the answer to the offer in a request, or an offer if it has none, into the scratch
+    /// buffer, which is to be given back.
+    pub(super) fn write_description(
+        &mut self,
+        slot: u32,
+        datagram: &Datagram<'_>,
+        request: &SipMessage<'_>,
+    ) -> Vec<u8> {
         let mut sdp = core::mem::take(&mut self.scratch);
         sdp.clear();
+        let Some(dialog) = self.dialogs.get(slot) else { return sdp };
+        let media = &dialog.media;
         let offer = SessionDescription::parse(request.body()).ok();
-        match offer.and_then(|offer| Some((offer, Agreed::read(&offer, datagram.src.ip())?))) {
+        let (source, sends) = (datagram.src.ip(), dialog.action.sound().is_some());
+        let taken = offer.and_then(|offer| Some((offer, Agreed::read(&offer, source, sends)?)));
+        let is_secure =
+            taken.as_ref().map_or(media.is_secure, |(_, agreed)| agreed.crypto.is_some());
+        // What names a call within the appliance, whose secret is its own.
+        let CallRef { shard, serial } = self.call_ref(dialog.id.serial);
+        let name = [&shard.0.to_be_bytes()[..], &serial.to_be_bytes()].concat();
+        let key = is_secure.then(|| self.config.keys.master(&name));
+        let us = Ourselves {
+            rtp: self.advertised(media.local),
+            session_id: u64::from(media.ssrc.0),
+            version: media.session_version,
+            xr: if self.config.rtcp_xr { XrWanted::ALL } else { XrWanted::NONE },
+            key: key.as_deref(),
+        };
+        match taken {
             Some((offer, agreed)) => write_answer(&mut sdp, &offer, &agreed, us),
-            None => write_offer(&mut sdp, us),
+            None => write_offer(&mut sdp, &media.formats, media.refused.as_deref(), us),
         }
+        sdp
+    }
+
+    /// Writes the 2xx to an INVITE and keeps it until it is time to send it.
+    fn prepare_answer(&mut self, slot: u32, datagram: &Datagram<'_>, request: &SipMessage<'_>) {
+        let now = self.now.max(datagram.received_at);
+        let interval = session_timer::interval(request).ok().flatten();
+        let Some(dialog) = self.dialogs.get_mut(slot) else { return };
+        dialog.is_offering = request.body().trim_ascii().is_empty();
+        dialog.set_session(interval);
+        // Offer and answer that a reliable response before it has are not said again.
+        let is_early = dialog.action == Action::Early || dialog.is_offering;
+        let is_ringing = matches!(dialog.phase, Phase::Ringing { .. });
+        let is_settled = is_ringing && is_early && self.is_reliable(slot, request, now);
+        let mut sdp = self.write_description(slot, datagram, request);
+        if is_settled {
+            sdp.clear();
+        }
+        let headers = format!("{ALLOW}{SUPPORTED}{}", session_timer::headers(interval));
         let content = Content {
             to_tag: self.tag_for(request),
-            contact: Some(self.advertised(datagram.dst)),
+            contact: Some(self.contact(datagram)),
             makes_dialog: true,
-            headers: ALLOW,
+            headers: &headers,
             sdp: &sdp,
             ..Content::default()
         };
         let mut bytes = Vec::new();
         write_response(&mut bytes, request, datagram.src, Status::OK, &content);
-        let dst = response_address(request, datagram.src);
         if let Some(dialog) = self.dialogs.get_mut(slot) {
-            dialog.answer = Some(Box::new(Sent { src: datagram.dst, dst, bytes: bytes.into() }));
+            dialog.answer = Some(Box::new(Sent::response(datagram, request, &bytes)));
         }
         self.scratch = sdp;
     }
@@ -332,8 +429,7 @@ impl Shard {
         out: &Outbox,
     ) {
         let Some((_, bytes)) = out.transmits().last() else { return };
-        let dst = response_address(request, datagram.src);
-        let sent = Sent { src: datagram.dst, dst, bytes: bytes.into() };
+        let sent = Sent::response(datagram, request, bytes);
         if let Some(dialog) = self.dialogs.get_mut(slot) {
             dialog.response = Some(Box::new(sent));
         }
@@ -343,33 +439,47 @@ impl Shard {
 impl Media {
     /// Takes over what an offer or answer settled.
     fn agree(&mut self, agreed: Agreed) {
-        self.is_awaited |= agreed.remote_rtp.is_some() && agreed.remote_rtp != self.remote_rtp;
+        if agreed.remote_rtp.is_some() && agreed.remote_rtp != self.remote_rtp {
+            self.is_awaited = true;
+            // What was learnt was where the address before is.
+            self.latched = None;
+        }
         // A call on hold keeps the address that its media will come from again.
         self.remote_rtp = agreed.remote_rtp.or(self.remote_rtp);
         self.remote_rtcp = agreed.remote_rtcp.or(self.remote_rtcp);
         self.formats = agreed.formats;
         self.is_muxed = agreed.is_muxed;
+        self.is_secure = agreed.crypto.is_some();
+        self.refused = agreed.refused;
+        self.ptime_ms = agreed.ptime_ms;
         self.rtcp.wanted = agreed.xr.unwrap_or_default();
         self.direction = agreed.direction;
     }
 }
 
 /// What the body of an INVITE or ACK offers or answers; `None` if there is no body.
-fn read_body(
+pub(super) fn read_body(
     datagram: &Datagram<'_>,
     request: &SipMessage<'_>,
+    action: Action,
 ) -> Result<Option<Agreed>, NotAcceptable> {
     if request.body().trim_ascii().is_empty() {
         return Ok(None);
     }
     let sdp = SessionDescription::parse(request.body()).map_err(|_| NotAcceptable)?;
-    Agreed::read(&sdp, datagram.src.ip()).map(Some).ok_or(NotAcceptable)
+    let agreed = Agreed::read(&sdp, datagram.src.ip(), action.sound().is_some());
+    agreed.map(Some).ok_or(NotAcceptable)
 }
 
 /// A body is no session description, or none with audio that can be taken.
-struct NotAcceptable;
+pub(super) struct NotAcceptable;
 
-fn contact_uri<'a>(request: &SipMessage<'a>) -> Option<&'a [u8]> {
+/// Whether a request claims to be within a dialog.
+pub(super) fn has_to_tag(request: &SipMessage<'_>) -> bool {
+    request.to().is_some_and(|to| NameAddr::parse(to).tag().is_some())
+}
+
+pub(super) fn contact_uri<'a>(request: &SipMessage<'a>) -> Option<&'a [u8]> {
     uri_of(elements(request.contact()?).next()?)
 }
 
@@ -388,7 +498,7 @@ const SLOW: Duration = Duration::from_secs(3);
 const RETRY_AFTER: &str = "Retry-After: 10\r\n";
 
 /// RFC 3261 section 14.2 asks for 0 to 10 s.
-const RETRY_SOON: &str = "Retry-After: 1\r\n";
+pub(super) const RETRY_SOON: &str = "Retry-After: 1\r\n";
 
 /// RFC 3261 section 20.43: 305, incompatible media format.
-const NO_AUDIO: &str = "Warning: 305 voxplane \"no plain RTP audio in the offer\"\r\n";
+pub(super) const NO_AUDIO: &str = "Warning: 305 voxplane \"no plain RTP audio in the offer\"\r\n";

@@ -20,7 +20,7 @@ use crate::{
     limits::{FIRST_REPORT, STREAM_IDLE},
     time::Timestamp,
     wire::{
-        Datagram, IpMarks, Transport,
+        Datagram, IpMarks,
         classify::{Kind, classify},
         rtp::RtpPacket,
     },
@@ -99,7 +99,7 @@ impl Shard {
             Kind::Rtcp => self.observe_rtcp(datagram, out),
             Kind::Sip => self.observe_sip(datagram, out),
             // What stands in a stream of SIP is SIP, however it begins.
-            _ if datagram.transport == Transport::Tcp => self.observe_sip(datagram, out),
+            _ if datagram.transport.is_stream() => self.observe_sip(datagram, out),
             kind => self.count_other(kind),
         }
     }

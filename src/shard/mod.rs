@@ -28,10 +28,13 @@ pub mod health;
 mod index;
 mod invite;
 mod jitter;
+pub mod keys;
 mod loss;
 mod media;
 mod observe;
+mod offers;
 mod outbox;
+mod pacing;
 mod phone_report;
 pub mod registrar;
 pub mod report;
@@ -39,9 +42,11 @@ mod response;
 pub mod routes;
 mod rtcp;
 mod seen;
+mod sending;
 mod sequence;
+mod session_timer;
+pub mod signalling;
 mod silence;
-pub mod sip_statistics;
 mod stream;
 mod streams;
 mod timers;
@@ -49,7 +54,7 @@ mod user_agent;
 mod variation;
 
 pub use dialogs::owner;
-pub use outbox::{Outbox, Transmit};
+pub use outbox::{Outbox, Passed, Transmit};
 pub use sequence::Counts;
 
 use self::{
@@ -59,10 +64,13 @@ use self::{
     dialogs::Dialogs,
     distributions::{Distributions, Groups},
     health::ShardHealth,
+    keys::KeySource,
+    pacing::Pacing,
     registrar::{Registrar, RegistrarSettings},
     report::{CallEvent, CallReport, Report},
+    response::Contact,
     routes::Routes,
-    sip_statistics::SipStatistics,
+    signalling::{Signalling, SipFigures},
     streams::Streams,
     timers::{Timer, Timers},
 };
@@ -70,6 +78,7 @@ use crate::{
     id::{CallRef, ShardId},
     limits::{DIALOGS_MAX, REPORT_INTERVAL, STREAMS_MAX, TIMERS_PER_TURN},
     quality::score::Scoring,
+    sound::Sounds,
     time::Timestamp,
     wire::Datagram,
 };
@@ -91,7 +100,7 @@ pub struct ShardConfig {
     pub role: Role,
     /// Which shard it is.
     pub id: ShardId,
-    /// The local port that SIP comes to; all others carry media.
+    /// The local port that SIP comes to over UDP; all others carry media.
     pub sip_port: u16,
     /// The even ports of its RTP; RTCP is one above each.
     pub rtp_ports: Vec<u16>,
@@ -105,6 +114,8 @@ pub struct ShardConfig {
     pub answer_delay: Duration,
     /// What is done with a call, by the user part of its Request-URI.
     pub routes: Arc<Routes>,
+    /// What calls can hear.
+    pub sounds: Sounds,
     /// How long a call rings that is never answered.
     pub ring_timeout: Duration,
     /// A call of which nothing has been heard for so long is over.
@@ -115,12 +126,16 @@ pub struct ShardConfig {
     pub registrar: RegistrarSettings,
     /// The jitter buffers that are emulated for every stream.
     pub jitter_buffers: JitterBuffers,
+    /// Whether the SIP messages of calls are passed on, for their ladders.
+    pub ladders: bool,
     /// Whether extended reports (RFC 3611) are sent.
     pub rtcp_xr: bool,
     /// How the scores in them are made: as those of the API are.
     pub scoring: Arc<Scoring>,
     /// Seeds hashes, tags, SSRCs. Secret in a live appliance, fixed in a simulation.
     pub seed: u64,
+    /// The secret that keys for SRTP are made from.
+    pub keys: KeySource,
 }
 
 impl Default for ShardConfig {
@@ -135,14 +150,17 @@ impl Default for ShardConfig {
             streams_max: STREAMS_MAX,
             answer_delay: Duration::ZERO,
             routes: Arc::default(),
+            sounds: Sounds::default(),
             ring_timeout: Duration::from_secs(180),
             idle_timeout: Duration::from_secs(300),
             auth: None,
             registrar: RegistrarSettings::default(),
             jitter_buffers: JitterBuffers::default(),
+            ladders: false,
             rtcp_xr: true,
             scoring: Arc::default(),
             seed: 0,
+            keys: KeySource::default(),
         }
     }
 }
@@ -157,10 +175,11 @@ pub struct Shard {
     depths: Depths,
     stream_serial: u64,
     timers: Timers,
+    pacing: Pacing,
     health: ShardHealth,
+    signalling: Signalling,
     door: Door,
     registrar: Registrar,
-    sip_statistics: SipStatistics,
     /// `None` where calls are only observed: nobody asks for those of a capture.
     distributions: Option<Box<Distributions>>,
     groups: Groups,
@@ -186,10 +205,11 @@ impl Shard {
             depths: Depths::new(&config.jitter_buffers),
             stream_serial: 0,
             timers: Timers::default(),
+            pacing: Pacing::default(),
             health: ShardHealth { shard: config.id.0, ..ShardHealth::default() },
+            signalling: Signalling::new(config.dialogs_max, config.seed, config.ladders),
             door: Door::default(),
             registrar: Registrar::new(config.registrar, config.seed),
-            sip_statistics: SipStatistics::default(),
             distributions: (config.role == Role::Answer).then(Box::default),
             groups: Groups::default(),
             orphans: VecDeque::new(),
@@ -208,10 +228,17 @@ impl Shard {
             return;
         }
         let sip_port = self.config.sip_port;
-        let is_sip = |datagram: &Datagram<'_>| datagram.dst.port() == sip_port;
+        let is_sip = |datagram: &Datagram<'_>| {
+            datagram.dst.port() == sip_port || datagram.transport.is_stream()
+        };
         for part in batch.chunk_by(|a, b| is_sip(a) == is_sip(b)) {
             if is_sip(&part[0]) {
-                part.iter().for_each(|datagram| self.handle_sip(datagram, out));
+                for datagram in part {
+                    let sent = out.transmits().len();
+                    self.handle_sip(datagram, out);
+                    self.signalling.pass_on(datagram, out);
+                    self.note_sent(self.now.max(datagram.received_at), sent, out);
+                }
             } else {
                 part.chunks(media::BATCH).for_each(|part| self.handle_media(part, out));
             }
@@ -221,6 +248,10 @@ impl Shard {
     /// Does what is due by `now`, a bounded part of it, and says when more is.
     pub fn poll(&mut self, now: Timestamp, out: &mut Outbox) -> Option<Timestamp> {
         self.now = now;
+        self.signalling.settle(now);
+        // Media first: what signalling takes note of begins after it.
+        self.send_due(now, out);
+        let sent = out.transmits().len();
         for _ in 0..TIMERS_PER_TURN {
             match self.timers.pop_due(now) {
                 Some(Timer::Dialog { slot, serial }) => self.poll_dialog(slot, serial, now, out),
@@ -229,27 +260,32 @@ impl Shard {
                 None => break,
             }
         }
-        self.timers.next()
+        self.note_sent(now, sent, out);
+        self.next_deadline()
     }
 
     /// When something is next due.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.timers.next()
+        self.timers.next().into_iter().chain(self.pacing.next()).min()
     }
 
     /// Answers nothing new from now on and hangs up what is up. [`calls_up`](Self::calls_up)
     /// and further polls tell when all is done.
     pub fn close(&mut self, now: Timestamp, out: &mut Outbox) {
         self.is_closing = true;
+        let sent = out.transmits().len();
         for slot in self.dialogs.slots_up() {
             self.hang_up(slot, report::EndedBy::Callee, now, out);
         }
+        self.note_sent(now, sent, out);
     }
 
     /// Says all there is to say about calls that are only observed: nothing more will pass. Those
     /// whose end was not seen stay as they are.
     pub fn finish(&mut self, now: Timestamp, out: &mut Outbox) {
+        self.signalling.settle(now);
+        self.signalling.tell(self.config.id, out);
         for slot in self.dialogs.slots_ended() {
             self.forget(slot, now, out);
         }
@@ -291,7 +327,9 @@ impl Shard {
     /// Exchanges the distributions filled so far for an empty set.
     pub fn swap_distributions(&mut self, mut empty: Box<Distributions>) -> Box<Distributions> {
         empty.make_room(&self.groups);
-        self.distributions.replace(empty).unwrap_or_default()
+        let mut filled = self.distributions.replace(empty).unwrap_or_default();
+        self.signalling.swap(&mut filled.sip);
+        filled
     }
 
     /// The memory of its streams, looked at in the order in which packets come; for a runtime that
@@ -300,10 +338,10 @@ impl Shard {
         self.streams.memory()
     }
 
-    /// What SIP has passed, where calls are only observed.
+    /// The figures of the SIP that has passed, since they were last exchanged.
     #[must_use]
-    pub const fn sip_statistics(&self) -> &SipStatistics {
-        &self.sip_statistics
+    pub const fn sip_figures(&self) -> &SipFigures {
+        self.signalling.figures()
     }
 
     /// Which shard this is.
@@ -357,8 +395,19 @@ impl Shard {
         out.report(Report::Call(CallReport { call, at, event }));
     }
 
+    /// Has what was sent from `from` on counted, and what it changes told.
+    fn note_sent(&mut self, at: Timestamp, from: usize, out: &mut Outbox) {
+        self.signalling.send(at, from, out);
+        self.signalling.tell(self.config.id, out);
+    }
+
     const fn call_ref(&self, serial: u64) -> CallRef {
         CallRef { shard: self.config.id, serial }
+    }
+
+    /// Where the far end of a request shall send the next one.
+    fn contact(&self, datagram: &Datagram<'_>) -> Contact {
+        Contact { address: self.advertised(datagram.dst), transport: datagram.transport }
     }
 
     /// The address that the far end shall see for a local one. It must be of the same family.

@@ -47,10 +47,10 @@ impl Shard {
         self.health.sip_messages += 1;
         let Ok(message) = SipMessage::parse(datagram.payload) else {
             self.health.sip_malformed += 1;
-            self.sip_statistics.malformed += 1;
+            self.signalling.count_malformed();
             return;
         };
-        self.sip_statistics.count(datagram, &message);
+        self.signalling.receive(datagram, &message);
         let is_response = matches!(message.start_line(), StartLine::Response { .. });
         let mut place = self.place(&message, is_response);
         if let (StartLine::Request { method: Method::Invite, .. }, true) =
@@ -80,6 +80,7 @@ impl Shard {
                 }
             }
         }
+        self.signalling.tell(self.config.id, out);
         self.arm(place.slot);
     }
 
@@ -105,6 +106,7 @@ impl Shard {
         let Some(dialog) = self.dialogs.get_mut(slot) else { return };
         let Phase::Ended { event, at } = dialog.phase else { return };
         let streams = core::mem::take(&mut dialog.streams);
+        self.signalling.detach(dialog.hash, dialog.id.serial, now);
         self.end_streams(&streams, now, out);
         self.report_event(slot, at, event, out);
         self.dialogs.remove(slot);
@@ -383,12 +385,16 @@ fn observed(
         texts: Texts::pack([call_id, tag, b"", b"", b"", b""]),
         local: datagram.dst,
         peer: datagram.src,
+        transport: datagram.transport,
         phase: Phase::Ringing { answer_at: Timestamp::MAX },
         invite_cseq: number,
+        invite_transaction: 0,
         local_cseq: 0,
         response: None,
         answer: None,
         resend: None,
+        is_offering: false,
+        extras: None,
         media: Media {
             local: datagram.dst,
             remote_rtp: None,
@@ -397,10 +403,14 @@ fn observed(
             is_awaited: false,
             formats: ArrayVec::new(),
             is_muxed: false,
+            is_secure: false,
+            refused: None,
+            ptime_ms: 0,
             direction: Direction::Inactive,
             session_version: 0,
             ssrc: Ssrc(0),
             sent: SentMedia::default(),
+            sending: None,
             rtcp: Participant::default(),
         },
         seen: Some(Box::default()),
@@ -440,14 +450,14 @@ fn hash(text: &[u8]) -> u64 {
 pub(super) const SETTLED: Duration = Duration::from_secs(32);
 
 /// A call of which no signalling has been seen for so long is forgotten: its BYE was not seen.
-pub(super) const FORGOTTEN: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const FORGOTTEN: Duration = Duration::from_secs(24 * 3600);
 
 /// Streams that wait for their call to be announced.
 pub(super) const ORPHANS_MAX: usize = 64;
 
 /// A call that rings and of which nothing more is seen has been given up: longer than Timer C
 /// (RFC 3261 section 16.6) and than people wait.
-pub(super) const UNANSWERED: Duration = Duration::from_secs(300);
+pub(crate) const UNANSWERED: Duration = Duration::from_secs(300);
 
 /// RFC 3261 section 21.4.25.
 const REQUEST_TERMINATED: u16 = 487;

@@ -41,6 +41,8 @@ pub enum Report {
     RoundTrip(RoundTripReport),
     /// Which way media of a call is expected to go, where that has changed.
     Flow(FlowReport),
+    /// What a call's signalling tells about itself.
+    Signalling(SignallingReport),
     /// What a phone says of a call of its.
     Phone(PhoneReport),
     /// The shard's own state.
@@ -293,6 +295,25 @@ pub struct RoundTripReport {
     pub rtt: RoundTrip,
 }
 
+/// What a call's signalling tells about itself, as far as it has come; `None` is not known.
+#[derive(Clone, Copy, Debug)]
+pub struct SignallingReport {
+    /// The call.
+    pub call: CallRef,
+    /// Session request delay (RFC 6076 section 4.3), microseconds.
+    pub srd_us: Option<u32>,
+    /// From the first INVITE to the first 180, 183 or 2xx, microseconds.
+    pub post_dial_delay_us: Option<u32>,
+    /// From the first INVITE to the first 100, microseconds.
+    pub time_to_100_us: Option<u32>,
+    /// Session disconnect delay (RFC 6076 section 4.4), microseconds.
+    pub sdd_us: Option<u32>,
+    /// Messages that came or went before.
+    pub retransmissions: u32,
+    /// The cause of ITU-T Q.850 that it ended with (RFC 3326), 0 to 127.
+    pub cause: Option<u8>,
+}
+
 /// Which way media of a call is expected to go from a moment on. Without one it is both ways.
 #[derive(Clone, Copy, Debug)]
 pub struct FlowReport {
@@ -496,4 +517,4 @@ pub const RUN_LENGTHS: usize = 127;
 pub const RUNS_PIECE: usize = RUN_LENGTHS.div_ceil(3);
 
 // The ring's memory in `limits` counts on this.
-const _: () = assert!(size_of::<Report>() <= 336);
+const _: () = assert!(size_of::<Report>() <= 352);

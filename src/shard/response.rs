@@ -2,11 +2,13 @@
 //!
 //! Only bytes: whoever calls decides what is said and to whom.
 
-use std::io::Write as _;
-use std::net::SocketAddr;
+use std::{borrow::Cow, io::Write as _, net::SocketAddr};
 
 use super::dialog::{Dialog, Text};
-use crate::wire::sip::{HeaderName, SipMessage};
+use crate::wire::{
+    Datagram, Transport,
+    sip::{HeaderName, NameAddr, SipMessage, StartLine, Uri, elements},
+};
 
 /// A status code with its reason phrase (RFC 3261 section 21).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,17 +22,21 @@ impl Status {
     pub(crate) const BAD_REQUEST: Self = Self(400);
     pub(crate) const UNAUTHORIZED: Self = Self(401);
     pub(crate) const FORBIDDEN: Self = Self(403);
-    pub(crate) const METHOD_NOT_ALLOWED: Self = Self(405);
     pub(crate) const UNSUPPORTED_MEDIA_TYPE: Self = Self(415);
+    pub(crate) const INTERVAL_TOO_SMALL: Self = Self(422);
     pub(crate) const INTERVAL_TOO_BRIEF: Self = Self(423);
     pub(crate) const TEMPORARILY_UNAVAILABLE: Self = Self(480);
     pub(crate) const CALL_DOES_NOT_EXIST: Self = Self(481);
+    pub(crate) const LOOP_DETECTED: Self = Self(482);
     pub(crate) const REQUEST_TERMINATED: Self = Self(487);
     pub(crate) const NOT_ACCEPTABLE_HERE: Self = Self(488);
     pub(crate) const BAD_EVENT: Self = Self(489);
+    pub(crate) const REQUEST_PENDING: Self = Self(491);
     pub(crate) const SERVER_INTERNAL_ERROR: Self = Self(500);
     pub(crate) const NOT_IMPLEMENTED: Self = Self(501);
     pub(crate) const SERVICE_UNAVAILABLE: Self = Self(503);
+    pub(crate) const SERVER_TIMEOUT: Self = Self(504);
+    pub(crate) const DECLINE: Self = Self(603);
 
     /// The status line with its line end.
     pub(crate) fn line(self) -> String {
@@ -64,6 +70,7 @@ impl Status {
             416 => "Unsupported URI Scheme",
             420 => "Bad Extension",
             421 => "Extension Required",
+            422 => "Session Interval Too Small",
             423 => "Interval Too Brief",
             480 => "Temporarily Unavailable",
             481 => "Call/Transaction Does Not Exist",
@@ -93,13 +100,36 @@ impl Status {
     }
 }
 
+/// Our address, as Contact names it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Contact {
+    pub(crate) address: SocketAddr,
+    /// What the next request shall be carried by.
+    pub(crate) transport: Transport,
+}
+
+impl Contact {
+    /// Appends its URI. A call to a SIPS URI stays with SIPS (RFC 3261 section 12.1.1), which
+    /// implies its transport.
+    fn write(self, out: &mut Vec<u8>, is_sips: bool) {
+        let scheme = if is_sips { "sips" } else { "sip" };
+        let parameter = match self.transport {
+            Transport::Udp => "",
+            Transport::Tls if is_sips => "",
+            Transport::Tcp => ";transport=tcp",
+            Transport::Tls => ";transport=tls",
+        };
+        let _ = write!(out, "<{scheme}:voxplane@{}{parameter}>", self.address);
+    }
+}
+
 /// What a response has besides what it copies from its request.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Content<'a> {
     /// Our tag for the To header, if the request has none there.
     pub(crate) to_tag: Option<u64>,
     /// The address that Contact shall carry.
-    pub(crate) contact: Option<SocketAddr>,
+    pub(crate) contact: Option<Contact>,
     /// Copy Record-Route: the response makes a dialog.
     pub(crate) makes_dialog: bool,
     /// More header lines, each with its line end.
@@ -119,39 +149,47 @@ pub(crate) fn write_response(
     content: &Content<'_>,
 ) {
     let _ = write!(out, "SIP/2.0 {} {}\r\n", status.0, status.reason());
-    write_vias(out, request, source);
+    let names = if request.is_compact() { &COMPACT } else { &LONG };
+    write_vias(out, request, source, names.via);
     if content.makes_dialog {
         for route in request.values(HeaderName::RecordRoute) {
             header(out, "Record-Route", route);
         }
     }
     if let Some(from) = request.from() {
-        header(out, "From", from);
+        header(out, names.from, from);
     }
     if let Some(to) = request.to() {
-        out.extend_from_slice(b"To: ");
+        out.extend_from_slice(names.to.as_bytes());
+        out.extend_from_slice(b": ");
         write_to(out, to, content.to_tag);
         out.extend_from_slice(b"\r\n");
     }
     if let Some(call_id) = request.call_id() {
-        header(out, "Call-ID", call_id);
+        header(out, names.call_id, call_id);
     }
-    if let Some(cseq) = request.values(HeaderName::CSeq).next() {
-        header(out, "CSeq", cseq);
-    }
-    if let Some(address) = content.contact {
-        let _ = write!(out, "Contact: <sip:voxplane@{address}>\r\n");
+    write_cseq(out, request);
+    if let Some(contact) = content.contact {
+        let _ = write!(out, "{}: ", names.contact);
+        contact.write(out, request.is_to_sips());
+        out.extend_from_slice(b"\r\n");
     }
     out.extend_from_slice(content.bindings);
     out.extend_from_slice(content.headers.as_bytes());
     out.extend_from_slice(SERVER.as_bytes());
-    write_body(out, content.sdp);
+    write_body(out, content.sdp, names);
 }
 
-/// A response with another status.
-pub(crate) fn with_status(response: &[u8], status: Status) -> Vec<u8> {
-    let end = memchr::memchr(b'\n', response).map_or(0, |at| at + 1);
-    [status.line().as_bytes(), &response[end..]].concat()
+/// The `CSeq` as it came; where it lacks its method, with that of the request.
+fn write_cseq(out: &mut Vec<u8>, request: &SipMessage<'_>) {
+    let Some(value) = request.values(HeaderName::CSeq).next() else { return };
+    let lacks_method = request.cseq().is_some_and(|cseq| cseq.method_text.is_empty());
+    match request.start_line() {
+        StartLine::Request { method_text, .. } if lacks_method => {
+            header(out, "CSeq", &[value, method_text].join(&b' '));
+        }
+        _ => header(out, "CSeq", value),
+    }
 }
 
 /// Appends a To value, with `tag` if the far end has not given one.
@@ -165,25 +203,43 @@ pub(crate) fn write_to(out: &mut Vec<u8>, to: &[u8], tag: Option<u64>) {
 /// Appends a BYE within a dialog (RFC 3261 section 12.2.1.1).
 pub(crate) fn write_bye(out: &mut Vec<u8>, dialog: &Dialog, local: SocketAddr, branch: u64) {
     let texts = &dialog.texts;
+    let (uri, route) = routed(texts.get(Text::Target), texts.get(Text::Route));
     out.extend_from_slice(b"BYE ");
-    out.extend_from_slice(texts.get(Text::Target));
+    out.extend_from_slice(uri);
     out.extend_from_slice(b" SIP/2.0\r\n");
-    let _ = write!(out, "Via: SIP/2.0/UDP {local};rport;branch={COOKIE}{branch:016x}\r\n");
-    if !texts.get(Text::Route).is_empty() {
-        header(out, "Route", texts.get(Text::Route));
+    let transport = dialog.transport.name();
+    let _ = write!(out, "Via: SIP/2.0/{transport} {local};rport;branch={COOKIE}{branch:016x}\r\n");
+    if !route.is_empty() {
+        header(out, "Route", &route);
     }
     header(out, "From", texts.get(Text::Local));
     header(out, "To", texts.get(Text::Remote));
     header(out, "Call-ID", texts.get(Text::CallId));
     let _ = write!(out, "CSeq: {} BYE\r\nMax-Forwards: 70\r\n", dialog.local_cseq);
     out.extend_from_slice(USER_AGENT.as_bytes());
-    write_body(out, b"");
+    write_body(out, b"", &LONG);
+}
+
+/// Request-URI and Route of a request within a dialog (RFC 3261 section 12.2.1.1): a first hop
+/// that does not know loose routing is the Request-URI itself, and the target comes last.
+fn routed<'a>(target: &'a [u8], route: &'a [u8]) -> (&'a [u8], Cow<'a, [u8]>) {
+    let mut hops = elements(route);
+    let Some(first) = hops.next().map(NameAddr::parse) else { return (target, route.into()) };
+    let is_sound = !first.uri.is_empty() && first.uri.iter().all(u8::is_ascii_graphic);
+    if Uri::parse(first.uri).param("lr").is_some() || !is_sound {
+        return (target, route.into());
+    }
+    let target_hop = [b"<", target, b">"].concat();
+    let hops: Vec<_> = hops.chain([&*target_hop]).collect();
+    (first.uri, hops.join(&b", "[..]).into())
 }
 
 /// Where a response goes (RFC 3261 section 18.2.2, RFC 3581): always to the address that the
 /// request came from, to the port that it came from if it asks so, else to the one in its Via.
-pub(crate) fn response_address(request: &SipMessage<'_>, source: SocketAddr) -> SocketAddr {
-    match request.via() {
+/// Over a stream it is the other end of the connection, whatever the Via says.
+pub(crate) fn response_address(request: &SipMessage<'_>, datagram: &Datagram<'_>) -> SocketAddr {
+    let source = datagram.src;
+    match request.via().filter(|_| !datagram.transport.is_stream()) {
         // Nothing can be sent to port 0.
         Some(via) if via.rport.is_none() && via.port != Some(0) => {
             SocketAddr::new(source.ip(), via.port.unwrap_or(DEFAULT_PORT))
@@ -193,9 +249,10 @@ pub(crate) fn response_address(request: &SipMessage<'_>, source: SocketAddr) -> 
 }
 
 /// The Vias, all of them, the first one with the source filled in.
-fn write_vias(out: &mut Vec<u8>, request: &SipMessage<'_>, source: SocketAddr) {
+fn write_vias(out: &mut Vec<u8>, request: &SipMessage<'_>, source: SocketAddr, name: &str) {
     for (index, value) in request.values(HeaderName::Via).enumerate() {
-        out.extend_from_slice(b"Via: ");
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(b": ");
         match request.via().filter(|_| index == 0) {
             Some(via) => {
                 via.write_with_source(out, source);
@@ -208,11 +265,11 @@ fn write_vias(out: &mut Vec<u8>, request: &SipMessage<'_>, source: SocketAddr) {
     }
 }
 
-fn write_body(out: &mut Vec<u8>, sdp: &[u8]) {
+fn write_body(out: &mut Vec<u8>, sdp: &[u8], names: &Names) {
     if !sdp.is_empty() {
-        out.extend_from_slice(b"Content-Type: application/sdp\r\n");
+        header(out, names.content_type, b"application/sdp");
     }
-    let _ = write!(out, "Content-Length: {}\r\n\r\n", sdp.len());
+    let _ = write!(out, "{}: {}\r\n\r\n", names.content_length, sdp.len());
     out.extend_from_slice(sdp);
 }
 
@@ -224,7 +281,43 @@ fn header(out: &mut Vec<u8>, name: &str, value: &[u8]) {
 }
 
 /// The methods that are handled, for Allow (RFC 3261 section 20.5).
-pub(crate) const ALLOW: &str = "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO\r\n";
+pub(crate) const ALLOW: &str = "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, \
+    PRACK, UPDATE, MESSAGE, PUBLISH\r\n";
+
+/// The extensions that are known, for Supported (RFC 3261 section 20.37).
+pub(crate) const SUPPORTED: &str = "Supported: 100rel, timer\r\n";
+
+/// The names of headers that have a compact form (RFC 3261 section 7.3.3).
+#[derive(Debug)]
+struct Names {
+    via: &'static str,
+    from: &'static str,
+    to: &'static str,
+    call_id: &'static str,
+    contact: &'static str,
+    content_type: &'static str,
+    content_length: &'static str,
+}
+
+const LONG: Names = Names {
+    via: "Via",
+    from: "From",
+    to: "To",
+    call_id: "Call-ID",
+    contact: "Contact",
+    content_type: "Content-Type",
+    content_length: "Content-Length",
+};
+
+const COMPACT: Names = Names {
+    via: "v",
+    from: "f",
+    to: "t",
+    call_id: "i",
+    contact: "m",
+    content_type: "c",
+    content_length: "l",
+};
 
 const SERVER: &str = concat!("Server: voxplane/", env!("CARGO_PKG_VERSION"), "\r\n");
 const USER_AGENT: &str = concat!("User-Agent: voxplane/", env!("CARGO_PKG_VERSION"), "\r\n");

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 
 use percent_encoding::percent_decode;
 
+use crate::sound::Sound;
+
 /// What is done with a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Action {
@@ -24,17 +26,6 @@ pub enum Action {
     Slow,
     /// Refused with this status, 300 to 699.
     Refuse(u16),
-}
-
-/// What a call can hear.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sound {
-    /// 1004 Hz.
-    Tone,
-    /// A recording, again and again.
-    Recording,
-    /// Digital silence.
-    Silence,
 }
 
 impl Action {

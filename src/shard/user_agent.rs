@@ -7,12 +7,13 @@ use core::hash::{BuildHasher, Hasher};
 use super::{
     Shard,
     dialog::{Awaits, Text},
+    invite::has_to_tag,
     outbox::Outbox,
-    response::{ALLOW, Content, Status, response_address, write_response},
+    response::{ALLOW, Content, SUPPORTED, Status, response_address, write_response},
 };
 use crate::wire::{
     Datagram,
-    sip::{Defect, HeaderName, Method, NameAddr, SipMessage, StartLine},
+    sip::{Defect, Method, NameAddr, SipMessage, StartLine},
 };
 
 impl Shard {
@@ -25,8 +26,10 @@ impl Shard {
         self.health.sip_messages += 1;
         let Ok(message) = SipMessage::parse(datagram.payload) else {
             self.health.sip_malformed += 1;
+            self.signalling.count_malformed();
             return;
         };
+        self.signalling.receive(datagram, &message);
         match message.start_line() {
             StartLine::Request { method, uri, .. } => {
                 self.on_request(datagram, &message, method, uri, out);
@@ -58,12 +61,14 @@ impl Shard {
             self.heard(slot, datagram, request);
         }
         match (method, dialog) {
-            (Method::Invite, Some(slot)) => self.on_invite_again(slot, datagram, request, out),
+            (Method::Invite, Some(slot)) => {
+                self.on_invite_again(slot, datagram, request, uri, out);
+            }
             (Method::Invite, None) if !self.admits(datagram, request, out) => {}
             (Method::Invite, None) => self.on_invite(datagram, request, uri, out),
             (Method::Ack, Some(slot)) => self.on_ack(slot, datagram, request, out),
             (Method::Ack, None) => {}
-            (Method::Bye, Some(slot)) if self.is_within(slot, request) => {
+            (Method::Bye, Some(slot)) if self.is_within(slot, datagram, request) => {
                 self.respond(datagram, request, Status::OK, "", out);
                 self.end_by_caller(slot, at, out);
             }
@@ -71,22 +76,45 @@ impl Shard {
                 self.respond(datagram, request, Status::OK, "", out);
                 self.cancel(slot, at, out);
             }
-            (Method::Info, Some(slot)) if self.is_within(slot, request) => {
+            (Method::Info | Method::Message, Some(slot))
+                if self.is_within(slot, datagram, request) =>
+            {
                 self.respond(datagram, request, Status::OK, "", out);
             }
-            (Method::Bye | Method::Cancel | Method::Info, _) => {
-                self.respond(datagram, request, Status::CALL_DOES_NOT_EXIST, "", out);
+            (Method::Prack, Some(slot)) if self.is_within(slot, datagram, request) => {
+                self.on_prack(slot, datagram, request, out);
             }
+            (Method::Update, Some(slot)) if self.is_within(slot, datagram, request) => {
+                self.on_update(slot, datagram, request, out);
+            }
+            // A message to nobody in particular is for whoever is here (RFC 3428 section 7).
+            (Method::Message, _) if !has_to_tag(request) => {
+                self.respond(datagram, request, Status::OK, "", out);
+            }
+            (
+                Method::Bye
+                | Method::Cancel
+                | Method::Info
+                | Method::Prack
+                | Method::Update
+                | Method::Message,
+                _,
+            ) => self.respond(datagram, request, Status::CALL_DOES_NOT_EXIST, "", out),
             _ if self.takes_phone_report(datagram, request, out) => {}
             (Method::Options, _) => {
-                let headers = format!("{ALLOW}{ACCEPT}");
+                let headers = format!("{ALLOW}{SUPPORTED}{ACCEPT}");
                 self.respond(datagram, request, Status::OK, &headers, out);
             }
+            // There is no event to tell of or to be told of (RFC 6665 section 8.3.2).
+            (Method::Subscribe | Method::Notify | Method::Publish, _) => {
+                self.respond(datagram, request, Status::BAD_EVENT, "", out);
+            }
+            // Nobody is called from here (RFC 3515 section 2.4.2).
+            (Method::Refer, _) => self.respond(datagram, request, Status::DECLINE, "", out),
             (Method::Register, _) => self.on_register(datagram, request, out),
             (Method::Other, _) => {
                 self.respond(datagram, request, Status::NOT_IMPLEMENTED, ALLOW, out);
             }
-            _ => self.respond(datagram, request, Status::METHOD_NOT_ALLOWED, ALLOW, out),
         }
         if let Some(slot) = dialog {
             self.arm(slot);
@@ -129,7 +157,8 @@ impl Shard {
         // A 100 needs no tag (RFC 3261 section 8.2.6.2).
         let to_tag = if status == Status::TRYING { None } else { self.tag_for(request) };
         let content = Content { to_tag, ..content };
-        out.send(datagram.dst, response_address(request, datagram.src), |bytes| {
+        let dst = response_address(request, datagram);
+        out.send_by(datagram.transport, datagram.dst, dst, |bytes| {
             write_response(bytes, request, datagram.src, status, &content);
         });
     }
@@ -148,11 +177,32 @@ impl Shard {
         hasher.finish()
     }
 
-    /// Whether a request is within a dialog of ours: its To has our tag.
-    pub(super) fn is_within(&self, slot: u32, request: &SipMessage<'_>) -> bool {
+    /// Names the transaction of an INVITE: its branch, and where that names nothing on its own the
+    /// whole topmost Via (RFC 3261 section 17.2.3). To find it among those of one Call-ID and
+    /// `CSeq` is enough.
+    pub(super) fn invite_transaction(&self, request: &SipMessage<'_>) -> u64 {
+        let Some(via) = request.via() else { return 0 };
+        let branch = via.branch.filter(|_| via.has_unique_branch());
+        self.dialogs.hash(branch.unwrap_or(via.text), via.host)
+    }
+
+    /// Whether a request is within a dialog of ours: its To has our tag. A client that knows no
+    /// tags (RFC 2543) cannot have it; its address speaks for it.
+    pub(super) fn is_within(
+        &self,
+        slot: u32,
+        datagram: &Datagram<'_>,
+        request: &SipMessage<'_>,
+    ) -> bool {
         let Some(dialog) = self.dialogs.get(slot) else { return false };
         let ours = NameAddr::parse(dialog.texts.get(Text::Local)).tag();
-        ours.is_some() && request.to().and_then(|to| NameAddr::parse(to).tag()) == ours
+        match request.to().and_then(|to| NameAddr::parse(to).tag()) {
+            Some(tag) => ours == Some(tag),
+            None => {
+                dialog.texts.get(Text::RemoteTag).is_empty()
+                    && dialog.peer_ip() == datagram.src.ip()
+            }
+        }
     }
 
     /// Whether a CANCEL is for the INVITE that came last (RFC 3261 section 9.1).
@@ -163,11 +213,12 @@ impl Shard {
 
     /// Notes that the far end lives, and where. Only who knows our tag is taken for it.
     fn heard(&mut self, slot: u32, datagram: &Datagram<'_>, request: &SipMessage<'_>) {
-        if self.is_within(slot, request)
+        if self.is_within(slot, datagram, request)
             && let Some(dialog) = self.dialogs.get_mut(slot)
         {
             dialog.last_heard = dialog.last_heard.max(datagram.received_at);
             dialog.peer = datagram.src;
+            (dialog.local, dialog.transport) = (datagram.dst, datagram.transport);
         }
     }
 }
@@ -185,8 +236,8 @@ fn explanation(request: &SipMessage<'_>, defect: Defect) -> String {
         Defect::NotAcceptable => ACCEPT.to_owned(),
         Defect::UnknownMethodMismatch => ALLOW.to_owned(),
         Defect::Extension => {
-            let required = request.values(HeaderName::Require).map(String::from_utf8_lossy);
-            required.map(|names| format!("Unsupported: {names}\r\n")).collect()
+            let names: Vec<_> = request.unsupported().map(String::from_utf8_lossy).collect();
+            format!("Unsupported: {}\r\n", names.join(", "))
         }
         _ => String::new(),
     }

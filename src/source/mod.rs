@@ -6,4 +6,5 @@
 pub mod capture;
 pub mod clock;
 pub mod host;
+pub(crate) mod sip_framing;
 pub mod udp;

@@ -5,7 +5,10 @@ use std::net::IpAddr;
 
 use super::{pack, rollup::Sample};
 use crate::{
-    control::record::{CallRecord, CallState},
+    control::{
+        ladder::{Ladder, ShownLadder},
+        record::{CallRecord, CallState},
+    },
     json,
     time::Timestamp,
 };
@@ -73,6 +76,8 @@ pub(super) struct Entry {
     pub(super) record: Vec<u8>,
     /// Its timeline, packed JSON; `None` without points.
     pub(super) timeline: Option<Vec<u8>>,
+    /// Its messages, packed JSON; `None` where they are not known.
+    pub(super) ladder: Option<Vec<u8>>,
     /// What it gives to the figures behind trends.
     pub(super) sample: Sample,
 }
@@ -85,13 +90,25 @@ impl Entry {
             facts: Facts::of(record),
             record: pack::pack(&text(record)),
             timeline,
+            ladder: None,
             sample: Sample::of(record),
         }
     }
 
+    /// The same with the messages of the call, without their secrets.
+    pub(super) fn with_ladder(mut self, ladder: Option<&Ladder>) -> Self {
+        let shown = ladder.map(|ladder| ShownLadder::of(ladder, true));
+        self.ladder = shown.map(|shown| pack::pack(&text(&shown)));
+        self
+    }
+
     /// Bytes that it takes while it waits, as good as.
     pub(super) fn size(&self) -> usize {
-        size_of::<Self>() + self.record.len() + self.timeline.as_ref().map_or(0, Vec::len) + 256
+        size_of::<Self>()
+            + self.record.len()
+            + self.timeline.as_ref().map_or(0, Vec::len)
+            + self.ladder.as_ref().map_or(0, Vec::len)
+            + 256
     }
 }
 

@@ -65,7 +65,10 @@ use self::{
     queue::{Item, Queue},
     writer::Writer,
 };
-use crate::{control::record::CallRecord, time::Timestamp};
+use crate::{
+    control::{ladder::Ladder, record::CallRecord},
+    time::Timestamp,
+};
 
 /// How the store is started.
 #[derive(Clone, Debug)]
@@ -152,7 +155,12 @@ impl Drop for Store {
 impl Feeder {
     /// A call has finished. Never waits.
     pub fn call(&self, record: Arc<CallRecord>) {
-        self.0.queue.push(Item::Call(record));
+        self.call_with_ladder(record, None);
+    }
+
+    /// The same with its messages.
+    pub fn call_with_ladder(&self, record: Arc<CallRecord>, ladder: Option<Ladder>) {
+        self.0.queue.push(Item::Call(record, ladder.map(Box::new)));
     }
 
     /// A text that is kept under a name, in place of what was there. Never waits.

@@ -8,12 +8,12 @@ use std::{
 };
 
 use super::alerts::Alert;
-use crate::control::record::CallRecord;
+use crate::control::{ladder::Ladder, record::CallRecord};
 
 /// What the store is given.
 #[derive(Debug)]
 pub(super) enum Item {
-    Call(Arc<CallRecord>),
+    Call(Arc<CallRecord>, Option<Box<Ladder>>),
     Alert(Alert),
     /// A text under its name.
     Text(&'static str, String),

@@ -43,6 +43,9 @@ pub struct Stored {
     pub call: String,
     /// Its timeline, a JSON array.
     pub timeline: String,
+    /// Its messages, a JSON object with `ladder` and `ladder_omitted`; `None` where they were not
+    /// kept.
+    pub ladder: Option<String>,
 }
 
 /// Why something cannot be read.
@@ -68,19 +71,22 @@ impl Reader {
     pub fn call(&self, call_id: &str) -> Result<Option<Stored>, ReadError> {
         let waiting = self.shared.backlog().find(call_id).map(Arc::clone);
         if let Some(entry) = waiting {
-            return Ok(stored(&entry.record, entry.timeline.as_deref()));
+            let (timeline, ladder) = (entry.timeline.as_deref(), entry.ladder.as_deref());
+            return Ok(stored(&entry.record, timeline, ladder));
         }
-        let select = "SELECT record, timeline FROM records \
+        let select = "SELECT record, timeline, ladder FROM records \
                       WHERE id = (SELECT max(id) FROM calls WHERE call_id = ?1)";
         let found = self.with(|db| {
             db.prepare_cached(select)?
                 .query_row([call_id], |row| {
-                    let timeline: Option<Vec<u8>> = row.get(1)?;
-                    Ok((row.get::<_, Vec<u8>>(0)?, timeline))
+                    let (timeline, ladder): (Option<Vec<u8>>, Option<Vec<u8>>) =
+                        (row.get(1)?, row.get(2)?);
+                    let record = row.get_ref(0)?.as_blob()?;
+                    Ok(stored(record, timeline.as_deref(), ladder.as_deref()))
                 })
                 .optional()
         })?;
-        Ok(found.and_then(|(record, timeline)| stored(&record, timeline.as_deref())))
+        Ok(found.flatten())
     }
 
     /// Alerts, the highest number first.
@@ -243,9 +249,9 @@ pub fn page_of(records: &[Arc<CallRecord>], page: &Page) -> Listed {
     }
 }
 
-fn stored(record: &[u8], timeline: Option<&[u8]>) -> Option<Stored> {
+fn stored(record: &[u8], timeline: Option<&[u8]>, ladder: Option<&[u8]>) -> Option<Stored> {
     let timeline = timeline.map_or_else(|| Some("[]".to_owned()), text)?;
-    Some(Stored { call: text(record)?, timeline })
+    Some(Stored { call: text(record)?, timeline, ladder: ladder.and_then(text) })
 }
 
 fn text(packed: &[u8]) -> Option<String> {

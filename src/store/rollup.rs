@@ -126,7 +126,7 @@ impl Sample {
             set(Metric::Jitter, record.jitter_avg_ms);
             set(Metric::Rtt, record.latency_avg_ms);
         }
-        set(Metric::Srd, record.srd_ms);
+        set(Metric::Srd, record.signalling.srd_ms);
         set(Metric::Duration, is_answered.then_some(record.duration_seconds));
         Self {
             minute: minute(record.end_time.unwrap_or(record.start_time)),

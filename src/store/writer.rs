@@ -90,8 +90,8 @@ impl Writer {
         let mut dropped = taken.dropped;
         for item in taken.items {
             match item {
-                Item::Call(record) => {
-                    let mut entry = Entry::of(&record);
+                Item::Call(record, ladder) => {
+                    let mut entry = Entry::of(&record).with_ladder(ladder.as_deref());
                     entry.facts.has_alert = self.alerted.remove(&entry.call_id);
                     let id = self.next_id;
                     self.next_id += 1;
@@ -317,8 +317,10 @@ fn insert(db: &Connection, id: u64, entry: &Entry) -> rusqlite::Result<()> {
         facts.to,
         facts.source.map(|source| source.to_string()),
     ])?;
-    db.prepare_cached("INSERT OR REPLACE INTO records (id, record, timeline) VALUES (?1, ?2, ?3)")?
-        .execute(params![to_sql(id), entry.record, entry.timeline])?;
+    let set =
+        "INSERT OR REPLACE INTO records (id, record, timeline, ladder) VALUES (?1, ?2, ?3, ?4)";
+    let packed = params![to_sql(id), entry.record, entry.timeline, entry.ladder];
+    db.prepare_cached(set)?.execute(packed)?;
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use crate::time::Timestamp;
 
 pub mod classify;
 pub mod codec;
+pub mod crypto;
 pub mod frame;
 pub mod rtcp;
 pub mod rtp;
@@ -111,4 +112,25 @@ pub enum Transport {
     Udp,
     /// Transmission Control Protocol: one SIP message of a connection.
     Tcp,
+    /// The same under Transport Layer Security.
+    Tls,
+}
+
+impl Transport {
+    /// Whether it is a stream: messages come once and in order, and answers go back through the
+    /// connection (RFC 3261 section 18).
+    #[must_use]
+    pub const fn is_stream(self) -> bool {
+        !matches!(self, Self::Udp)
+    }
+
+    /// As Via names it (RFC 3261 section 25.1).
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Udp => "UDP",
+            Self::Tcp => "TCP",
+            Self::Tls => "TLS",
+        }
+    }
 }

@@ -8,6 +8,7 @@ use memchr::memchr;
 
 use super::{
     codec::Codec,
+    crypto::Crypto,
     text::{decimal, split_at_byte, split_word},
 };
 
@@ -216,6 +217,14 @@ impl<'a> Media<'a> {
         attributes(self.section.lines)
     }
 
+    /// The first key exchange (RFC 4568) that is understood.
+    #[must_use]
+    pub fn crypto(&self) -> Option<Crypto> {
+        let mut offered =
+            self.attributes().filter(|(name, _)| name.eq_ignore_ascii_case(b"crypto"));
+        offered.find_map(|(_, value)| Crypto::parse(value))
+    }
+
     /// What a payload type is mapped to (RFC 8866 section 6.6).
     #[must_use]
     pub fn rtpmap(&self, payload_type: u8) -> Option<RtpMap<'a>> {
@@ -243,6 +252,13 @@ impl<'a> Media<'a> {
     pub fn ptime(&self) -> Option<u16> {
         let (whole, _) = split_at_byte(self.section.ptime?, b'.');
         decimal(whole).filter(|&ms| ms > 0)
+    }
+
+    /// The longest media per packet, in ms, that the other side can take (RFC 8866 section 6.5).
+    #[must_use]
+    pub fn maxptime(&self) -> Option<u16> {
+        let mut found = self.attributes().filter(|(name, _)| *name == b"maxptime");
+        decimal(found.next()?.1).filter(|&ms| ms > 0)
     }
 
     /// Which way media flow, from the view of who wrote this; the session's where these media

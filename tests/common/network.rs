@@ -35,6 +35,8 @@ pub struct Sim {
     pub passages: Vec<Passage>,
     /// Everything that the appliance sent, in order.
     pub sent: Vec<Sent>,
+    /// All SIP that phones have sent or received, when they did.
+    pub seen_by_phones: Vec<(Timestamp, Flight)>,
     rng: Rng,
     /// Whether the way to the appliance, and the way back, lose all at the moment.
     is_bad: [bool; 2],
@@ -80,6 +82,7 @@ impl Sim {
             media: Path::default(),
             passages: Vec::new(),
             sent: Vec::new(),
+            seen_by_phones: Vec::new(),
             rng: Rng::with_seed(seed),
             is_bad: [false; 2],
             queue: BTreeMap::new(),
@@ -131,6 +134,10 @@ impl Sim {
             Event::ToPhone(sent) => {
                 let of = |phone: &Phone| phone.receives_at(sent.dst);
                 let Some(index) = self.phones.iter().position(of) else { return };
+                if sent.src.port() == 5060 {
+                    let Sent { src, dst, ref bytes, .. } = sent;
+                    self.seen_by_phones.push((now, Flight { src, dst, bytes: bytes.clone() }));
+                }
                 (index, self.phones[index].receive(now, &sent))
             }
             Event::Act(index, act) => (index, self.phones[index].act(now, act)),
@@ -156,6 +163,9 @@ impl Sim {
 
     fn carry(&mut self, flight: Flight) {
         let is_sip = flight.dst.port() == 5060;
+        if is_sip {
+            self.seen_by_phones.push((self.world.now, flight.clone()));
+        }
         let arrivals = self.pass(is_sip, 0);
         for &(at, order) in &arrivals {
             self.queue.insert((at, order), Event::ToAppliance(flight.clone()));

@@ -14,11 +14,14 @@ use serde_json::Value;
 use voxplane::{
     alerts::{Alerts, Rules},
     control::{
+        ladders::Ladders,
         record::{
-            BurstRecord, CallRecord, CallScore, CallState, CloseupRecord, Conditions, Direction,
-            EndedBy, Expected, Figures, Integrity, MosSum, MosTotals, RttFigures, ShardHealth,
-            Snapshot, StreamRecord, TimelinePoint, Totals, WorstInterval,
+            BurstRecord, CallRecord, CallScore, CallSignalling, CallState, CloseupRecord,
+            Conditions, Direction, EndedBy, Expected, Figures, Integrity, MosSum, MosTotals,
+            RttFigures, ShardHealth, SipRecord, Snapshot, StreamRecord, TimelinePoint, Totals,
+            WorstInterval,
         },
+        signalling::Place,
         snapshot::SnapshotCell,
         spreads::{Distribution, Spread, Spreads},
         streams::CallStreams,
@@ -32,6 +35,7 @@ use voxplane::{
         buffer::BufferReport,
         health::OwnFaults,
         report::{Bursts, Closeup, DelayVariation, StreamReport},
+        signalling::figures::{SessionCounts, SipFigures},
     },
     store::Reader,
     time::Timestamp,
@@ -182,6 +186,7 @@ pub(crate) fn call(id: &str, started: u64, mos: Option<f64>) -> CallRecord {
         is_delay_assumed: false,
     };
     CallRecord {
+        reference: None,
         call_id: id.to_owned(),
         from: Some("sip:alice@192.0.2.1".to_owned()),
         to: Some("sip:echo@192.0.2.2".to_owned()),
@@ -194,7 +199,7 @@ pub(crate) fn call(id: &str, started: u64, mos: Option<f64>) -> CallRecord {
         answer_time: Some(at(started + 1)),
         end_time: None,
         duration_seconds: 60.0,
-        srd_ms: Some(12.5),
+        signalling: CallSignalling { srd_ms: Some(12.5), ..CallSignalling::default() },
         packets_sent: 3000,
         figures: Figures {
             packets_received: Some(2940),
@@ -337,6 +342,15 @@ pub(crate) fn stream(ssrc: u32, call_id: Option<&str>) -> StreamRecord {
 }
 
 /// Two active calls, five finished ones, an orphan, one shard with two own drops.
+/// Signalling of which some is known.
+fn sip() -> SipRecord {
+    let mut figures = SipFigures::default();
+    figures.sessions =
+        SessionCounts { attempts: 9, decided: 8, answered: 6, ..SessionCounts::default() };
+    figures.malformed = 3;
+    SipRecord::of(&figures, Place::Callee)
+}
+
 pub(crate) fn snapshot() -> Snapshot {
     let mut quiet = call("b@192.0.2.1", 200, None);
     quiet.figures.packet_loss_percentage = Some(0.5);
@@ -379,6 +393,8 @@ pub(crate) fn snapshot() -> Snapshot {
             ..ShardHealth::default()
         }],
         spreads: spreads().into(),
+        sip: sip().into(),
+        ladders: Ladders::default(),
     }
 }
 

@@ -27,6 +27,8 @@ pub(crate) const STOP_MAX: Duration = Duration::from_secs(5);
 pub(crate) struct Appliance {
     /// Where SIP comes in.
     pub(crate) sip: SocketAddr,
+    /// Where SIP comes in over TLS.
+    pub(crate) sip_tls: Option<SocketAddr>,
     /// Where the API listens.
     pub(crate) http: SocketAddr,
     /// What it said when it had started.
@@ -80,9 +82,13 @@ impl Appliance {
         let address = |label: &str| -> SocketAddr {
             let line = greeting.lines().find_map(|line| line.trim().strip_prefix(label));
             let text = line.unwrap_or_else(|| panic!("no {label}: {greeting}{log}")).trim();
-            text.trim_start_matches("http://").trim_end_matches(" (UDP)").parse().unwrap()
+            let address = text.trim_start_matches("http://").split(' ').next().unwrap();
+            address.parse().unwrap()
         };
-        Self { sip: address("SIP"), http: address("API"), rtp_port, greeting, child, dir }
+        let tls = greeting.lines().find_map(|line| line.trim().strip_suffix(" (TLS)"));
+        let sip_tls = tls.map(|address| address.parse().unwrap());
+        let (sip, http) = (address("SIP"), address("API"));
+        Self { sip, sip_tls, http, rtp_port, greeting, child, dir }
     }
 
     /// Its process.

@@ -69,17 +69,18 @@ fn write_facts(record: &CallRecord, ink: Ink, to: &mut dyn Write) -> io::Result<
 }
 
 fn write_ladder(ladder: &Ladder, ink: Ink, to: &mut dyn Write) -> io::Result<()> {
-    let mut transports: Vec<_> = ladder.rows().iter().map(|row| row.transport).collect();
+    let rows = ladder.rows();
+    let mut transports: Vec<_> = rows.iter().map(|row| row.transport).collect();
     transports.dedup();
     transports.truncate(TRANSPORTS_MAX);
     let over = if transports.is_empty() { String::new() } else { transports.join(", ") };
     let title = counted(ladder.messages(), "SIP message");
     writeln!(to, "\n{}  {}", ink.paint(BOLD, &title), ink.paint(DIM, &over))?;
-    drawing::draw(to, ink, ladder.rows())?;
     match ladder.omitted() {
-        0 => Ok(()),
-        more => writeln!(to, "… and {} more", count(more)),
+        0 => {}
+        more => writeln!(to, "… the last {} of them", count(ladder.messages() - more))?,
     }
+    drawing::draw(to, ink, &rows)
 }
 
 fn write_streams(record: &CallRecord, ink: Ink, to: &mut dyn Write) -> io::Result<()> {
@@ -182,7 +183,8 @@ fn state(record: &CallRecord) -> String {
 }
 
 fn began(record: &CallRecord) -> String {
-    let delay = record.srd_ms.map(|delay| format!(", SRD {delay:.1} ms")).unwrap_or_default();
+    let delay =
+        record.signalling.srd_ms.map(|delay| format!(", SRD {delay:.1} ms")).unwrap_or_default();
     format!("{} UTC{delay}", date_and_clock(record.start_time))
 }
 

@@ -15,7 +15,7 @@ use super::{
     printable::{cut_end, cut_middle, printable, width},
     table::PAGE,
 };
-use crate::analyze::ladder::LadderRow;
+use crate::control::ladder::LadderRow;
 
 /// Draws the rows: as a ladder if its rails have room, else as a list.
 pub(super) fn draw(to: &mut dyn Write, ink: Ink, rows: &[LadderRow]) -> io::Result<()> {
@@ -196,6 +196,7 @@ mod tests {
             summary: "BYE sip:a@192.0.2.9".to_owned(),
             retransmission: false,
             delta_ms: (at > 0).then_some(1.0),
+            raw: None,
             label: "BYE".to_owned(),
         };
         ways.iter().enumerate().map(row).collect()

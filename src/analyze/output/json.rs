@@ -9,10 +9,14 @@ use serde::Serialize;
 use super::spill::Spill;
 use crate::{
     analyze::{
-        ladder::{Ladder, LadderRow},
-        summary::{FileSummary, SipSummary, Summary, as_map},
+        ladder::Ladder,
+        summary::{FileSummary, Summary, as_map},
     },
-    control::record::{CallRecord, StreamRecord, TimelinePoint},
+    control::{
+        ladder::LadderRow,
+        record::{CallRecord, StreamRecord, TimelinePoint},
+        signalling::SipRecord,
+    },
     json,
     time::Timestamp,
 };
@@ -74,7 +78,7 @@ pub(super) fn write_call(
     let call = OneCall {
         record,
         timeline: &record.timeline,
-        ladder: ladder.map_or(&[], Ladder::rows),
+        ladder: ladder.map(Ladder::rows).unwrap_or_default(),
         ladder_omitted: ladder.map_or(0, Ladder::omitted),
         warnings: &summary.warnings,
     };
@@ -95,7 +99,7 @@ struct Head<'a> {
 /// What stands behind the lists.
 #[derive(Serialize)]
 struct Tail<'a> {
-    sip: &'a SipSummary,
+    sip: &'a SipRecord,
     #[serde(serialize_with = "as_map")]
     ignored: &'a [(&'static str, u64)],
     warnings: &'a [String],
@@ -107,7 +111,7 @@ struct OneCall<'a> {
     #[serde(flatten)]
     record: &'a CallRecord,
     timeline: &'a [TimelinePoint],
-    ladder: &'a [LadderRow],
+    ladder: Vec<LadderRow>,
     /// Messages of the call that the ladder has no room for.
     ladder_omitted: u64,
     warnings: &'a [String],

@@ -169,12 +169,12 @@ mod tests {
     use super::*;
     use crate::{
         analyze::{
-            FileSummary, Ladder, SipSummary,
+            FileSummary, Ladder,
             output::printable::width,
             output::table::PAGE,
             samples::{address, at_ms, call, failed, stream},
         },
-        control::record::Integrity,
+        control::{record::Integrity, signalling::SipRecord},
         wire::{Datagram, IpMarks, Transport},
     };
 
@@ -202,12 +202,12 @@ mod tests {
             bytes: 1_051_168,
             first_time: Some(at_ms(0)),
             last_time: Some(at_ms(65_000)),
-            sip: SipSummary {
+            sip: SipRecord {
                 messages: 22,
                 requests: BTreeMap::from([("ACK", 4), ("BYE", 3), ("INVITE", 4)]),
                 responses: BTreeMap::from([(100, 4), (200, 6), (486, 1)]),
                 retransmissions: 1,
-                malformed: 0,
+                ..SipRecord::default()
             },
             ignored: vec![("arp", 12), ("dns", 3)],
             warnings: vec!["trunk.pcap ends within a packet, at octet 1,051,168".to_owned()],
@@ -308,7 +308,7 @@ mod tests {
         has_keys(&json["calls"][0], CALL);
         has_keys(&json["streams"][0], STREAM);
         has_keys(&json["calls"][0]["streams"][0], STREAM);
-        has_keys(&json["sip"], "messages requests responses retransmissions malformed");
+        has_keys(&json["sip"], SIP);
         assert_eq!(json["ignored"], json!({"arp": 12, "dns": 3}));
         assert_eq!(json["sip"]["responses"], json!({"100": 4, "200": 6, "486": 1}));
         let ids = |list: &str| -> Vec<_> {
@@ -452,11 +452,17 @@ mod tests {
     }
 
     const CALL: &str = "call_id from to user_agent state status_code ended_by start_time \
-        answer_time end_time duration_seconds srd_ms packets_sent packets_received packets_lost \
+        answer_time end_time duration_seconds srd_ms post_dial_delay_ms time_to_100_ms sdd_ms \
+        retransmissions q850_cause packets_sent packets_received packets_lost \
         packet_loss_percentage packets_out_of_order packets_duplicate packets_discarded \
         jitter_avg_ms jitter_max_ms latency_avg_ms latency_max_ms rtt_min_ms rtt_max_ms \
         rtt_last_ms rtt_count codec mos_score mos_lq r_factor \
         mos_basis mos_reason quality_rating jitter_buffer integrity streams";
+
+    const SIP: &str = "measured_at messages malformed retransmissions requests responses sessions \
+        registrations rrd_ms ira_percentage srd_ms srd_failed_ms sdd_ms sdd_failed_ms sdt_s \
+        sdt_failed_s ser_percentage seer_percentage isa_percentage scr_percentage \
+        post_dial_delay_ms time_to_100_ms q850_causes user_agents";
 
     const STREAM: &str = "src dst ssrc payload_type codec clock_rate ptime_ms first_time \
         last_time packets_received packets_expected packets_lost loss_percentage \

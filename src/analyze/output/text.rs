@@ -15,8 +15,11 @@ use super::{
     worst::Worst,
 };
 use crate::{
-    analyze::summary::{SipSummary, Summary},
-    control::record::{CallRecord, StreamRecord},
+    analyze::summary::Summary,
+    control::{
+        record::{CallRecord, StreamRecord},
+        signalling::{SipRecord, TimesRecord},
+    },
 };
 
 /// The rows to show, and the counts of all.
@@ -119,7 +122,7 @@ pub(super) fn write_warnings(to: &mut dyn Write, ink: Ink, summary: &Summary) ->
     warnings.try_for_each(|warning| write_words(to, ink, "warning:", warning.split_whitespace()))
 }
 
-fn write_sip(to: &mut dyn Write, ink: Ink, sip: &SipSummary) -> io::Result<()> {
+fn write_sip(to: &mut dyn Write, ink: Ink, sip: &SipRecord) -> io::Result<()> {
     let mut words = Vec::new();
     if sip.messages > 0 {
         words.push(counted(sip.messages, "message"));
@@ -132,7 +135,23 @@ fn write_sip(to: &mut dyn Write, ink: Ink, sip: &SipSummary) -> io::Result<()> {
     }
     words.extend(sip.requests.iter().map(|(method, &n)| times(method, n)));
     words.extend(sip.responses.iter().map(|(code, &n)| times(&code.to_string(), n)));
-    write_list(to, ink, "SIP:", &words)
+    write_list(to, ink, "SIP:", &words)?;
+    write_list(to, ink, "sessions:", &sessions(sip))
+}
+
+/// The figures of RFC 6076 that are known, the ratios first.
+fn sessions(sip: &SipRecord) -> Vec<String> {
+    let ratios = [
+        ("SER", sip.ser_percentage),
+        ("SEER", sip.seer_percentage),
+        ("ISA", sip.isa_percentage),
+        ("SCR", sip.scr_percentage),
+        ("IRA", sip.ira_percentage),
+    ];
+    let ratio = |(name, percent): (&str, Option<f64>)| Some(format!("{name} {:.1} %", percent?));
+    let delays = [("SRD", &sip.srd_ms), ("SDD", &sip.sdd_ms), ("RRD", &sip.rrd_ms)];
+    let delay = |(name, ms): (&str, &TimesRecord)| Some(format!("{name} {:.1} ms", ms.mean?));
+    ratios.into_iter().filter_map(ratio).chain(delays.into_iter().filter_map(delay)).collect()
 }
 
 fn write_ignored(to: &mut dyn Write, ink: Ink, ignored: &[(&str, u64)]) -> io::Result<()> {

@@ -33,14 +33,22 @@ impl Shard {
     /// Takes in an RTCP datagram, on the port above RTP or on RTP's own.
     #[cold]
     pub(super) fn handle_rtcp(&mut self, datagram: &Datagram<'_>, out: &mut Outbox) {
+        // Reports come to the odd port, or to RTP's own where both share it.
+        let rtp_port = datagram.dst.port() & !1;
+        let slot = self.dialogs.find_media(datagram.src, rtp_port);
+        if let Some(dialog) = slot.and_then(|slot| self.dialogs.get_mut(slot))
+            && dialog.media.is_secure
+        {
+            self.health.srtcp_packets += 1;
+            dialog.last_heard = dialog.last_heard.max(datagram.received_at);
+            return;
+        }
         let Ok(compound) = RtcpCompound::parse(datagram.payload) else {
             self.health.media_other += 1;
             return;
         };
         self.health.rtcp_packets += 1;
-        // Reports come to the odd port, or to RTP's own where both share it.
-        let rtp_port = datagram.dst.port() & !1;
-        let Some(slot) = self.dialogs.find_media(datagram.src, rtp_port) else { return };
+        let Some(slot) = slot else { return };
         let at = datagram.received_at;
         let Some(dialog) = self.dialogs.get_mut(slot) else { return };
         dialog.last_heard = dialog.last_heard.max(at);
@@ -73,11 +81,12 @@ impl Shard {
         let Some(dialog) = self.dialogs.get(slot) else { return };
         let media = &dialog.media;
         if media.sent.packets > 0 || media.rtcp.rtt.count > 0 {
-            let ptime_ticks = dialog
-                .streams
-                .last()
-                .and_then(|&(stream, _)| self.streams.at(stream))
-                .map_or(0, super::stream::Stream::ptime_ticks);
+            let own = media.sending.as_deref().map(super::sending::Sending::ptime_ticks);
+            let ptime_ticks = own.unwrap_or_else(|| {
+                let stream = dialog.streams.last();
+                let stream = stream.and_then(|&(stream, _)| self.streams.at(stream));
+                stream.map_or(0, super::stream::Stream::ptime_ticks)
+            });
             let call = self.call_ref(dialog.id.serial);
             out.report(Report::Remote(remote_report(call, at, media, ptime_ticks)));
         }

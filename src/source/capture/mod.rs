@@ -13,7 +13,6 @@ mod input;
 mod merge;
 mod pcapng;
 mod records;
-mod sip_framing;
 mod streams;
 mod totals;
 

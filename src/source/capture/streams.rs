@@ -6,14 +6,9 @@
 use core::time::Duration;
 use std::net::SocketAddr;
 
-use super::{
-    chunk::Addressed,
-    decoder::Messages,
-    generations::Generations,
-    sip_framing::{SipFraming, Verdict},
-    totals::Ignored,
-};
+use super::{chunk::Addressed, decoder::Messages, generations::Generations, totals::Ignored};
 use crate::{
+    source::sip_framing::{SipFraming, Verdict},
     time::Timestamp,
     wire::{
         IpMarks, Transport,

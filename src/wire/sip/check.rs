@@ -27,8 +27,8 @@ pub enum Defect {
     /// The body of an offer is of a type or in an encoding that is not SDP.
     #[error("the body is not plain application/sdp")]
     ContentType,
-    /// An extension is required, and none is supported; the Require headers name it.
-    #[error("Require names an extension")]
+    /// An extension is required that is not supported; [`SipMessage::unsupported`] names it.
+    #[error("Require names an extension that is not supported")]
     Extension,
     /// A header's value is not as its grammar has it.
     #[error("malformed {}", .0.name().unwrap_or("header"))]
@@ -196,7 +196,8 @@ fn command_sequence(
     method_text: &[u8],
 ) -> Result<(), Defect> {
     match message.cseq() {
-        Some(cseq) if cseq.method_text == method_text => Ok(()),
+        // Who leaves the method out means that of the request.
+        Some(cseq) if cseq.method_text.is_empty() || cseq.method_text == method_text => Ok(()),
         _ if method == Method::Other => Err(Defect::UnknownMethodMismatch),
         _ => Err(Defect::MethodMismatch),
     }
@@ -237,10 +238,17 @@ fn extensions(message: &SipMessage<'_>, method: Method) -> Result<(), Defect> {
     if matches!(method, Method::Ack | Method::Cancel) {
         return Ok(());
     }
-    match message.values(HeaderName::Require).any(|value| !value.is_empty()) {
-        true => Err(Defect::Extension),
-        false => Ok(()),
+    match message.unsupported().next() {
+        Some(_) => Err(Defect::Extension),
+        None => Ok(()),
     }
+}
+
+/// The names of extensions that a message requires and that are not supported.
+pub(super) fn unsupported<'a>(message: &SipMessage<'a>) -> impl Iterator<Item = &'a [u8]> {
+    let required = message.values(HeaderName::Require).flat_map(elements);
+    required
+        .filter(|name| !SUPPORTED.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(name)))
 }
 
 /// An offer must come as SDP, and its answer must be welcome as SDP. Bodies of other methods are
@@ -252,7 +260,12 @@ fn content(message: &SipMessage<'_>, method: Method) -> Result<(), Defect> {
     let is_encoded = message
         .values(HeaderName::ContentEncoding)
         .any(|value| !value.eq_ignore_ascii_case(b"identity"));
-    if !message.body().is_empty() && (is_encoded || !message.has_content_type(SDP)) {
+    // A description says itself what it is, if nothing else does.
+    let is_sdp = match message.content_type() {
+        Some(_) => message.has_content_type(SDP),
+        None => message.body().trim_ascii_start().starts_with(b"v="),
+    };
+    if !message.body().trim_ascii().is_empty() && (is_encoded || !is_sdp) {
         return Err(Defect::ContentType);
     }
     let mut accepted = message.values(HeaderName::Accept).flat_map(elements).peekable();
@@ -265,6 +278,9 @@ fn accepts_sdp(range: &[u8]) -> bool {
     [SDP, "application/*", "*/*"].iter().any(|known| media.eq_ignore_ascii_case(known.as_bytes()))
 }
 
+/// The extensions that may be required: reliable provisional responses (RFC 3262) and session
+/// timers (RFC 4028).
+const SUPPORTED: [&str; 2] = ["100rel", "timer"];
 const VERSION: &[u8] = b"SIP/2.0";
 const SDP: &str = "application/sdp";
 /// RFC 3261 section 8.1.1, but for Max-Forwards, which RFC 2543 did not have.
@@ -316,6 +332,7 @@ mod tests {
         assert_eq!(after("sip:a@b ", "tel:+1555 "), None);
         assert_eq!(after("sip:a@b ", "  sip:a@b  "), None);
         assert_eq!(after("INVITE", "OPTIONS"), Some((Defect::MethodMismatch, 400)));
+        assert_eq!(after("1 INVITE", "1"), None);
         assert_eq!(after("INVITE", "invite"), Some((Defect::UnknownMethodMismatch, 501)));
     }
 
@@ -361,10 +378,12 @@ mod tests {
             after("To: <sip:a@b>", "To: ;tag=1"),
             Some((Defect::Malformed(HeaderName::To), 400))
         );
-        assert_eq!(after("To:", "Require: 100rel\nTo:"), Some((Defect::Extension, 420)));
+        assert_eq!(after("To:", "Require: 100rel, Timer\nTo:"), None);
+        assert_eq!(after("To:", "Require: 100rel, x\nTo:"), Some((Defect::Extension, 420)));
         assert_eq!(after("To:", "Accept: text/plain\nTo:"), Some((Defect::NotAcceptable, 406)));
         assert_eq!(after("To:", "Accept: text/plain, application/*;q=1\nTo:"), None);
         assert_eq!(after("application/sdp", "text/plain"), Some((Defect::ContentType, 415)));
+        assert_eq!(after("Content-Type: application/sdp\n", ""), None);
         assert_eq!(after("To:", "e: gzip\nTo:"), Some((Defect::ContentType, 415)));
     }
 

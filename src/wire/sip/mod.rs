@@ -8,6 +8,7 @@ mod check;
 mod compare;
 mod credentials;
 mod header;
+mod masked;
 mod method;
 mod scan;
 mod via;
@@ -17,6 +18,7 @@ pub use check::Defect;
 pub use compare::{is_same_uri, is_same_user, write_address_of_record};
 pub use credentials::Credentials;
 pub use header::{Header, HeaderName, Headers};
+pub use masked::masked;
 pub use method::{CSeq, Method};
 pub use scan::{Elements, call_id, elements, registered_uri};
 pub use via::Via;
@@ -92,6 +94,15 @@ impl<'a> SipMessage<'a> {
     #[must_use]
     pub const fn start_line(&self) -> StartLine<'a> {
         self.start_line
+    }
+
+    /// Whether it is a request to a SIPS URI (RFC 3261 section 26.2.2).
+    #[must_use]
+    pub fn is_to_sips(&self) -> bool {
+        match self.start_line {
+            StartLine::Request { uri, .. } => Uri::parse(uri).scheme.eq_ignore_ascii_case(b"sips"),
+            StartLine::Response { .. } => false,
+        }
     }
 
     /// The SIP version of the start line: `SIP/2.0`.
@@ -206,11 +217,32 @@ impl<'a> SipMessage<'a> {
         self.body
     }
 
+    /// Whether a list header has a token, such as `Supported` an option tag; tokens compare
+    /// without case.
+    #[must_use]
+    pub fn lists(&self, name: HeaderName, token: &str) -> bool {
+        let mut listed = self.values(name).flat_map(elements);
+        listed.any(|found| found.eq_ignore_ascii_case(token.as_bytes()))
+    }
+
+    /// The extensions that are required of a server and not supported here.
+    pub fn unsupported(&self) -> impl Iterator<Item = &'a [u8]> {
+        check::unsupported(self)
+    }
+
+    /// Whether the first header has its name in the compact form (RFC 3261 section 7.3.3): who
+    /// writes so will like it in return.
+    #[must_use]
+    pub fn is_compact(&self) -> bool {
+        self.headers().next().is_some_and(|header| header.raw_name.len() == 1)
+    }
+
     /// What a strict user agent server must refuse this message for; the first defect found.
     ///
     /// Faults that RFC 4475 leaves to choice are tolerated: blanks around the parts of the
     /// start line, a display name that is no token, a Date that is not GMT, blanks within angle
-    /// brackets, no Max-Forwards (RFC 2543), a branch of nothing but the cookie.
+    /// brackets, no Max-Forwards (RFC 2543), a branch of nothing but the cookie. So are, of old or
+    /// simple clients, a `CSeq` without a method and a description without Content-Type.
     ///
     /// # Errors
     ///

@@ -7,7 +7,7 @@ use memchr::{memchr, memchr_iter};
 
 /// One direction of a connection.
 #[derive(Debug)]
-pub(super) struct SipFraming {
+pub(crate) struct SipFraming {
     buffer: Vec<u8>,
     state: State,
     /// Bytes of the message at the front, once its head has been read.
@@ -21,11 +21,15 @@ pub(super) struct SipFraming {
     looked_at: usize,
     /// Messages that were longer than [`MESSAGE_MAX`], since this was last asked for.
     too_long: u64,
+    /// Octets of line ends between messages that are no whole keep-alive yet, and keep-alives since
+    /// this was last asked for.
+    blanks: usize,
+    pings: usize,
 }
 
 /// What the bytes so far have shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     Undecided,
     Sip,
     NotSip,
@@ -33,12 +37,12 @@ pub(super) enum Verdict {
 
 impl SipFraming {
     /// A stream that begins with the bytes to come.
-    pub(super) const fn from_start() -> Self {
+    pub(crate) const fn from_start() -> Self {
         Self::new(State::AtMessage)
     }
 
     /// A stream whose beginning is not known.
-    pub(super) const fn from_middle() -> Self {
+    pub(crate) const fn from_middle() -> Self {
         Self::new(State::Searching)
     }
 
@@ -52,11 +56,13 @@ impl SipFraming {
             is_sip: false,
             looked_at: 0,
             too_long: 0,
+            blanks: 0,
+            pings: 0,
         }
     }
 
     /// Takes bytes; hands out each message that is whole now.
-    pub(super) fn take(&mut self, bytes: &[u8], mut found: impl FnMut(&[u8])) -> Verdict {
+    pub(crate) fn take(&mut self, bytes: &[u8], mut found: impl FnMut(&[u8])) -> Verdict {
         self.buffer.extend_from_slice(bytes);
         let mut at = 0;
         let mut verdict = Verdict::Undecided;
@@ -82,7 +88,7 @@ impl SipFraming {
     }
 
     /// Bytes are missing here: what was begun is given up, and the next start line looked for.
-    pub(super) fn lose(&mut self) {
+    pub(crate) fn lose(&mut self) {
         *self = Self {
             is_sip: self.is_sip,
             looked_at: self.looked_at,
@@ -92,16 +98,26 @@ impl SipFraming {
     }
 
     /// Bytes that wait for the rest of their message.
-    pub(super) const fn waiting(&self) -> usize {
+    pub(crate) const fn waiting(&self) -> usize {
         self.buffer.len()
     }
 
-    pub(super) const fn is_sip(&self) -> bool {
+    pub(crate) const fn is_sip(&self) -> bool {
         self.is_sip
     }
 
-    pub(super) const fn take_too_long(&mut self) -> u64 {
+    pub(crate) const fn take_too_long(&mut self) -> u64 {
         core::mem::replace(&mut self.too_long, 0)
+    }
+
+    /// Keep-alives (RFC 5626 section 3.5.1) that have come: two line ends each.
+    pub(crate) const fn take_pings(&mut self) -> usize {
+        core::mem::replace(&mut self.pings, 0)
+    }
+
+    /// Whether it is not known any more where a message begins.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.state == State::Searching
     }
 
     fn step(&mut self, at: usize) -> Next {
@@ -131,8 +147,12 @@ impl SipFraming {
         let rest = &self.buffer[at..];
         let blank = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
         if blank > 0 {
+            self.blanks += blank;
+            self.pings += self.blanks / PING;
+            self.blanks %= PING;
             return Next::Passed(blank);
         }
+        self.blanks = 0;
         let may_begin = match memchr(b'\n', &rest[..rest.len().min(START_LINE_MAX)]) {
             Some(end) => is_start_line(&rest[..end]),
             None if rest.len() < START_LINE_MAX && is_token(rest[0]) => return Next::Needs,
@@ -272,7 +292,7 @@ fn length_of_body(line: &[u8]) -> Option<usize> {
 }
 
 /// The longest message, in bytes: no longer than what a UDP datagram could hold.
-pub(super) const MESSAGE_MAX: usize = 65_536;
+pub(crate) const MESSAGE_MAX: usize = 65_536;
 /// The longest message that is passed over by its own length.
 const SKIPPED_MAX: usize = 16 << 20;
 /// The longest start line.
@@ -280,6 +300,8 @@ const START_LINE_MAX: usize = 4096;
 /// How far into a stream that was not seen to begin a start line is looked for.
 const LOOKED_AT_MAX: usize = 65_536;
 const CAPACITY_MIN: usize = 256;
+/// Octets of a keep-alive: CRLF twice.
+const PING: usize = 4;
 
 #[cfg(test)]
 mod tests {
@@ -300,6 +322,18 @@ mod tests {
         let (found, verdict) = all(&mut framing, &[b"\r\n\r\n", BYE, b"\r\n\r\n", OK].concat());
         assert_eq!((found, verdict), (vec![BYE.to_vec(), OK.to_vec()], Verdict::Sip));
         assert_eq!(framing.waiting(), 0);
+    }
+
+    #[test]
+    fn keep_alives_are_counted_and_line_ends_between_messages_are_not() {
+        let mut framing = SipFraming::from_start();
+        all(&mut framing, &[b"\r\n\r\n", BYE, b"\r\n", OK, b"\r\n\r"].concat());
+        assert_eq!(framing.take_pings(), 1);
+        all(&mut framing, b"\n\r\n\r\n");
+        assert_eq!((framing.take_pings(), framing.take_pings()), (2, 0));
+        assert!(!framing.is_lost());
+        all(&mut framing, b"no start line\r\n");
+        assert!(framing.is_lost());
     }
 
     #[test]
