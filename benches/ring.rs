@@ -46,7 +46,7 @@ fn handoff(criterion: &mut Criterion) {
     group.bench_function("handoff of 700 bytes", |bencher| {
         bencher.iter(|| {
             assert!(sender.send(black_box(&datagram)));
-            black_box(receiver.receive().unwrap().payload.len())
+            black_box(receiver.receive().is_some())
         });
     });
 }

@@ -349,15 +349,18 @@ mod tests {
         }
     }
 
+    fn payload(handed: Option<Handed<'_>>) -> Vec<u8> {
+        match handed {
+            Some(Handed::Received(Datagram { payload, .. })) => payload.to_vec(),
+            _ => panic!("nothing was received"),
+        }
+    }
+
     #[test]
     fn what_does_not_fit_is_refused_whole() {
         let (mut sender, mut receiver) = handoff(100);
         assert!(sender.send(&datagram(&[1; 40])));
         assert!(!sender.send(&datagram(&[2; 10])));
-        let payload = |handed| match handed {
-            Some(Handed::Received(Datagram { payload, .. })) => payload.to_vec(),
-            _ => panic!("nothing was received"),
-        };
         assert_eq!(payload(receiver.receive()), [1; 40]);
         assert!(sender.send(&datagram(&[])));
         assert_eq!(payload(receiver.receive()), b"");
