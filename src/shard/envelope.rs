@@ -141,7 +141,7 @@ mod tests {
             let times = (0_u8..).map(|index| f64::from(index) * 100.0 - middle);
             times.zip(heights).map(|(time, h)| h - slope * time).fold(f64::INFINITY, f64::min)
         };
-        let slopes = (-400_000..400_000).map(|step| f64::from(step) * 1e-5);
+        let slopes = (-400_000..400_000).map(|step| f64::from(step) * 1e-4);
         let highest = slopes.clone().map(height).fold(f64::NEG_INFINITY, f64::max);
         let (mut weights, mut moments) = (0.0, 0.0);
         for slope in slopes {
