@@ -49,23 +49,16 @@ fn a_skew_of_200_ppm_is_found_within_5_ppm_in_a_minute() {
         Shape::Uniform(5.0),
         Shape::Uniform(10.0),
         Shape::Uniform(20.0),
+        Shape::Uniform(30.0),
         Shape::Exponential(5.0),
         Shape::Exponential(10.0),
         Shape::Exponential(20.0),
+        Shape::Exponential(30.0),
         Shape::Spikes(150.0),
         Shape::TwoPaths(40.0),
     ] {
         let worst = errors(shape)[399];
         assert!(worst <= 5.0, "{shape:?}: {worst}");
-    }
-}
-
-/// The fastest of 3000 packets then come 0.01 ms apart, and a pair of them in each half decides.
-#[test]
-fn with_jitter_of_30_ms_that_is_so_for_98_of_100() {
-    for shape in [Shape::Uniform(30.0), Shape::Exponential(30.0)] {
-        let errors = errors(shape);
-        assert!(errors[392] <= 5.0 && errors[399] <= 7.0, "{shape:?}: {:?}", &errors[390..]);
     }
 }
 

@@ -13,21 +13,32 @@ use crate::time::Timestamp;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LossShape {
     groups: Groups,
-    /// Runs that are over, by length from 1 on; as long as the longest that there was.
-    runs: Vec<u32>,
+    runs: Runs,
     /// Where bad packets were noticed of late, and what time it was.
     marks: ArrayVec<Mark, MARKS_MAX>,
-    /// What [`news`](Self::news) was last told.
-    told: u64,
+    /// The time of the newest mark.
+    marked_at: Timestamp,
+    /// The lower bits of what [`news`](Self::news) was last told.
+    told: u32,
     /// The longest run that was told of.
-    told_length: usize,
+    told_length: u8,
 }
 
 /// When the packet before a place came.
 #[derive(Clone, Copy, Debug)]
 struct Mark {
-    place: u64,
-    at: Timestamp,
+    /// The lower bits of the place.
+    place: u32,
+    /// The lower bits of the time, by the clock of 2^20 ns: 52 days.
+    at: u32,
+}
+
+/// Runs that are over, by length. Random loss makes short ones, for which there is room.
+#[derive(Clone, Debug, Default)]
+struct Runs {
+    short: [u32; SHORT_RUNS],
+    /// From the next length on; as long as the longest that there was.
+    long: Box<[u32]>,
 }
 
 impl LossShape {
@@ -35,13 +46,16 @@ impl LossShape {
     /// before it came. Marks may come long before the packets' fate is settled.
     #[cold]
     pub(crate) fn mark(&mut self, place: u64, at: Timestamp) {
-        if self.marks.last().is_some_and(|mark| place < mark.place + GMIN) {
+        let is_near =
+            |mark: &Mark| u64::try_from(behind(mark.place, place)).unwrap_or_default() < GMIN;
+        if self.marks.last().is_some_and(is_near) {
             return;
         }
         if self.marks.is_full() {
             self.marks.remove(0);
         }
-        self.marks.push(Mark { place, at });
+        self.marks.push(Mark { place: lower(place), at: coarse(at) });
+        self.marked_at = at;
     }
 
     /// Takes in a bad packet at a place, counted from 0, after all before it.
@@ -49,7 +63,7 @@ impl LossShape {
     pub(crate) fn push(&mut self, place: u64) {
         let at = self.time_of(place);
         if let Some(run) = self.groups.push(place, at) {
-            count(&mut self.runs, run);
+            self.runs.count(run);
         }
     }
 
@@ -57,7 +71,8 @@ impl LossShape {
     /// here.
     pub(crate) fn settled(&self, open: impl Iterator<Item = u64>) -> Settled {
         let mut settled = Settled { groups: self.groups, runs: [0; RUN_LENGTHS] };
-        settled.runs[..self.runs.len()].copy_from_slice(&self.runs);
+        let runs = self.runs.short.iter().chain(&self.runs.long);
+        settled.runs.iter_mut().zip(runs).for_each(|(count, &of)| *count = of);
         for place in open {
             let run = settled.groups.push(place, self.time_of(place));
             settled.add(run);
@@ -77,16 +92,39 @@ impl LossShape {
         settled: &Settled,
     ) -> Option<usize> {
         let longest = settled.runs.iter().rposition(|&count| count > 0).map_or(0, |at| at + 1);
-        let is_new = core::mem::replace(&mut self.told, changes) != changes;
+        let is_new = core::mem::replace(&mut self.told, lower(changes)) != lower(changes);
         // One that a late packet has broken up is told of once more, as gone.
-        let before = core::mem::replace(&mut self.told_length, longest);
-        (is_new || is_final).then_some(longest.max(before))
+        let length = u8::try_from(longest).unwrap_or(u8::MAX);
+        let before = core::mem::replace(&mut self.told_length, length);
+        (is_new || is_final).then_some(longest.max(before.into()))
     }
 
-    /// When the packet before a place came, or one a little earlier.
+    /// When the packet before a place came, or one a little earlier, to the millisecond.
     fn time_of(&self, place: u64) -> Timestamp {
         let mut newest = self.marks.iter().rev();
-        newest.find(|mark| mark.place <= place).map_or(Timestamp::MIN, |mark| mark.at)
+        let mark = newest.find(|mark| behind(mark.place, place) >= 0);
+        mark.map_or(Timestamp::MIN, |mark| {
+            let before = coarse(self.marked_at).wrapping_sub(mark.at);
+            let nanos = self.marked_at.as_nanos();
+            Timestamp::from_nanos(nanos.saturating_sub(u64::from(before) << COARSE_BITS))
+        })
+    }
+}
+
+impl Runs {
+    fn count(&mut self, run: u64) {
+        let index = length_of(run) - 1;
+        let long = index.checked_sub(SHORT_RUNS);
+        if let Some(long) = long.filter(|&long| long >= self.long.len()) {
+            let mut longer = vec![0; long + 1];
+            longer[..self.long.len()].copy_from_slice(&self.long);
+            self.long = longer.into();
+        }
+        let count = match long {
+            Some(long) => &mut self.long[long],
+            None => &mut self.short[index],
+        };
+        *count = count.saturating_add(1);
     }
 }
 
@@ -102,34 +140,37 @@ impl Settled {
     /// The burst ratio over `total` packets: mean run of bad packets over what random loss would
     /// give (G.107 section 7.4); at least 1; `None` without a bad packet.
     pub(crate) fn burst_ratio(&self, total: u64) -> Option<f64> {
-        let share = ratio(self.groups.bad, total)?;
-        let mean_run = ratio(self.groups.bad, self.groups.runs)?;
+        let bad = u64::from(self.groups.bad);
+        let share = ratio(bad, total)?;
+        let mean_run = ratio(bad, self.groups.runs.into())?;
         Some((mean_run * (1.0 - share)).max(1.0))
     }
 
     /// Bad packets in bursts, percent of the packets in bursts (RFC 3611 section 4.7.2);
     /// 0 without a burst.
     pub(crate) fn burst_density(&self) -> f64 {
-        100.0 * ratio(self.groups.burst_bad, self.groups.burst_packets).unwrap_or(0.0)
+        let groups = &self.groups;
+        100.0 * ratio(groups.burst_bad.into(), groups.burst_packets.into()).unwrap_or(0.0)
     }
 
     /// Bad packets in gaps, percent of the packets in gaps (RFC 3611 section 4.7.2), of `total`
     /// packets in all.
     pub(crate) fn gap_density(&self, total: u64) -> f64 {
-        let in_gaps = total.saturating_sub(self.groups.burst_packets);
-        100.0 * ratio(self.groups.bad - self.groups.burst_bad, in_gaps).unwrap_or(0.0)
+        let in_gaps = total.saturating_sub(self.groups.burst_packets.into());
+        let bad = self.groups.bad - self.groups.burst_bad;
+        100.0 * ratio(bad.into(), in_gaps).unwrap_or(0.0)
     }
 
     /// Its bursts, and the gaps around them, of `total` packets in all.
     pub(crate) fn bursts(&self, total: u64) -> Bursts {
         let groups = &self.groups;
         // A gap before each burst and one after the last, but none where there is no packet.
-        let no_gaps = u64::from(groups.begins_bad) + u64::from(groups.burst_end == total);
+        let no_gaps = u32::from(groups.begins_bad) + u32::from(groups.burst_end == total);
         Bursts {
-            count: saturate(groups.bursts),
-            packets: saturate(groups.burst_packets),
-            gaps: saturate((groups.bursts + 1).saturating_sub(no_gaps)),
-            longest: saturate(groups.longest),
+            count: groups.bursts,
+            packets: groups.burst_packets,
+            gaps: groups.bursts.saturating_add(1).saturating_sub(no_gaps),
+            longest: groups.longest,
             longest_at: groups.longest_at,
         }
     }
@@ -143,31 +184,33 @@ impl Settled {
 }
 
 /// Bad packets in runs, bursts and gaps, and the run and the burst that are still open.
+///
+/// Places have all their bits; 2^32 bad packets are two years and a half of nothing else.
 #[derive(Clone, Copy, Debug, Default)]
 struct Groups {
-    bad: u64,
+    bad: u32,
     /// Runs of one or more bad packets, the open one included.
-    runs: u64,
+    runs: u32,
     /// Length of the open run.
-    run: u64,
+    run: u32,
     /// One after the place of the last bad packet; 0 while there is none.
     after_last: u64,
     /// Bursts that are closed, and packets and bad packets in them.
-    bursts: u64,
-    burst_packets: u64,
-    burst_bad: u64,
+    bursts: u32,
+    burst_packets: u32,
+    burst_bad: u32,
     /// Whether the first packet of all is in a burst.
     begins_bad: bool,
     /// One after the last packet of the last burst.
     burst_end: u64,
     /// The longest burst, packets, and when the packet before it came.
-    longest: u64,
+    longest: u32,
     longest_at: Timestamp,
     /// The group that is open: where and when it began, and its bad packets. It becomes a burst,
     /// or a lone loss in a gap, once [`GMIN`] good ones have followed.
     group_from: u64,
     group_at: Timestamp,
-    group_bad: u64,
+    group_bad: u32,
 }
 
 impl Groups {
@@ -182,17 +225,17 @@ impl Groups {
             (self.group_from, self.group_at) = (place, at);
         }
         let ended = if good_since > 0 { self.close_run() } else { None };
-        self.runs += u64::from(self.run == 0);
-        self.run += 1;
-        self.group_bad += 1;
-        self.bad += 1;
+        self.runs = self.runs.saturating_add(u32::from(self.run == 0));
+        for count in [&mut self.run, &mut self.group_bad, &mut self.bad] {
+            *count = count.saturating_add(1);
+        }
         self.after_last = place + 1;
         ended
     }
 
     /// Ends the open run and gives back its length.
     fn close_run(&mut self) -> Option<u64> {
-        Some(core::mem::take(&mut self.run)).filter(|&run| run > 0)
+        Some(core::mem::take(&mut self.run)).filter(|&run| run > 0).map(u64::from)
     }
 
     /// Closes the open group, as the good packets that RFC 3611 adds at the end of a session
@@ -200,10 +243,10 @@ impl Groups {
     fn close(&mut self) {
         // A lone bad packet belongs to the gap around it.
         if self.group_bad > 1 {
-            let packets = self.after_last - self.group_from;
-            self.bursts += 1;
-            self.burst_packets += packets;
-            self.burst_bad += self.group_bad;
+            let packets = saturate(self.after_last - self.group_from);
+            self.bursts = self.bursts.saturating_add(1);
+            self.burst_packets = self.burst_packets.saturating_add(packets);
+            self.burst_bad = self.burst_bad.saturating_add(self.group_bad);
             self.begins_bad |= self.group_from == 0;
             self.burst_end = self.after_last;
             if packets > self.longest {
@@ -214,15 +257,18 @@ impl Groups {
     }
 }
 
-/// Counts a run among those of its length.
-fn count(runs: &mut Vec<u32>, run: u64) {
-    let length = length_of(run);
-    if runs.len() < length {
-        // Random loss makes no longer ones, so that it allocates once.
-        runs.reserve_exact(length.max(RUNS_EXPECTED) - runs.len());
-        runs.resize(length, 0);
-    }
-    runs[length - 1] = runs[length - 1].saturating_add(1);
+/// How far a mark is behind a place; negative if it is ahead of it.
+const fn behind(mark: u32, place: u64) -> i32 {
+    lower(place).wrapping_sub(mark).cast_signed()
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the lower bits are the point")]
+const fn lower(value: u64) -> u32 {
+    value as u32
+}
+
+const fn coarse(at: Timestamp) -> u32 {
+    lower(at.as_nanos() >> COARSE_BITS)
 }
 
 /// Where a run is counted, 1 to [`RUN_LENGTHS`].
@@ -241,9 +287,14 @@ pub(crate) const GMIN: u64 = 16;
 /// among the 128 packets whose fate is open.
 const MARKS_MAX: usize = 9;
 
-/// Lengths of runs that there is room for at first. At a random loss of 5 % one run in 10^10 is
-/// longer.
-const RUNS_EXPECTED: usize = 8;
+/// Of random losses of 5 % one in 10^5 begins a longer run.
+const SHORT_RUNS: usize = 4;
+
+/// Milliseconds are enough for when a burst was.
+const COARSE_BITS: u32 = 20;
+
+// The memory that `limits` states for a stream with loss counts on this.
+const _: () = assert!(size_of::<LossShape>() <= 208);
 
 #[cfg(test)]
 pub(crate) mod tests {

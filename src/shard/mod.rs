@@ -22,6 +22,7 @@ mod call;
 mod dialog;
 mod dialogs;
 pub mod distributions;
+mod envelope;
 mod flow;
 pub mod health;
 mod index;

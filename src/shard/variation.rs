@@ -10,20 +10,21 @@
 //! envelope of the transit times: no packet lies below it, and the fastest lie on it.
 //!
 //! Of each window of time the packet nearest to the floor is remembered, eight of them in all.
-//! Windows last 1 s at first; when there are eight, each two become one, until they last 16 s;
-//! then the oldest is forgotten. When a window ends, the line is drawn anew: of all lines that have
-//! every remembered packet on or above them the one nearest to them, which is the edge of their
-//! lower convex hull at the middle of their time (S. B. Moon, P. Skelly and D. Towsley, INFOCOM
-//! 1999; L. Zhang, Z. Liu and C. H. Xia, INFOCOM 2002). Its slope is the skew. It is told once the
-//! remembered packets span 16 s and lie near enough to it; from then on an edge that they are
-//! far from, which is that of a path that has changed and not of a clock, leaves the slope as it
-//! is.
+//! Windows last 1 s at first; when there are eight, each two become one, until they last 16.6 s;
+//! then the oldest is forgotten. When a window ends, the line is drawn anew, as
+//! [`envelope`](super::envelope) finds it under the remembered packets. Its slope is the skew. It
+//! is told once the remembered packets span 16 s and lie near enough to it; from then on an edge
+//! that they are far from, which is that of a path that has changed and not of a clock, leaves the
+//! slope as it is.
 //!
 //! A path that becomes faster moves the floor at once; one that becomes slower within the two
 //! minutes for which packets are remembered, or at once if for a whole window no packet was less
 //! than 0.5 s late, or after a silence of 84 s. A jump of the time stamp or a restart of the sender
 //! puts its packet on the floor; the slope stays.
 
+use arrayvec::ArrayVec;
+
+use super::envelope::{Edge, SPOTS_MAX, Spot};
 use crate::time::Timestamp;
 
 /// What a stream's packets did against its floor: half a cache line.
@@ -199,7 +200,9 @@ impl Variation {
         #[expect(clippy::cast_possible_truncation, reason = "eight at most")]
         let count = known as u8;
         self.points = count;
-        (self.window_start, self.lowered, self.best) = (now, 0, u32::MAX);
+        // What is less than a unit counts in the next window, or it would add up.
+        self.lowered &= (1 << HEIGHT_BITS) - 1;
+        (self.window_start, self.best) = (now, u32::MAX);
         let doubt_max = if self.window & KNOWN == 0 { DOUBT_FOLLOWED_MAX } else { DOUBT_MAX };
         let is_certain = |edge: &Edge| edge.span >= SPAN_MIN && edge.doubt <= doubt_max;
         let edge = points.edge(known, low(now)).filter(is_certain);
@@ -229,17 +232,6 @@ impl Variation {
     }
 }
 
-/// The edge of the points' lower hull at the middle of their time.
-#[derive(Clone, Copy, Debug)]
-struct Edge {
-    /// By how much the floor should be steeper, in units of height by units of time.
-    turn: f64,
-    /// How much time the points span.
-    span: f64,
-    /// How far from the edge they are in the mean, by half of their time.
-    doubt: f64,
-}
-
 impl Points {
     /// The floor has come down by `by` since.
     fn raise(&mut self, known: usize, by: u16) {
@@ -259,39 +251,11 @@ impl Points {
         POINTS / 2
     }
 
-    /// The edge at the middle; `None` while nothing can be said about the slope.
+    /// The edge under them; `None` while nothing can be said about the slope.
     fn edge(&self, known: usize, now: u16) -> Option<Edge> {
-        let points = &self.0[..known];
-        let [first, .., last] = points else { return None };
-        let (from, to) = (first.time(now), last.time(now));
-        if known < POINTS_MIN {
-            return None;
-        }
-        let middle = (from + to) / 2.0;
-        let split = points.partition_point(|point| point.time(now) <= middle);
-        let (left, right) = points.split_at(split);
-        // The lower hull at the middle is the lowest of all chords over it.
-        let mut lowest = (f64::INFINITY, 0.0);
-        for a in left {
-            for b in right {
-                let run = b.time(now) - a.time(now);
-                if run < (to - from) * RUN_MIN {
-                    continue;
-                }
-                let slope = (f64::from(b.height) - f64::from(a.height)) / run;
-                let at_middle = f64::from(a.height) + slope * (middle - a.time(now));
-                if at_middle < lowest.0 {
-                    lowest = (at_middle, slope);
-                }
-            }
-        }
-        let (at_middle, slope) = lowest;
-        let line = |point: &Point| at_middle + slope * (point.time(now) - middle);
-        let above: f64 = points.iter().map(|point| f64::from(point.height) - line(point)).sum();
-        #[expect(clippy::cast_precision_loss, reason = "eight at most")]
-        let mean = above / known as f64;
-        let edge = Edge { turn: slope, span: to - from, doubt: mean / (to - middle) };
-        Some(edge)
+        let spot = |point: &Point| Spot { time: point.time(now), height: point.height.into() };
+        let spots: ArrayVec<Spot, POINTS> = self.0[..known].iter().map(spot).collect();
+        Edge::under(&spots)
     }
 
     /// Lays the floor under all points, steeper by `turn`, and gives back how much higher it is
@@ -351,11 +315,10 @@ const HEIGHT_BITS: u32 = 13;
 
 /// Points that are remembered. The longest windows times these, and the longest silence before
 /// each of them, are less than the 18 minutes after which their clock wraps.
-const POINTS: usize = 8;
-const POINTS_MIN: usize = 3;
-/// 1.01 s.
-const WINDOW: i32 = 60;
-/// To 16.1 s.
+const POINTS: usize = SPOTS_MAX;
+/// 1.04 s. There are eight points for the third time after 57 of these, just within a minute.
+const WINDOW: i32 = 62;
+/// To 16.6 s.
 const WINDOW_DOUBLINGS: u8 = 4;
 /// Beside the length of windows: the slope is certain enough to be told.
 const KNOWN: u8 = 0x80;
@@ -371,8 +334,6 @@ const Q32: f64 = 4_294_967_296.0;
 const TURN_Q32: f64 = 2_097_152.0;
 /// 500 ppm: ten times what the worst quartz is off.
 const SLOPE_MAX_Q32: f64 = 500e-6 * Q32;
-/// Over a shorter part of the time a chord is as wrong as the heights are rough.
-const RUN_MIN: f64 = 0.1;
 /// 15 ppm of [`Edge::doubt`] make a slope known, in units of height by units of time. What is wrong
 /// with it is mostly less.
 const DOUBT_MAX: f64 = 15e-6 * 2048.0;
