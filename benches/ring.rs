@@ -1,5 +1,4 @@
 //! What it costs to pass a report to control, and a SIP message to another shard.
-#![expect(clippy::unwrap_used, reason = "a bench may fail")]
 
 use std::{hint::black_box, net::SocketAddr};
 
