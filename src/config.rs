@@ -28,6 +28,7 @@ use crate::{
     },
     sound::{RecordingError, Sounds},
     store::settings::{RawSettings, Settings, SettingsError},
+    trunks::{RawTrunks, TrunkError, Trunks},
 };
 
 /// Settings of `voxplane run`, complete and checked.
@@ -85,6 +86,8 @@ pub struct Config {
     pub notify: Vec<notify::Settings>,
     /// By which rules alerts are raised.
     pub rules: Rules,
+    /// What the networks that calls come from are called.
+    pub trunks: Arc<Trunks>,
 }
 
 /// Settings as they may stand in a file or come from flags; what is `None` is not said.
@@ -152,6 +155,8 @@ pub struct RawConfig {
     pub alert: Option<Vec<Table>>,
     /// See [`Config::rules`]; what is different about the program's own, a table each.
     pub alerts: Option<BTreeMap<String, Table>>,
+    /// See [`Config::trunks`]; networks by name.
+    pub trunks: Option<RawTrunks>,
 }
 
 impl RawConfig {
@@ -210,6 +215,7 @@ impl RawConfig {
             notify: if self.notify.is_empty() { below.notify } else { self.notify },
             alert: self.alert.or(below.alert),
             alerts: self.alerts.or(below.alerts),
+            trunks: self.trunks.or(below.trunks),
         }
     }
 
@@ -251,6 +257,7 @@ impl RawConfig {
             store: self.store.unwrap_or_default().complete()?,
             notify: notify::complete(&self.notify, &|name| env::var(name).ok())?,
             rules: Rules::new(self.alert.unwrap_or_default(), self.alerts.unwrap_or_default())?,
+            trunks: Trunks::new(self.trunks.unwrap_or_default())?.into(),
         };
         config.check()?;
         Ok(config)
@@ -518,6 +525,9 @@ pub enum ConfigError {
         /// Shards asked for.
         shards: u64,
     },
+    /// The table of trunks is wrong.
+    #[error(transparent)]
+    Trunk(#[from] TrunkError),
     /// The file cannot be read.
     #[error("{file}: {source}")]
     Unreadable {

@@ -39,26 +39,33 @@ pub struct StreamRef {
     pub serial: u64,
 }
 
-/// Where calls come from, as far as many of them have it in common: the network of whoever
-/// signals, /24 of IPv4 and /64 of IPv6.
+/// Where calls come from, as far as many of them have it in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Trunk(IpAddr);
+pub enum Trunk {
+    /// The first address of the network of whoever signals, /24 of IPv4 and /64 of IPv6.
+    Network(IpAddr),
+    /// What the configuration calls it.
+    Named(&'static str),
+}
 
 impl Trunk {
-    /// That of an address.
+    /// That of an address whose network has no name.
     #[must_use]
     pub fn of(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(v4) => Self(Ipv4Addr::from_bits(v4.to_bits() & V4_NETWORK).into()),
-            IpAddr::V6(v6) => Self(Ipv6Addr::from_bits(v6.to_bits() & V6_NETWORK).into()),
-        }
+        Self::Network(match address.to_canonical() {
+            IpAddr::V4(v4) => Ipv4Addr::from_bits(v4.to_bits() & V4_NETWORK).into(),
+            IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & V6_NETWORK).into(),
+        })
     }
 }
 
 impl fmt::Display for Trunk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bits = if self.0.is_ipv4() { 24 } else { 64 };
-        write!(f, "{}/{bits}", self.0)
+        match self {
+            Self::Network(network) if network.is_ipv4() => write!(f, "{network}/24"),
+            Self::Network(network) => write!(f, "{network}/64"),
+            Self::Named(name) => f.write_str(name),
+        }
     }
 }
 

@@ -32,6 +32,7 @@
 //! | [`runtime`] | brings them together: an executor a shard, the control thread |
 //! | [`config`], [`limits`] | what is told, and every bound with its cost |
 //! | [`time`], [`id`] | the words that all stages share |
+//! | [`trunks`] | names for the networks that calls come from |
 //!
 //! # Invariants
 //!
@@ -53,6 +54,7 @@ pub mod config;
 pub mod id;
 pub mod limits;
 pub mod time;
+pub mod trunks;
 
 pub mod source;
 

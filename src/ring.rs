@@ -61,6 +61,12 @@ impl ShardEnd {
         rest.len() as u64
     }
 
+    /// How many reports wait to be taken.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.reports.buffer().capacity() - self.reports.slots()
+    }
+
     /// Passes on messages of calls and says how many did not fit.
     pub fn pass<'a>(&mut self, messages: impl Iterator<Item = (&'a Passed, &'a [u8])>) -> u64 {
         let mut lost = 0;

@@ -256,7 +256,7 @@ fn all_of_them_can_be_adjusted() {
             "scope": rule.scope, "trunk": "10.0.0.0/24", "comparison": "below", "threshold": 1.0,
             "error_threshold": 1.0, "critical_threshold": 1.0, "hysteresis": 0.25, "for_s": 7.0,
             "clear_for_s": 8.0, "window_s": 90.0, "min_samples": 3, "severity": "info",
-            "cooldown_s": 9.0,
+            "cooldown_s": 9.0, "deviations": null, "baseline_days": 14, "baseline_min_days": 5,
         });
         assert_eq!(now, Some(expected));
     }

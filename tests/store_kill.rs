@@ -1,19 +1,27 @@
-//! What has ended survives `kill -9`: all but the last two seconds is there after a restart, once
-//! each, and the file is whole.
+//! What has ended survives `kill -9`: of the load generator's own list all but the last two seconds
+//! is there after a restart, once each, and the file is whole.
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 #![expect(clippy::disallowed_methods, reason = "the promise is in real time")]
 
 use std::{
     collections::HashSet,
     path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
-#[path = "live/caller.rs"]
-mod caller;
+use clap::Parser as _;
+use loadgen::{
+    engine::{self, Ended, Route},
+    options::Options,
+    uac::Outcome,
+};
+
 mod live;
-use caller::Caller;
 use live::Appliance;
 
 /// Calls a second.
@@ -37,64 +45,68 @@ fn survives(rounds: usize) {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
     let mut random = fastrand::Rng::with_seed(9);
-    // All that must be there, and all that may be.
-    let (mut safe, mut placed) = (HashSet::new(), HashSet::new());
+    // All that must be there.
+    let mut safe = HashSet::new();
     for round in 0..rounds {
         let appliance = start(&data);
-        check(&appliance, &safe, &placed);
-        let ended = place_calls(&appliance, round, Duration::from_millis(random.u64(3000..4500)));
-        appliance.signal("KILL");
-        let killed = Instant::now();
-        appliance.ended();
-        for (call, at) in ended {
-            if killed.duration_since(at) > PROMISE {
-                safe.insert(call.clone());
-            }
-            placed.insert(call);
-        }
+        check(&appliance, &safe, round);
+        let time = Duration::from_millis(random.u64(3000..4500));
+        let ended = kill_under_load(appliance, round, time);
+        // Nothing ends after the kill: the last end was no later.
+        let killed = ended.iter().map(|(_, at)| *at).max().unwrap();
+        let is_safe = |at: Instant| killed.duration_since(at) > PROMISE;
+        safe.extend(ended.into_iter().filter(|(_, at)| is_safe(*at)).map(|(call, _)| call));
         let db = rusqlite::Connection::open(data.join("history.db")).unwrap();
         let whole: String = db.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
         assert_eq!(whole, "ok");
     }
     assert!(safe.len() > rounds * 40, "only {} calls in {rounds} rounds", safe.len());
-    check(&start(&data), &safe, &placed);
+    check(&start(&data), &safe, rounds);
 }
 
 fn start(data: &Path) -> Appliance {
     Appliance::with("", &["--shards", "2", "--data", data.to_str().unwrap()])
 }
 
-/// Calls and hangs up at a fixed rate. Gives the calls with the times when their BYE was answered.
-fn place_calls(appliance: &Appliance, round: usize, time: Duration) -> Vec<(String, Instant)> {
-    let caller = Caller::new(appliance.sip);
-    let start = Instant::now();
-    let mut ended = Vec::new();
-    for number in 0.. {
-        let due = Duration::from_secs(1) * number / RATE;
-        if due > time {
-            break;
-        }
-        thread::sleep(due.saturating_sub(start.elapsed()));
-        let call = format!("kill-{round}-{number}");
-        let answer = caller.dial(&call, 9);
-        caller.send("BYE", &call, answer.to_tag());
-        caller.receive_until(|message| {
-            message.0.starts_with("SIP/2.0 200") && message.header("CSeq") == Some("1 BYE")
-        });
-        ended.push((call, Instant::now()));
-    }
-    ended
+/// Has the load generator call for some time, then kills the appliance. Gives the generator's own
+/// list of the calls that it has ended, with the times.
+fn kill_under_load(appliance: Appliance, round: usize, time: Duration) -> Vec<(String, Instant)> {
+    let words = format!(
+        "loadgen {} --calls 100000 --rate {RATE} --duration 100ms --seed {round}",
+        appliance.sip
+    );
+    let options = Options::try_parse_from(words.split_whitespace()).unwrap();
+    let list = Arc::new(Mutex::new(Vec::new()));
+    let stop = Arc::new(AtomicBool::new(false));
+    let (told, stopped) = (Arc::clone(&list), Arc::clone(&stop));
+    // Calls that were up go on asking the dead appliance for half a minute: nobody waits for them.
+    thread::spawn(move || {
+        let scenario = options.scenario().unwrap();
+        let route = Route::find(&options.target, &scenario.user, options.bind).unwrap();
+        let tell = |ended: Ended<'_>| {
+            if ended.outcome == Outcome::Completed {
+                told.lock().unwrap().push((ended.call_id.to_owned(), Instant::now()));
+            }
+        };
+        engine::run_and_tell(&scenario, &route, 1, &stopped, &tell).unwrap();
+    });
+    thread::sleep(time);
+    appliance.signal("KILL");
+    appliance.ended();
+    stop.store(true, Ordering::Relaxed);
+    list.lock().unwrap().clone()
 }
 
-/// The history has all of `safe` and nothing that was not placed, each once.
-fn check(appliance: &Appliance, safe: &HashSet<String>, placed: &HashSet<String>) {
+/// The history has all of `safe` and nothing that the generator did not place, each once.
+fn check(appliance: &Appliance, safe: &HashSet<String>, rounds: usize) {
     appliance.wait_for("/healthz", |health| health["store"]["state"] == "ok");
     let (mut found, mut after) = (HashSet::new(), String::new());
     loop {
         let page = appliance.json(&format!("/api/qos/history?limit=1000{after}"));
         for call in page["metrics"].as_array().unwrap() {
             let call = call["call_id"].as_str().unwrap().to_owned();
-            assert!(placed.contains(&call), "{call} was not placed");
+            let seed = call.split('-').nth(1).and_then(|seed| usize::from_str_radix(seed, 16).ok());
+            assert!(seed.is_some_and(|round| round < rounds), "{call} was not placed");
             assert!(found.insert(call.clone()), "{call} is there twice");
         }
         let Some(next) = page["next"].as_str() else { break };

@@ -8,22 +8,23 @@ use std::{
 };
 
 /// What a stage may know of: its own left, and the words that all share.
-const STAGES: [(&str, &[&str]); 17] = [
+const STAGES: [(&str, &[&str]); 18] = [
     ("id", &[]),
     ("time", &[]),
     ("limits", &[]),
+    ("trunks", &["id"]),
     ("wire", &["id", "limits", "time"]),
     ("source", &["limits", "time", "wire"]),
     ("sound", &["wire"]),
-    ("shard", &["id", "limits", "quality", "sound", "time", "wire"]),
+    ("shard", &["id", "limits", "quality", "sound", "time", "trunks", "wire"]),
     ("ring", &["id", "limits", "shard", "time", "wire"]),
     ("quality", &["limits", "wire"]),
-    ("control", &["id", "limits", "quality", "ring", "shard", "time", "wire"]),
+    ("control", &["id", "limits", "quality", "ring", "shard", "time", "trunks", "wire"]),
     ("json", &[]),
     ("store", &["control", "id", "json", "quality", "time"]),
-    ("alerts", &["control", "id", "quality", "store", "time"]),
+    ("alerts", &["control", "id", "quality", "store", "time", "trunks"]),
     ("notify", &["alerts", "json", "time"]),
-    ("config", &["alerts", "limits", "notify", "quality", "shard", "sound", "store"]),
+    ("config", &["alerts", "limits", "notify", "quality", "shard", "sound", "store", "trunks"]),
     ("http", &["alerts", "control", "id", "json", "limits", "notify", "quality", "store", "time"]),
     ("analyze", &["control", "id", "json", "limits", "quality", "shard", "source", "time", "wire"]),
 ];

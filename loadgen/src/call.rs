@@ -152,6 +152,11 @@ impl Call {
         self.uac.outcome().is_some()
     }
 
+    /// How it ended; `None` while it has not.
+    pub(crate) const fn outcome(&self) -> Option<Outcome> {
+        self.uac.outcome()
+    }
+
     /// The Call-ID.
     pub(crate) fn call_id(&self) -> &str {
         self.uac.call_id()

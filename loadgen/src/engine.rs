@@ -145,6 +145,31 @@ pub fn run(
     threads: u16,
     stop: &AtomicBool,
 ) -> Result<RunResult, RunError> {
+    run_and_tell(scenario, route, threads, stop, &|_| {})
+}
+
+/// A call is over.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended<'a> {
+    /// When that was seen.
+    pub at: Timestamp,
+    /// Which.
+    pub call_id: &'a str,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+/// The same, and `tell` is called as each call ends.
+///
+/// # Errors
+/// As with [`run`].
+pub fn run_and_tell(
+    scenario: &Scenario,
+    route: &Route,
+    threads: u16,
+    stop: &AtomicBool,
+    tell: &(dyn Fn(Ended<'_>) + Sync),
+) -> Result<RunResult, RunError> {
     let mut sockets = Vec::new();
     for thread in 0..threads {
         let port = if route.local_port == 0 { 0 } else { route.local_port.saturating_add(thread) };
@@ -154,7 +179,8 @@ pub fn run(
         sockets.push(socket);
     }
     let started_at = clock::now();
-    let shared = Shared { scenario, route, clip: &Clip::tone(scenario.codec), stop, started_at };
+    let clip = &Clip::tone(scenario.codec);
+    let shared = Shared { scenario, route, clip, stop, tell, started_at };
     let mut result = RunResult::default();
     thread::scope(|scope| {
         let stride = u32::from(threads);
@@ -176,12 +202,13 @@ pub fn run(
 }
 
 /// What all threads read.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 struct Shared<'a> {
     scenario: &'a Scenario,
     route: &'a Route,
     clip: &'a Clip,
     stop: &'a AtomicBool,
+    tell: &'a (dyn Fn(Ended<'_>) + Sync),
     started_at: Timestamp,
 }
 
@@ -274,8 +301,9 @@ impl<'a> Worker<'a> {
             {
                 self.generator.socket_error.get_or_insert_with(|| error.to_string());
             }
-            self.open += usize::from(!call.is_over());
+            self.open += 1;
             self.calls.push(call);
+            self.settle(self.calls.len() - 1, false);
             self.arm(self.calls.len() - 1);
             self.send_sip();
         }
@@ -298,7 +326,7 @@ impl<'a> Worker<'a> {
                     &message,
                     &mut self.outbox,
                 );
-                self.open -= usize::from(!was_over && call.is_over());
+                self.settle(place, was_over);
                 self.arm(place);
             }
             if let Some(overflow) = batch.overflow() {
@@ -332,8 +360,17 @@ impl<'a> Worker<'a> {
             let was_over = call.is_over();
             let (generator, batch) = (&mut self.generator, &mut self.media_batch);
             call.serve(now, self.shared.clip, generator, batch, &mut self.outbox);
-            self.open -= usize::from(!was_over && call.is_over());
+            self.settle(place, was_over);
             self.arm(place);
+        }
+    }
+
+    /// Takes note of a call that is over now.
+    fn settle(&mut self, place: usize, was_over: bool) {
+        let call = &self.calls[place];
+        if let Some(outcome) = call.outcome().filter(|_| !was_over) {
+            self.open -= 1;
+            (self.shared.tell)(Ended { at: clock::now(), call_id: call.call_id(), outcome });
         }
     }
 
@@ -368,7 +405,7 @@ impl<'a> Worker<'a> {
             let call = &mut self.calls[place];
             let was_over = call.is_over();
             call.hang_up(now, Outcome::Interrupted, &mut self.outbox);
-            self.open -= usize::from(!was_over && call.is_over());
+            self.settle(place, was_over);
             self.arm(place);
         }
     }

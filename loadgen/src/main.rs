@@ -3,16 +3,17 @@
 //! It exits with 0 if every call completed and was measured right, 1 if not, 2 on bad usage.
 
 use std::{
+    fs::File,
     io::{self, Write as _},
     process::ExitCode,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
 };
 
 use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
 use loadgen::{
-    engine::{self, Route},
+    engine::{self, Ended, Route},
     options::{Options, ReportFormat},
-    report::Report,
+    report::{Report, reason},
     verify::{Api, Poller},
 };
 use signal_hook::{consts::SIGINT, consts::SIGTERM, flag};
@@ -46,7 +47,17 @@ fn run(
     let api = options.verify.as_deref().map(|url| Api::new(url, options.api_token_file.as_deref()));
     let api = api.transpose()?;
     let poller = api.clone().map(Poller::start);
-    let result = engine::run(scenario, &route, options.threads, &stop)?;
+    let list = options.list.as_deref().map(File::create).transpose()?.map(Mutex::new);
+    let tell = |ended: Ended<'_>| {
+        let Some(list) = &list else { return };
+        let mut list = list.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) =
+            writeln!(list, "{} {} {}", ended.at, ended.call_id, reason(ended.outcome))
+        {
+            let _ = writeln!(io::stderr(), "loadgen: --list: {error}");
+        }
+    };
+    let result = engine::run_and_tell(scenario, &route, options.threads, &stop, &tell)?;
     let polled = poller.map(Poller::finish);
     let verification = api.map(|api| api.verify(&result.calls));
     let report = Report::new(scenario, &route, &result, polled, verification);

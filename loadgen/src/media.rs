@@ -53,7 +53,8 @@ impl Media {
             first_rtp_time: rng.next_u32(),
         };
         let started_at = now + share_of(PACKET_INTERVAL, &mut rng);
-        let mut plan = Plan::new(scenario.impairments, scenario.packets, scenario.seed, call);
+        let mut plan =
+            Plan::new(scenario.impairments_of(call), scenario.packets, scenario.seed, call);
         Self {
             stream,
             next: plan.next(),

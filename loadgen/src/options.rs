@@ -45,6 +45,9 @@ pub struct Options {
     /// Packets to send twice, percent
     #[arg(long, value_name = "P", default_value = "0", value_parser = percent)]
     pub duplicate: f64,
+    /// Impair only so many of the calls, evenly spread among them [default: all]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=CALLS_MAX))]
+    pub impaired_calls: Option<u32>,
     /// Decides every random choice; the same seed gives the same packets
     #[arg(long, value_name = "S", default_value = "1")]
     pub seed: u64,
@@ -64,6 +67,9 @@ pub struct Options {
     /// File with the bearer token for --verify
     #[arg(long, value_name = "FILE", requires = "verify")]
     pub api_token_file: Option<PathBuf>,
+    /// Write a line to this file as each call ends: time, Call-ID, outcome
+    #[arg(long, value_name = "FILE")]
+    pub list: Option<PathBuf>,
     /// How to print the report
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub report: ReportFormat,
@@ -92,6 +98,13 @@ impl Options {
                 });
             }
         }
+        let impaired_calls = self.impaired_calls.unwrap_or(self.calls);
+        if impaired_calls > self.calls {
+            return Err(OptionsError::TooManyImpaired {
+                impaired: impaired_calls,
+                calls: self.calls,
+            });
+        }
         let packets = self.duration.as_nanos() / PACKET_INTERVAL.as_nanos();
         Ok(Scenario {
             calls: self.calls,
@@ -100,6 +113,7 @@ impl Options {
             packets: u32::try_from(packets).unwrap_or(u32::MAX),
             codec: self.codec,
             impairments,
+            impaired_calls,
             seed: self.seed,
             user: self.user.clone(),
         })
@@ -119,8 +133,10 @@ pub struct Scenario {
     pub packets: u32,
     /// What the audio is encoded with.
     pub codec: AudioCodec,
-    /// What is done to the packets.
+    /// What is done to the packets of a call that is impaired.
     pub impairments: Impairments,
+    /// How many calls are.
+    pub impaired_calls: u32,
     /// Decides every random choice.
     pub seed: u64,
     /// User part of the request URI.
@@ -128,6 +144,19 @@ pub struct Scenario {
 }
 
 impl Scenario {
+    /// Whether a call is one of the impaired ones, which are evenly spread.
+    #[must_use]
+    pub fn is_impaired(&self, call: u32) -> bool {
+        let before = |call: u64| call * u64::from(self.impaired_calls) / u64::from(self.calls);
+        before(u64::from(call) + 1) > before(u64::from(call))
+    }
+
+    /// What is done to the packets of a call.
+    #[must_use]
+    pub fn impairments_of(&self, call: u32) -> Impairments {
+        if self.is_impaired(call) { self.impairments } else { Impairments::default() }
+    }
+
     /// When a call starts, counted from the start of the run.
     #[must_use]
     pub fn start_offset(&self, call: u32) -> Duration {
@@ -175,6 +204,14 @@ pub enum OptionsError {
         mean_run: f64,
         /// Highest loss that the run allows for, percent.
         limit: f64,
+    },
+    /// More calls would be impaired than placed.
+    #[error("--impaired-calls {impaired} is more than --calls {calls}")]
+    TooManyImpaired {
+        /// To impair.
+        impaired: u32,
+        /// To place.
+        calls: u32,
     },
 }
 

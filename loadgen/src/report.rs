@@ -282,8 +282,9 @@ fn warnings(generator: &GeneratorReport, socket_error: Option<&str>) -> Vec<Stri
     warnings
 }
 
-/// A failure as reports name it: its status code, or a word.
-fn reason(outcome: Outcome) -> String {
+/// An end as reports name it: its status code, or some words.
+#[must_use]
+pub fn reason(outcome: Outcome) -> String {
     match outcome {
         Outcome::Completed => "completed".into(),
         Outcome::Rejected(code) => code.to_string(),

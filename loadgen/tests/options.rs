@@ -91,3 +91,19 @@ fn a_burst_too_short_for_its_loss_is_refused() {
     assert_eq!(error, "--burst 1 allows for at most --loss 50.0, not 60");
     assert!(parse("a --calls 1 --loss 60 --burst 2").unwrap().scenario().is_ok());
 }
+
+#[test]
+fn as_many_calls_are_impaired_as_asked_for_evenly_spread() {
+    let scenario =
+        parse("pbx --calls 200 --loss 6 --impaired-calls 20").unwrap().scenario().unwrap();
+    let impaired: Vec<u32> = (0..200).filter(|&call| scenario.is_impaired(call)).collect();
+    assert_eq!(impaired, (0..20).map(|n| n * 10 + 9).collect::<Vec<_>>());
+    assert_eq!(scenario.impairments_of(9).loss, 0.06);
+    assert_eq!(scenario.impairments_of(10), loadgen::impair::Impairments::default());
+    let all = parse("pbx --calls 3 --loss 6").unwrap().scenario().unwrap();
+    assert!((0..3).all(|call| all.is_impaired(call)));
+    let none = parse("pbx --calls 3 --loss 6 --impaired-calls 0").unwrap().scenario().unwrap();
+    assert!(!(0..3).any(|call| none.is_impaired(call)));
+    let error = parse("pbx --calls 3 --impaired-calls 4").unwrap().scenario().unwrap_err();
+    assert_eq!(error.to_string(), "--impaired-calls 4 is more than --calls 3");
+}

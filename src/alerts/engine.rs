@@ -4,7 +4,6 @@
 use core::{hash::BuildHasher as _, time::Duration};
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
-    net::IpAddr,
     sync::Arc,
 };
 
@@ -12,6 +11,7 @@ use foldhash::quality::RandomState;
 
 use super::{
     alert::{Alert, AlertEvent, Seen, State, WorstCall},
+    baseline::Baseline,
     book::{About, Book},
     evidence::{call_query, group_query, worst_calls},
     outcome::Outcome,
@@ -28,6 +28,7 @@ use crate::{
     },
     id::Trunk,
     time::Timestamp,
+    trunks::Trunks,
 };
 
 /// Judges calls, trunks and the box by rules.
@@ -50,6 +51,9 @@ pub struct Engine {
     registrations: Option<Registrations>,
     /// How many calls were up.
     levels: VecDeque<(Timestamp, u64)>,
+    trunks: Arc<Trunks>,
+    /// What is usual, and when that was last worked out.
+    baselines: (Timestamp, Vec<Baseline>),
 }
 
 /// What is judged beside calls.
@@ -91,6 +95,8 @@ impl Engine {
             own_drops: None,
             registrations: None,
             levels: VecDeque::new(),
+            trunks: Arc::default(),
+            baselines: (Timestamp::MIN, Vec::new()),
         };
         engine.take_rules(rules);
         engine
@@ -134,7 +140,7 @@ impl Engine {
             self.sums(Group::Box, point.time).own_losses += 1;
             return;
         }
-        let trunk: Option<Arc<str>> = call.source.map(|source| trunk_name(source).into());
+        let trunk: Option<Arc<str>> = call.trunk.map(trunk_name);
         self.add_up(call, point, trunk.as_ref());
         if point.time.since(interval.since) < INTERVAL_MIN {
             return;
@@ -161,7 +167,7 @@ impl Engine {
     /// A call is over, and with it its alerts.
     pub fn finished(&mut self, call: &CallRecord) {
         let ended_at = call.end_time.unwrap_or(call.start_time);
-        let trunk = call.source.map(|source| Group::Trunk(trunk_name(source).into()));
+        let trunk = call.trunk.map(|trunk| Group::Trunk(trunk_name(trunk)));
         for group in [Some(Group::Box), trunk].into_iter().flatten() {
             Outcome::of(call).count(self.sums(group, ended_at));
         }
@@ -190,6 +196,10 @@ impl Engine {
         self.judge_conditions(snapshot, now);
         let groups: Vec<Group> = self.groups.keys().cloned().collect();
         for rule in &*Arc::clone(&self.broad) {
+            if rule.deviations.is_some() {
+                self.judge_by_baseline(rule, &groups, snapshot, now);
+                continue;
+            }
             for group in groups.iter().filter(|group| concerns(rule, group)) {
                 let seen = self.seen(rule, group, snapshot, is_stored, now);
                 self.judge_group(rule, group, seen, snapshot, now);
@@ -200,6 +210,22 @@ impl Engine {
             let is_empty = state.tracks.is_empty() && state.window.is_over(now, WINDOW_MAX);
             *group == Group::Box || !is_empty
         });
+    }
+
+    /// Takes note of what is usual.
+    pub fn set_baselines(&mut self, baselines: Vec<Baseline>, now: Timestamp) {
+        // A trunk may have had its last call before this program started.
+        for trunk in baselines.iter().filter_map(|baseline| baseline.trunk.as_deref()) {
+            if self.groups.len() < GROUPS_MAX {
+                self.groups.entry(Group::Trunk(trunk.into())).or_default();
+            }
+        }
+        self.baselines = (now, baselines);
+    }
+
+    /// Takes note of what networks are called.
+    pub fn set_trunks(&mut self, trunks: Arc<Trunks>) {
+        self.trunks = trunks;
     }
 
     /// What has happened to alerts since it was last asked, in order.
@@ -408,7 +434,9 @@ impl Engine {
             let found = conditions(call, now);
             for (rule, condition) in &rules {
                 let value = if found.contains(*condition) { 1.0 } else { 0.0 };
-                if rule.trunk.is_some() && rule.trunk != call.source.map(trunk_name) {
+                if rule.trunk.is_some()
+                    && rule.trunk.as_deref() != call.trunk.map(trunk_name).as_deref()
+                {
                     continue;
                 }
                 let since = call.answer_time.unwrap_or(call.start_time);
@@ -451,13 +479,40 @@ impl Engine {
                     subject: group.name().to_owned(),
                     call_id: None,
                     worst_calls: worst_calls(rule.metric, group, snapshot, seen.since),
-                    query: group_query(rule.metric, group, &seen),
+                    query: group_query(rule.metric, group, &self.trunks, &seen),
                 };
                 if let Some(id) = self.book.raise(rule, about, &seen) {
                     track.fire(id, now);
                 }
             }
         }
+    }
+
+    /// Judges groups by what is usual for them, as far as that is known.
+    fn judge_by_baseline(
+        &mut self,
+        rule: &Rule,
+        groups: &[Group],
+        snapshot: &Snapshot,
+        now: Timestamp,
+    ) {
+        let (at, baselines) = core::mem::take(&mut self.baselines);
+        for group in groups.iter().filter(|group| concerns(rule, group)) {
+            let is_its = |baseline: &&Baseline| {
+                let group = (*group != Group::Box).then(|| group.name());
+                baseline.rule == rule.name && baseline.trunk.as_deref() == group
+            };
+            let known = baselines.iter().find(is_its).filter(|_| now.since(at) < STALE * 3);
+            let seen = known.map(|known| Seen {
+                value: known.value,
+                samples: known.samples,
+                since: at - rule.window,
+                at: now,
+            });
+            let limit = known.map_or(f64::NAN, |known| known.limit);
+            self.judge_group(&rule.limited(limit), group, seen, snapshot, now);
+        }
+        self.baselines = (at, baselines);
     }
 
     /// The value of a group now, if there is one.
@@ -608,8 +663,8 @@ fn about_call(call: &CallRecord, stream: Option<Direction>, value: f64) -> About
 }
 
 /// What a trunk is called in alerts.
-fn trunk_name(source: IpAddr) -> String {
-    Trunk::of(source).to_string()
+fn trunk_name(trunk: Trunk) -> Arc<str> {
+    trunk.to_string().into()
 }
 
 /// The value of a metric in an interval of a call, and what it is made of.

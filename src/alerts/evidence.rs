@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     control::record::{CallRecord, Snapshot},
-    id::Trunk,
     time::Timestamp,
+    trunks::Trunks,
 };
 
 /// The request that shows a call.
@@ -20,10 +20,13 @@ pub(super) fn call_query(call_id: &str) -> String {
 }
 
 /// The request that shows the calls of a trunk or the box.
-pub(super) fn group_query(metric: Metric, group: &Group, seen: &Seen) -> String {
+pub(super) fn group_query(metric: Metric, group: &Group, trunks: &Trunks, seen: &Seen) -> String {
     let source = match group {
         Group::Box => String::new(),
-        Group::Trunk(name) => format!("&source={}", utf8_percent_encode(name, NON_ALPHANUMERIC)),
+        Group::Trunk(name) => {
+            let networks = trunks.networks(name).unwrap_or_else(|| name.to_string());
+            format!("&source={}", utf8_percent_encode(&networks, NON_ALPHANUMERIC))
+        }
     };
     let Seen { since, at, .. } = seen;
     match metric {
@@ -56,9 +59,7 @@ pub(super) fn worst_calls(
 ) -> Vec<WorstCall> {
     let is_its = |call: &&CallRecord| match group {
         Group::Box => true,
-        Group::Trunk(name) => {
-            call.source.is_some_and(|source| Trunk::of(source).to_string() == **name)
-        }
+        Group::Trunk(name) => call.trunk.is_some_and(|trunk| trunk.to_string() == **name),
     };
     let wanted = match metric {
         Metric::CallFailureRate => Some(Outcome::Failed),

@@ -11,6 +11,7 @@
 //! the API asks it. It measures nothing and makes control wait for nothing but a short lock.
 
 mod alert;
+mod baseline;
 mod book;
 mod engine;
 mod evidence;
@@ -28,6 +29,7 @@ use std::sync::{
 
 pub use self::{
     alert::{Alert, AlertEvent, Change, Evidence, State, WorstCall},
+    baseline::Baseline,
     engine::Engine,
     rule::{Comparison, Metric, Rule, Scope, Severity},
     rules::{RuleError, Rules, Table},
@@ -39,6 +41,7 @@ use crate::{
     },
     store::{AlertFilter, Feeder, ReadError, Reader},
     time::Timestamp,
+    trunks::Trunks,
 };
 
 /// A handle to the running engine. Cloning it gives another one.
@@ -82,6 +85,13 @@ impl Alerts {
         alerts
     }
 
+    /// The same with networks called as `trunks` says.
+    #[must_use]
+    pub fn with_trunks(self, trunks: Arc<Trunks>) -> Self {
+        self.engine().set_trunks(trunks);
+        self
+    }
+
     /// Takes in what control has measured since it was last asked. Gives finished calls on.
     pub fn feed(&self, calls: &mut Calls, mut finished: impl FnMut(Arc<CallRecord>)) {
         let mut engine = self.engine();
@@ -100,6 +110,20 @@ impl Alerts {
         let mut engine = self.engine();
         engine.look(snapshot, status);
         self.publish(&mut engine);
+    }
+
+    /// Works out anew what is usual, for the rules that ask for it. It reads the history, and
+    /// nobody waits for it meanwhile.
+    ///
+    /// # Errors
+    /// The database does not answer; what was known before stays for three minutes.
+    pub fn refresh_baselines(&self, now: Timestamp) -> Result<(), ReadError> {
+        let Some(kept) = &self.0.kept else { return Ok(()) };
+        let rules = self.rules();
+        let rules = rules.iter().map(AsRef::as_ref).filter(|rule: &&Rule| rule.enabled);
+        let found = baseline::all(rules, &kept.reader, now)?;
+        self.engine().set_baselines(found, now);
+        Ok(())
     }
 
     /// Alerts, newest first; those that were cleared away only if `all` are asked for. Gives the

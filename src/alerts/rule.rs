@@ -23,12 +23,19 @@ pub struct Rule {
     pub trunk: Option<String>,
     /// On which side of the threshold it is bad.
     pub comparison: Comparison,
-    /// From where on it is bad, in the metric's unit.
+    /// From where on it is bad, in the metric's unit; not a number where only `deviations` tell.
     pub threshold: f64,
     /// From where on it is an error.
     pub error_threshold: Option<f64>,
     /// From where on it is critical.
     pub critical_threshold: Option<f64>,
+    /// How many deviations from its mean in the same hour of past days a value must be to be bad,
+    /// and beyond the threshold, where there is one as well.
+    pub deviations: Option<f64>,
+    /// How many past days that mean is of.
+    pub baseline_days: u8,
+    /// Fewer days than these with `min_samples` calls in that hour raise nothing.
+    pub baseline_min_days: u8,
     /// How far on the good side of the threshold a value must be for the alert to be over.
     pub hysteresis: f64,
     /// How long it must be bad.
@@ -82,10 +89,21 @@ impl Rule {
         }
     }
 
+    /// The rule as it is where a value is bad from `limit` on; the threshold, where there is one,
+    /// must be passed as well.
+    pub(super) fn limited(&self, limit: f64) -> Self {
+        let threshold = match self.comparison {
+            _ if self.threshold.is_nan() => limit,
+            Comparison::Above => self.threshold.max(limit),
+            Comparison::Below => self.threshold.min(limit),
+        };
+        Self { threshold, ..self.clone() }
+    }
+
     /// Whether alerts that are open under one of them are alerts under the other one.
     pub(super) fn watches_the_same(&self, other: &Self) -> bool {
-        (self.enabled, self.metric, self.comparison)
-            == (other.enabled, other.metric, other.comparison)
+        (self.enabled, self.metric, self.comparison, self.deviations.is_some())
+            == (other.enabled, other.metric, other.comparison, other.deviations.is_some())
             && self.scope == other.scope
             && self.trunk == other.trunk
     }
@@ -104,6 +122,9 @@ impl Rule {
             threshold: 0.0,
             error_threshold: None,
             critical_threshold: None,
+            deviations: None,
+            baseline_days: 14,
+            baseline_min_days: 5,
             hysteresis: 0.0,
             hold: Duration::ZERO,
             calm: secs(10),

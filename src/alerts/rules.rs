@@ -164,10 +164,16 @@ impl Rules {
             let metric = choice(format!("{name}.metric"), metric, &Metric::ALL)?;
             let mut rule = Rule::of_metric(name, metric);
             rule.threshold = f64::NAN;
+            let has =
+                |table: Option<&Table>| table.is_some_and(|table| table.contains_key("deviations"));
+            if has(file.get(name)) || has(api.get(name)) {
+                (rule.scope, rule.window, rule.min_samples) =
+                    (vec![Scope::Box], BASELINE_WINDOW, 20);
+            }
             for (section, table) in layers(name) {
                 adjust(&mut rule, section, table)?;
             }
-            if rule.threshold.is_nan() {
+            if rule.threshold.is_nan() && rule.deviations.is_none() {
                 return Err(missing("threshold"));
             }
             all.push(Arc::new(rule));
@@ -198,6 +204,14 @@ pub enum RuleError {
     /// A name is no name.
     #[error("{key}: a name has 1 to 64 of a-z, 0-9 and _")]
     Name {
+        /// Which key.
+        key: String,
+    },
+    /// There is no history to compare with.
+    #[error(
+        "{key}: only mos, packet_loss, jitter and latency of a trunk or the box have a baseline"
+    )]
+    NoBaseline {
         /// Which key.
         key: String,
     },
@@ -294,6 +308,10 @@ fn adjust(rule: &mut Rule, section: &str, table: Option<&Table>) -> Result<(), R
             "threshold" => rule.threshold = number(key, value, range)?,
             "error_threshold" => rule.error_threshold = Some(number(key, value, range)?),
             "critical_threshold" => rule.critical_threshold = Some(number(key, value, range)?),
+            "deviations" if value.is_null() => rule.deviations = None,
+            "deviations" => rule.deviations = Some(number(key, value, DEVIATIONS)?),
+            "baseline_days" => rule.baseline_days = days(key, value)?,
+            "baseline_min_days" => rule.baseline_min_days = days(key, value)?,
             "hysteresis" => rule.hysteresis = number(key, value, (0.0, range.1))?,
             "for_s" => rule.hold = seconds(key, value, (0.0, HOLD_MAX_S))?,
             "clear_for_s" => rule.calm = seconds(key, value, (0.0, HOLD_MAX_S))?,
@@ -302,6 +320,16 @@ fn adjust(rule: &mut Rule, section: &str, table: Option<&Table>) -> Result<(), R
             "severity" => rule.severity = choice(key, value, &Severity::ALL)?,
             "cooldown_s" => rule.cooldown = seconds(key, value, (0.0, COOLDOWN_MAX_S))?,
             _ => return Err(RuleError::Unknown { key, known: KEYS.join(", ") }),
+        }
+    }
+    if rule.deviations.is_some() {
+        let name = &rule.name;
+        let key = format!("{section}{name}.deviations");
+        let has_history = rule.metric.is_of_media() && rule.metric != Metric::Discard;
+        if !has_history
+            || !rule.scope.iter().all(|scope| [Scope::Trunk, Scope::Box].contains(scope))
+        {
+            return Err(RuleError::NoBaseline { key });
         }
     }
     Ok(())
@@ -369,6 +397,12 @@ fn seconds(key: String, value: &Value, range: (f64, f64)) -> Result<Duration, Ru
     number(key, value, range).map(Duration::from_secs_f64)
 }
 
+fn days(key: String, value: &Value) -> Result<u8, RuleError> {
+    let days = value.as_u64().and_then(|days| u8::try_from(days).ok());
+    let days = days.filter(|days| (2..=BASELINE_DAYS_MAX).contains(days));
+    days.ok_or(RuleError::Type { key, expected: "a whole number from 2 to 60" })
+}
+
 fn whole(key: String, value: &Value) -> Result<u64, RuleError> {
     let whole = value.as_u64().filter(|&whole| whole <= SAMPLES_MAX);
     whole.ok_or(RuleError::Type { key, expected: "a whole number from 0 to 1000000" })
@@ -383,7 +417,7 @@ const THRESHOLD_RULES: [(&str, &str); 4] = [
 ];
 
 /// What a table can say beside its name.
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 19] = [
     "enabled",
     "metric",
     "scope",
@@ -392,6 +426,9 @@ const KEYS: [&str; 16] = [
     "threshold",
     "error_threshold",
     "critical_threshold",
+    "deviations",
+    "baseline_days",
+    "baseline_min_days",
     "hysteresis",
     "for_s",
     "clear_for_s",
@@ -405,6 +442,11 @@ const KEYS: [&str; 16] = [
 /// Most rules: every interval of every call passes all of them.
 const RULES_MAX: usize = 100;
 
+/// What the value of a rule with a baseline is made of, unless it says.
+const BASELINE_WINDOW: Duration = Duration::from_secs(900);
+/// Fewer than one is noise, more than twenty never.
+const DEVIATIONS: (f64, f64) = (1.0, 20.0);
+const BASELINE_DAYS_MAX: u8 = 60;
 const NAME_MAX: usize = 64;
 const SAMPLES_MAX: u64 = 1_000_000;
 const HOLD_MAX_S: f64 = 86_400.0;

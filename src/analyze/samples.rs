@@ -51,6 +51,7 @@ pub(super) fn call(id: &str, seconds: u64, mos: Option<f64>) -> CallRecord {
         to: Some("sip:echo@192.0.2.2".to_owned()),
         user_agent: Some("phone 1.0".to_owned()),
         source: Some([192, 0, 2, 1].into()),
+        trunk: Some(crate::id::Trunk::of([192, 0, 2, 1].into())),
         state: CallState::Ended,
         status_code: Some(200),
         ended_by: Some(EndedBy::Caller),

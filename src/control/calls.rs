@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     conditions::conditions,
+    finished::Finished,
     join::{Tally, call_score},
     ladder::{Ladder, Message},
     ladders::{LadderLimits, Ladders},
@@ -32,6 +33,7 @@ use crate::{
         },
     },
     time::Timestamp,
+    trunks::Trunks,
     wire::Datagram,
 };
 
@@ -42,6 +44,7 @@ pub struct Calls {
     history_max: usize,
     timeline_max: usize,
     scoring: Arc<Scoring>,
+    trunks: Arc<Trunks>,
     /// In order of arrival.
     active: BTreeMap<u64, Call>,
     order: HashMap<CallRef, u64>,
@@ -50,6 +53,8 @@ pub struct Calls {
     orphans: BTreeMap<StreamRef, Arc<StreamRecord>>,
     phone_reports: Arc<PhoneReports>,
     totals: Totals,
+    /// Shared with the last snapshot; copied when a call finishes after it.
+    finished_by: Arc<Finished>,
     shards: Vec<ShardHealth>,
     distributions: Distributions,
     /// What they come to; `None` when more has been merged since.
@@ -87,6 +92,7 @@ impl Calls {
             history_max,
             timeline_max: TIMELINE_MAX,
             scoring: Arc::default(),
+            trunks: Arc::default(),
             active: BTreeMap::new(),
             order: HashMap::new(),
             opened: 0,
@@ -94,6 +100,7 @@ impl Calls {
             orphans: BTreeMap::new(),
             phone_reports: Arc::default(),
             totals: Totals::default(),
+            finished_by: Arc::default(),
             shards: Vec::new(),
             distributions: Distributions::new(),
             spreads: None,
@@ -138,6 +145,13 @@ impl Calls {
     #[must_use]
     pub fn with_scoring(mut self, scoring: Scoring) -> Self {
         self.scoring = Arc::new(scoring);
+        self
+    }
+
+    /// The same with networks called as `trunks` says.
+    #[must_use]
+    pub fn with_trunks(mut self, trunks: Arc<Trunks>) -> Self {
+        self.trunks = trunks;
         self
     }
 
@@ -254,6 +268,7 @@ impl Calls {
             orphans: self.orphans.values().cloned().collect(),
             phone_reports: Arc::clone(&self.phone_reports),
             totals: self.totals,
+            finished: Arc::clone(&self.finished_by),
             shards: self.shards.clone(),
             spreads: Arc::clone(spreads),
             sip: Arc::clone(sip),
@@ -283,6 +298,7 @@ impl Calls {
     }
 
     fn on_text(&mut self, report: &TextReport) {
+        let trunks = Arc::clone(&self.trunks);
         let Some(call) = self.call(report.call) else { return };
         let text = String::from_utf8_lossy(&report.bytes[..usize::from(report.len)]);
         let record = Arc::make_mut(&mut call.record);
@@ -292,7 +308,10 @@ impl Calls {
             TextField::To => record.to.get_or_insert_default().push_str(&text),
             TextField::UserAgent => record.user_agent.get_or_insert_default().push_str(&text),
             // One piece: no address is longer.
-            TextField::Source => record.source = text.parse().ok(),
+            TextField::Source => {
+                record.source = text.parse().ok();
+                record.trunk = record.source.map(|source| trunks.of(source));
+            }
         }
     }
 
@@ -352,6 +371,7 @@ impl Calls {
             return;
         };
         self.totals.add(&call.record);
+        Arc::make_mut(&mut self.finished_by).add(&call.record);
         if let Some(finished) = &mut self.finished {
             finished.push(Arc::clone(&call.record));
         }
@@ -517,6 +537,7 @@ impl CallRecord {
             to: None,
             user_agent: None,
             source: None,
+            trunk: None,
             state: CallState::Trying,
             status_code: None,
             ended_by: None,

@@ -6,6 +6,7 @@ mod buffers;
 mod calls;
 pub mod conditions;
 pub mod far_end;
+pub mod finished;
 mod join;
 pub mod ladder;
 pub mod ladders;

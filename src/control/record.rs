@@ -17,15 +17,15 @@ pub use super::{
     loss_runs::LossRuns,
 };
 use super::{
-    conditions::conditions, far_end::FarEndView, join::measured_record, ladders::Ladders,
-    phone_reports::PhoneReports, spreads::Spreads, streams::CallStreams,
+    conditions::conditions, far_end::FarEndView, finished::Finished, join::measured_record,
+    ladders::Ladders, phone_reports::PhoneReports, spreads::Spreads, streams::CallStreams,
 };
 pub use crate::shard::{
     health::{Registrations, ShardHealth},
     report::{Direction, EndedBy},
 };
 use crate::{
-    id::{CallRef, Ssrc},
+    id::{CallRef, Ssrc, Trunk},
     quality::{Impairments, MosBasis, Rating, Scale, score::Scoring},
     shard::report::{RoundTrip, StreamReport},
     time::Timestamp,
@@ -46,6 +46,9 @@ pub struct CallRecord {
     pub user_agent: Option<String>,
     /// Where its INVITE came from.
     pub source: Option<IpAddr>,
+    /// The trunk that is: its name, or else its network.
+    #[serde(serialize_with = "display_option")]
+    pub trunk: Option<Trunk>,
     /// Where the call stands.
     pub state: CallState,
     /// The last final SIP status sent for the INVITE, or the last provisional one before that.
@@ -515,6 +518,8 @@ pub struct Snapshot {
     pub phone_reports: Arc<PhoneReports>,
     /// Totals since start.
     pub totals: Totals,
+    /// The same calls in more figures, by codec and trunk.
+    pub finished: Arc<Finished>,
     /// One entry a shard.
     pub shards: Vec<ShardHealth>,
     /// Distributions over all packets and reports since the start.
@@ -610,4 +615,14 @@ pub struct MosSum {
 
 fn display<T: core::fmt::Display, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(value)
+}
+
+fn display_option<T: core::fmt::Display, S: Serializer>(
+    value: &Option<T>,
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => to.collect_str(value),
+        None => to.serialize_none(),
+    }
 }

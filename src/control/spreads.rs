@@ -49,7 +49,17 @@ pub struct Distribution {
     pub p99: u64,
     /// Highest.
     pub max: u64,
+    /// How many samples are no higher than each of [`BOUNDS_US`]; one between two values that the
+    /// histogram tells apart (1 % at most) may count above.
+    #[serde(skip)]
+    pub up_to: [u64; BOUNDS_US.len()],
 }
+
+/// Bounds of buckets: from a packet on time to what no jitter buffer holds.
+pub const BOUNDS_US: [u64; 14] = [
+    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 20_000, 30_000, 50_000, 100_000, 200_000, 500_000,
+    1_000_000,
+];
 
 /// What a codec is called where distributions are told apart by it.
 #[must_use]
@@ -111,6 +121,16 @@ fn sum<'a>(mut histograms: impl Iterator<Item = &'a Histogram<u64>>) -> Distribu
     Distribution::of(&sum)
 }
 
+fn up_to(histogram: &Histogram<u64>) -> [u64; BOUNDS_US.len()] {
+    let mut counts = [0; BOUNDS_US.len()];
+    for value in histogram.iter_recorded() {
+        let highest = value.value_iterated_to();
+        let place = BOUNDS_US.partition_point(|bound| *bound < highest);
+        counts.iter_mut().skip(place).for_each(|sum| *sum += value.count_since_last_iteration());
+    }
+    counts
+}
+
 impl Distribution {
     fn of(histogram: &Histogram<u64>) -> Self {
         Self {
@@ -120,6 +140,7 @@ impl Distribution {
             p95: histogram.value_at_quantile(0.95),
             p99: histogram.value_at_quantile(0.99),
             max: histogram.max(),
+            up_to: up_to(histogram),
         }
     }
 }

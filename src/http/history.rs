@@ -10,7 +10,8 @@ use super::{
     reply::Reply,
 };
 use crate::{
-    control::record::Snapshot,
+    control::{phone_reports::PhoneView, record::Snapshot},
+    json,
     store::{self, Filter, Format, Key, Page, ReadError, Reader},
 };
 
@@ -56,15 +57,21 @@ pub(super) fn list(
 pub(super) fn call(
     call_id: &str,
     with_texts: bool,
+    reports: &[&PhoneView],
     store: Option<&Reader>,
 ) -> Result<Option<Reply>, Reply> {
     let Some(store) = store else { return Ok(None) };
     let stored = store.call(call_id).map_err(|error| unavailable(&error))?;
+    let mut shown = Vec::new();
+    let written = json::write(&mut shown, reports);
+    written.map_err(|error| Reply::error(500, &format!("the answer is no JSON: {error}")))?;
+    let reports = String::from_utf8_lossy(&shown);
     Ok(stored.map(|stored| {
         let fields = stored.call.strip_suffix('}').unwrap_or(&stored.call);
         let ladder = Value::Object(members(stored.ladder.as_deref(), with_texts)).to_string();
         let ladder = ladder.strip_prefix('{').unwrap_or_default();
-        Reply::json_text(format!("{fields},\"timeline\":{},{ladder}", stored.timeline))
+        let timeline = &stored.timeline;
+        Reply::json_text(format!("{fields},\"timeline\":{timeline},\"reports\":{reports},{ladder}"))
     }))
 }
 

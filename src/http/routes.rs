@@ -136,8 +136,14 @@ impl Api {
             }
             Route::Reports => Ok(phone_reports::list(page(&query)?, snapshot)),
             Route::Prometheus => {
-                let text =
-                    prometheus::render(snapshot, &self.notifiers(), &self.shared.counters, now);
+                let text = prometheus::render(&prometheus::Sources {
+                    snapshot,
+                    store: store.map(store::Reader::status),
+                    notifiers: &self.notifiers(),
+                    alerts: self.alerts.figures(),
+                    door: &self.shared.counters,
+                    now,
+                });
                 Ok(Reply::text(prometheus::CONTENT_TYPE, text))
             }
         }
@@ -341,10 +347,10 @@ fn call(
         return Err(Reply::error(400, &format!("call id {encoded:?} is not UTF-8")));
     };
     let newest_first = snapshot.active.iter().rev().chain(snapshot.history.iter().rev());
+    let reports: Vec<_> = snapshot.phone_reports.of(&id).iter().map(AsRef::as_ref).collect();
     match newest_first.into_iter().find(|call| call.call_id == id) {
         Some(call) => {
             let record = &call.seen_at(snapshot.taken_at);
-            let reports = snapshot.phone_reports.of(&id).iter().map(AsRef::as_ref).collect();
             let kept = record.reference.and_then(|call| snapshot.ladders.get(call));
             let ladder = match kept {
                 Some(kept) => CallLadder::Kept(ShownLadder::of(&kept, with_texts)),
@@ -352,7 +358,7 @@ fn call(
             };
             Ok(Reply::json(&Call { record, timeline: &record.timeline, ladder, reports }))
         }
-        None => history::call(&id, with_texts, store)?.ok_or_else(|| {
+        None => history::call(&id, with_texts, &reports, store)?.ok_or_else(|| {
             Reply::error(404, &format!("no call with id {id:?}, active or in history"))
         }),
     }

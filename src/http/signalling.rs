@@ -9,43 +9,43 @@ pub(super) fn render(page: &mut Page, sip: &SipRecord) {
     let name = "voxplane_sip_requests_total";
     page.family(name, "counter", "SIP requests received and sent, by method.");
     for (method, count) in &sip.requests {
-        page.sample(name, &format!("{{method=\"{method}\"}}"), count);
+        page.sample(name, &format!("method=\"{method}\""), count);
     }
     let name = "voxplane_sip_responses_total";
     page.family(name, "counter", "SIP responses received and sent, by status code.");
     for (code, count) in &sip.responses {
-        page.sample(name, &format!("{{code=\"{code}\"}}"), count);
+        page.sample(name, &format!("code=\"{code}\""), count);
     }
     let name = "voxplane_sip_retransmissions_total";
     page.family(name, "counter", "SIP messages that came or went before.");
     let ways = [("received", sip.retransmissions_received), ("sent", sip.retransmissions_sent)];
     for (way, count) in ways {
-        page.sample(name, &format!("{{direction=\"{way}\"}}"), count.unwrap_or(0));
+        page.sample(name, &format!("direction=\"{way}\""), count.unwrap_or(0));
     }
     let name = "voxplane_sip_session_attempts_total";
     page.single(name, "counter", "Sessions that an INVITE asked for.", sip.sessions.attempts);
     let name = "voxplane_sip_sessions_total";
     page.family(name, "counter", "Sessions of which the outcome is known, by outcome.");
     for (outcome, count) in OUTCOMES {
-        page.sample(name, &format!("{{outcome=\"{outcome}\"}}"), count(&sip.sessions));
+        page.sample(name, &format!("outcome=\"{outcome}\""), count(&sip.sessions));
     }
     let name = "voxplane_sip_sessions_ended_total";
     page.family(name, "counter", "Answered sessions that are over, by whether a BYE was answered.");
-    page.sample(name, "{result=\"completed\"}", sip.sessions.completed);
-    page.sample(name, "{result=\"incomplete\"}", sip.sessions.incomplete);
+    page.sample(name, "result=\"completed\"", sip.sessions.completed);
+    page.sample(name, "result=\"incomplete\"", sip.sessions.incomplete);
     let name = "voxplane_sip_hangups_total";
     page.family(name, "counter", "Answered sessions that were hung up, by whom.");
-    page.sample(name, "{by=\"caller\"}", sip.sessions.ended_by_caller);
-    page.sample(name, "{by=\"callee\"}", sip.sessions.ended_by_callee);
+    page.sample(name, "by=\"caller\"", sip.sessions.ended_by_caller);
+    page.sample(name, "by=\"callee\"", sip.sessions.ended_by_callee);
     let name = "voxplane_sip_registrations_total";
     page.family(name, "counter", "REGISTER requests, by outcome.");
     for (outcome, count) in REGISTRATIONS {
-        page.sample(name, &format!("{{outcome=\"{outcome}\"}}"), count(&sip.registrations));
+        page.sample(name, &format!("outcome=\"{outcome}\""), count(&sip.registrations));
     }
     let name = "voxplane_sip_q850_causes_total";
     page.family(name, "counter", "Causes of ITU-T Q.850 that sessions ended with.");
     for (cause, count) in &sip.q850_causes {
-        page.sample(name, &format!("{{cause=\"{cause}\"}}"), count);
+        page.sample(name, &format!("cause=\"{cause}\""), count);
     }
     for (name, help, times, unit) in TIMES {
         summary(page, name, help, times(sip), unit);
@@ -57,7 +57,7 @@ fn summary(page: &mut Page, name: &str, help: &str, times: &TimesRecord, unit: f
     page.family(name, "summary", help);
     let quantiles = [("0.5", times.p50), ("0.95", times.p95), ("0.99", times.p99)];
     for (quantile, value) in quantiles {
-        let labels = format!("{{quantile=\"{quantile}\"}}");
+        let labels = format!("quantile=\"{quantile}\"");
         page.sample(name, &labels, value.map_or(f64::NAN, |value| value * unit));
     }
     #[expect(clippy::cast_precision_loss, reason = "every Prometheus sample is a 64-bit float")]

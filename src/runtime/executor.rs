@@ -15,7 +15,7 @@ use super::{
     closing::Closing,
     park::{Doorbell, Watch},
     systemd::Beat,
-    turn::{Done, HEALTH_INTERVAL, Parts, Turn},
+    turn::{Done, HEALTH_INTERVAL, Load, Parts, Turn},
 };
 use crate::{limits::NAP_MAX, source::clock, time::Timestamp};
 
@@ -41,7 +41,7 @@ pub(super) async fn run(parts: Parts, life: Life) -> io::Result<()> {
     let mut is_silent = false;
     loop {
         beat.beat();
-        let done = turn.take(pace.busy);
+        let done = turn.take(Load { busy: pace.busy, nap: pace.nap });
         let now = clock::now();
         if pace.has_stalled(now) {
             turn.shard.health_mut().stalls += 1;

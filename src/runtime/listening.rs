@@ -22,8 +22,9 @@ pub(super) fn reserve(address: SocketAddr) -> io::Result<(SocketAddr, Reserved)>
 
 fn bind(address: SocketAddr, is_shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // Connections that have just ended are no reason to wait.
-    socket.set_reuse_address(true)?;
+    // Connections that have just ended are no reason to wait. Among sockets that do not listen yet,
+    // though, this alone would let others have the port.
+    socket.set_reuse_address(!is_shared)?;
     socket.set_reuse_port(is_shared)?;
     socket.bind(&address.into())?;
     Ok(socket)

@@ -27,6 +27,7 @@ pub mod systemd;
 mod telling;
 mod tls;
 mod turn;
+mod usual;
 
 use self::{
     closing::Closing,
@@ -73,6 +74,8 @@ pub struct Appliance {
     /// Of each shard, then of control.
     beats: Vec<Arc<Beat>>,
     closing: Arc<Closing>,
+    /// Dropped at the end, which ends its thread.
+    _usual: mpsc::Sender<()>,
 }
 
 impl fmt::Debug for Appliance {
@@ -126,9 +129,8 @@ impl Appliance {
             clock: clock::now,
         })
         .map_err(StartError::Host)?;
-        let kept = alerts::Kept { feeder: store.feeder(), reader: store.reader() };
-        let tell = telling::start(notifiers.handle()).map_err(StartError::Host)?;
-        let alerts = Alerts::start(config.rules.clone(), Some(kept), Some(tell), clock::now());
+        let alerts = start_alerts(config, &store, &notifiers).map_err(StartError::Host)?;
+        let _usual = usual::start(alerts.clone()).map_err(StartError::Host)?;
         let options = http::Options {
             listener,
             token,
@@ -152,17 +154,14 @@ impl Appliance {
         // Who is told where SIP comes in may call at once. A shard that fails says nothing, and is
         // seen by whoever asks whether all run.
         while listens.recv_timeout(LISTEN_PATIENCE).is_ok() {}
-        let calls =
-            Calls::new(clock::now(), config.history_calls).with_scoring(config.scoring.clone());
-        let calls = calls.with_ladders(ladder_limits(&config.ladder));
-        let (calls, feeder) = (calls.with_finished().with_intervals(), store.feeder());
+        let (calls, feeder) = (calls(config), store.feeder());
         let beat = Arc::clone(&beats[executors.len()]);
         let control = thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || control::run(calls, ends, &cell, &feeder, &beat, &alerts))
             .map_err(StartError::Host)?;
         let shards = executors.into_iter().zip(bells).collect();
-        Ok(Self { sip, sip_tls, shards, control, http, store, notifiers, beats, closing })
+        Ok(Self { sip, sip_tls, shards, control, http, store, notifiers, beats, closing, _usual })
     }
 
     /// A handle to tell the notifiers with.
@@ -478,6 +477,7 @@ fn assemble(
             rtcp_xr: config.rtcp_xr,
             ladders: config.ladder.memory_mib > 0,
             scoring: Arc::clone(&scoring),
+            trunks: Arc::clone(&config.trunks),
             seed,
             keys,
             ..ShardConfig::default()
@@ -525,6 +525,24 @@ fn ladder_limits(settings: &LadderSettings) -> LadderLimits {
         call_bytes_max: bytes(settings.call_kib, 10),
         are_stored: settings.history,
     }
+}
+
+/// What control begins with: no call, and all that it is to keep of those to come.
+fn calls(config: &Config) -> Calls {
+    Calls::new(clock::now(), config.history_calls)
+        .with_scoring(config.scoring.clone())
+        .with_trunks(Arc::clone(&config.trunks))
+        .with_ladders(ladder_limits(&config.ladder))
+        .with_finished()
+        .with_intervals()
+}
+
+/// The alerts, kept in the store and told to the notifiers.
+fn start_alerts(config: &Config, store: &Store, notifiers: &Notifiers) -> io::Result<Alerts> {
+    let kept = alerts::Kept { feeder: store.feeder(), reader: store.reader() };
+    let tell = telling::start(notifiers.handle())?;
+    let alerts = Alerts::start(config.rules.clone(), Some(kept), Some(tell), clock::now());
+    Ok(alerts.with_trunks(Arc::clone(&config.trunks)))
 }
 
 fn start_shard(

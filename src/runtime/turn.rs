@@ -61,6 +61,15 @@ pub(super) struct Neighbour {
     pub(super) bell: Doorbell,
 }
 
+/// How busy the shard is, as its loop knows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Load {
+    /// Share of the last interval that was not rest, 0 to 1.
+    pub(super) busy: f64,
+    /// How long it naps.
+    pub(super) nap: Duration,
+}
+
 /// What a turn did.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Done {
@@ -70,6 +79,12 @@ pub(super) struct Done {
     pub(super) has_more: bool,
     /// When the shard next has something to do.
     pub(super) next: Option<Timestamp>,
+}
+
+impl Load {
+    fn nap_us(self) -> u32 {
+        u32::try_from(self.nap.as_micros()).unwrap_or(u32::MAX)
+    }
 }
 
 struct MediaSocket {
@@ -123,7 +138,7 @@ impl Turn {
     }
 
     /// One turn: a bounded amount of work.
-    pub(super) fn take(&mut self, busy: f64) -> Done {
+    pub(super) fn take(&mut self, load: Load) -> Done {
         let mut done = Done::default();
         // Media first: a BYE must not overtake the packets before it.
         self.receive_media(&mut done);
@@ -135,7 +150,7 @@ impl Turn {
         self.receive_handed_in(&mut done);
         done.next = self.shard.next_deadline();
         self.flush();
-        self.report_health(now, busy);
+        self.report_health(now, load);
         done
     }
 
@@ -153,7 +168,7 @@ impl Turn {
     /// Passes on the last word.
     pub(super) async fn finish(mut self) {
         self.health_at = Timestamp::MIN;
-        self.report_health(clock::now(), 0.0);
+        self.report_health(clock::now(), Load { busy: 0.0, nap: Duration::ZERO });
         self.streams.stop().await;
     }
 
@@ -295,7 +310,7 @@ impl Turn {
         }
     }
 
-    fn report_health(&mut self, now: Timestamp, busy: f64) {
+    fn report_health(&mut self, now: Timestamp, load: Load) {
         if now < self.health_at {
             return;
         }
@@ -303,7 +318,8 @@ impl Turn {
         self.streams.sweep(now);
         let counts = self.streams.counts();
         let health = self.shard.health_mut();
-        health.busy = busy;
+        (health.busy, health.nap_us) = (load.busy, load.nap_us());
+        health.reports_waiting = u32::try_from(self.ring.waiting()).unwrap_or(u32::MAX);
         health.connections = counts.open;
         health.connections_total = counts.total;
         health.connections_refused = counts.refused;

@@ -69,6 +69,10 @@ pub struct ShardHealth {
     pub streams_refused: u64,
     /// Times that it came to its work more than 50 ms late: the machine was too busy.
     pub stalls: u64,
+    /// Reports in the ring to control that had not been taken when this was said.
+    pub reports_waiting: u32,
+    /// How long it naps between turns now, microseconds.
+    pub nap_us: u32,
     /// Requests answered with a challenge, wrong credentials among them.
     pub auth_challenges: u64,
     /// Requests with wrong credentials, or those of another user.

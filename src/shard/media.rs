@@ -16,7 +16,6 @@ use super::{
     timers::Timer,
 };
 use crate::{
-    id::Trunk,
     limits::{FIRST_REPORT, STREAM_IDLE},
     time::Timestamp,
     wire::{
@@ -297,7 +296,7 @@ impl Shard {
         let Some(stream) = self.streams.at_mut(slot) else { return };
         let dialog = stream.dialog.and_then(|id| self.dialogs.by_id(id));
         let source = dialog.map_or_else(|| stream.key.src(), |dialog| dialog.peer);
-        stream.group = self.groups.place(stream.codec(), Trunk::of(source.ip()));
+        stream.group = self.groups.place(stream.codec(), self.config.trunks.of(source.ip()));
         distributions.make_room(&self.groups);
     }
 

@@ -80,6 +80,7 @@ use crate::{
     quality::score::Scoring,
     sound::Sounds,
     time::Timestamp,
+    trunks::Trunks,
     wire::Datagram,
 };
 
@@ -132,6 +133,8 @@ pub struct ShardConfig {
     pub rtcp_xr: bool,
     /// How the scores in them are made: as those of the API are.
     pub scoring: Arc<Scoring>,
+    /// What the networks that streams come from are called.
+    pub trunks: Arc<Trunks>,
     /// Seeds hashes, tags, SSRCs. Secret in a live appliance, fixed in a simulation.
     pub seed: u64,
     /// The secret that keys for SRTP are made from.
@@ -159,6 +162,7 @@ impl Default for ShardConfig {
             ladders: false,
             rtcp_xr: true,
             scoring: Arc::default(),
+            trunks: Arc::default(),
             seed: 0,
             keys: KeySource::default(),
         }

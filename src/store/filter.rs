@@ -40,6 +40,8 @@ pub enum Network {
     Cidr(IpAddr, u8),
     /// The beginning of the text.
     Prefix(String),
+    /// Any of several networks.
+    Any(Vec<Self>),
 }
 
 impl Network {
@@ -49,6 +51,7 @@ impl Network {
         match self {
             Self::Cidr(network, bits) => masked(address, *bits) == masked(*network, *bits),
             Self::Prefix(text) => address.to_string().starts_with(text.as_str()),
+            Self::Any(networks) => networks.iter().any(|network| network.contains(address)),
         }
     }
 }
@@ -56,8 +59,16 @@ impl Network {
 impl FromStr for Network {
     type Err = NetworkError;
 
-    /// Reads `192.0.2.0/24`, `2001:db8::/32`, or anything without a slash as a beginning.
+    /// Reads `192.0.2.0/24`, `2001:db8::/32`, several of these with commas between, or anything
+    /// without a slash as a beginning.
     fn from_str(text: &str) -> Result<Self, NetworkError> {
+        if text.contains('/') && text.contains(',') {
+            let networks = text.split(',').map(|text| match text.contains('/') {
+                true => text.parse(),
+                false => Err(NetworkError),
+            });
+            return networks.collect::<Result<_, _>>().map(Self::Any);
+        }
         let Some((address, bits)) = text.split_once('/') else {
             return Ok(Self::Prefix(text.to_ascii_lowercase()));
         };
@@ -225,7 +236,16 @@ mod tests {
         assert!(holds("2001:db8::/32", "2001:db8:5::1") && !holds("::1/128", "::2"));
         assert!(holds("192.0.", "192.0.2.7") && !holds("92.0", "192.0.2.7"));
         assert!(holds("2001:DB8:", "2001:db8::1") && !holds("' OR 1=1 --", "192.0.2.7"));
-        for text in ["192.0.2.0/33", "192.0.2/24", "/", "::/129", "1.2.3.4/-1"] {
+        assert!(holds("192.0.2.0/24,::/0", "::5") && !holds("192.0.2.0/24,::/0", "192.0.3.1"));
+        for text in [
+            "192.0.2.0/24,",
+            "192.0.2.0/24,192.",
+            "192.0.2.0/33",
+            "192.0.2/24",
+            "/",
+            "::/129",
+            "1.2.3.4/-1",
+        ] {
             assert_eq!(text.parse::<Network>(), Err(NetworkError), "{text}");
         }
     }

@@ -13,7 +13,6 @@ use super::{
 };
 use crate::{
     control::record::{CallRecord, CallState, Integrity},
-    id::Trunk,
     quality::Scale,
     time::{NANOS_PER_SEC, Timestamp},
 };
@@ -42,7 +41,7 @@ pub enum By {
     All,
     /// Codec of the worst direction.
     Codec,
-    /// Network that the INVITE came from: the /24 of IPv4, the /64 of IPv6.
+    /// Where the INVITE came from: the network's name, or else the /24 of IPv4, the /64 of IPv6.
     Trunk,
     /// The caller's User-Agent.
     UserAgent,
@@ -131,7 +130,7 @@ impl Sample {
         Self {
             minute: minute(record.end_time.unwrap_or(record.start_time)),
             codec: record.codec.unwrap_or_default().to_owned(),
-            trunk: record.source.map(|source| Trunk::of(source).to_string()).unwrap_or_default(),
+            trunk: record.trunk.map(|trunk| trunk.to_string()).unwrap_or_default(),
             user_agent: record.user_agent.iter().flat_map(|text| text.chars()).take(64).collect(),
             is_answered,
             values,

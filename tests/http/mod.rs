@@ -14,6 +14,7 @@ use serde_json::Value;
 use voxplane::{
     alerts::{Alerts, Rules},
     control::{
+        finished::Finished,
         ladders::Ladders,
         record::{
             BurstRecord, CallRecord, CallScore, CallSignalling, CallState, CloseupRecord,
@@ -192,6 +193,7 @@ pub(crate) fn call(id: &str, started: u64, mos: Option<f64>) -> CallRecord {
         to: Some("sip:echo@192.0.2.2".to_owned()),
         user_agent: None,
         source: Some([192, 0, 2, 1].into()),
+        trunk: Some(Trunk::of([192, 0, 2, 1].into())),
         state: CallState::Active,
         status_code: Some(200),
         ended_by: None,
@@ -362,14 +364,14 @@ pub(crate) fn snapshot() -> Snapshot {
         ("four", 40, Some(3.5)),
         ("one", 50, Some(2.0)),
     ];
+    let history: Vec<_> =
+        history.into_iter().map(|(id, start, mos)| Arc::new(ended(call(id, start, mos)))).collect();
     Snapshot {
         taken_at: wall(),
         started_at: wall() - Duration::from_secs(3600),
         active: vec![Arc::new(call("a/b@192.0.2.1", 100, Some(4.1))), Arc::new(quiet)],
-        history: history
-            .into_iter()
-            .map(|(id, start, mos)| Arc::new(ended(call(id, start, mos))))
-            .collect(),
+        finished: Finished::of(history.iter().map(AsRef::as_ref)).into(),
+        history,
         orphans: vec![Arc::new(stream(7, None))],
         phone_reports: Arc::default(),
         totals: Totals {
@@ -389,6 +391,8 @@ pub(crate) fn snapshot() -> Snapshot {
             calls_total: 10,
             rtp_packets: 123_456,
             ring_full: 2,
+            reports_waiting: 7,
+            nap_us: 500,
             busy: 0.25,
             ..ShardHealth::default()
         }],
@@ -400,10 +404,24 @@ pub(crate) fn snapshot() -> Snapshot {
 
 /// 1,000 packets of PCMA from one network.
 fn spreads() -> Spreads {
-    let jitter_us =
-        Distribution { count: 1000, mean: 1500.0, p50: 1000, p95: 4000, p99: 8000, max: 9000 };
-    let variation_us =
-        Distribution { count: 1000, mean: 2500.0, p50: 2000, p95: 5000, p99: 9000, max: 9500 };
+    let jitter_us = Distribution {
+        count: 1000,
+        mean: 1500.0,
+        p50: 1000,
+        p95: 4000,
+        p99: 8000,
+        max: 9000,
+        up_to: [10; 14],
+    };
+    let variation_us = Distribution {
+        count: 1000,
+        mean: 2500.0,
+        p50: 2000,
+        p95: 5000,
+        p99: 9000,
+        max: 9500,
+        up_to: [20; 14],
+    };
     let all = Spread { jitter_us, variation_us };
     let trunk = Trunk::of([192, 0, 2, 1].into());
     Spreads {

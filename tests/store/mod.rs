@@ -13,6 +13,7 @@ use std::{
 use fastrand::Rng;
 use voxplane::{
     control::record::{CallRecord, CallState, EndedBy, Integrity},
+    id::Trunk,
     quality::{MosBasis, MosKind, Scale, Source},
     source::clock,
     store::{Options, Reader, Settings, Store},
@@ -93,6 +94,7 @@ pub(crate) fn any_call(n: u64, random: &mut Rng) -> CallRecord {
         true => [10, random.u8(0..3), random.u8(0..9), random.u8(..)].into(),
         false => [0x2001, 0xdb8, random.u16(0..4), 0, 0, 0, 0, random.u16(..)].into(),
     });
+    call.trunk = call.source.map(Trunk::of);
     call.state = if is_answered { CallState::Ended } else { CallState::Failed };
     call.ended_by = Some(EndedBy::Callee);
     call.start_time = at(n) - Duration::from_millis(random.u64(0..5000));

@@ -1,102 +1,74 @@
 //! The Prometheus text exposition of a snapshot, format 0.0.4. Base units: seconds and ratios.
 //!
-//! It shows the counters of the API under conventional names and computes nothing of its own.
+//! It shows the counters of the API under conventional names and computes nothing of its own. It
+//! is written out, not registered with a client library: all figures already stand in a snapshot,
+//! a registry would want each of them a second time, and `prometheus-client` writes OpenMetrics
+//! alone.
 
-use core::fmt::{Display, Write as _};
+mod page;
+
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+pub(super) use self::page::Page;
 use super::{door::Counters, signalling};
 use crate::{
+    alerts,
     control::{
-        record::{ShardHealth, Snapshot},
-        spreads::{self, Distribution, Spreads},
+        finished::{Finished, FinishedGroup, Histogram},
+        record::{CallState, ShardHealth, Snapshot},
+        spreads::{self, BOUNDS_US, Distribution, Spreads},
     },
-    notify::Status,
+    notify, store,
     time::{NANOS_PER_SEC, Timestamp},
 };
 
 /// The media type of the format.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Renders everything at the time `now`.
-pub(super) fn render(
-    snapshot: &Snapshot,
-    notifiers: &[Status],
-    door: &Counters,
-    now: Timestamp,
-) -> String {
-    let mut page = Page(String::with_capacity(CAPACITY));
-    appliance(&mut page, snapshot, now);
+/// All that is shown.
+pub(super) struct Sources<'a> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) store: Option<store::Status>,
+    pub(super) notifiers: &'a [notify::Status],
+    pub(super) alerts: alerts::Figures,
+    pub(super) door: &'a Counters,
+    pub(super) now: Timestamp,
+}
+
+/// Renders everything.
+pub(super) fn render(sources: &Sources<'_>) -> String {
+    let Sources { snapshot, store, notifiers, alerts, door, now } = sources;
+    let mut page = Page::with_capacity(CAPACITY);
+    appliance(&mut page, snapshot, *now);
     calls(&mut page, snapshot);
+    finished(&mut page, &snapshot.finished);
+    distributions(&mut page, &snapshot.spreads);
     signalling::render(&mut page, &snapshot.sip);
     registrations(&mut page, snapshot);
     shards(&mut page, &snapshot.shards);
+    for &(name, kind, help, value) in ALERTS {
+        page.single(name, kind, help, value(alerts));
+    }
+    if let Some(store) = store {
+        self::store(&mut page, store);
+    }
     for &(name, kind, help, value) in NOTIFIER {
         page.family(name, kind, help);
-        for notifier in notifiers {
-            let labels = format!("{{notifier=\"{}\",kind=\"{}\"}}", notifier.name, notifier.kind);
+        for notifier in *notifiers {
+            let labels = format!("notifier=\"{}\",kind=\"{}\"", notifier.name, notifier.kind);
             page.sample(name, &labels, value(notifier));
         }
     }
     for &(name, help, value) in DOOR {
-        page.family(name, "counter", help);
-        page.sample(name, "", value(door).load(Relaxed));
+        page.single(name, "counter", help, value(door).load(Relaxed));
     }
-    page.0
-}
-
-/// Text being written.
-pub(super) struct Page(String);
-
-impl Page {
-    pub(super) fn family(&mut self, name: &str, kind: &str, help: &str) {
-        self.line(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
-    }
-
-    pub(super) fn sample(&mut self, name: &str, labels: &str, value: impl Display) {
-        self.line(format_args!("{name}{labels} {value}\n"));
-    }
-
-    pub(super) fn single(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
-        self.family(name, kind, help);
-        self.sample(name, "", value);
-    }
-
-    /// One summary for each set of labels, which end with a comma where there are any.
-    fn summaries_us<'a>(
-        &mut self,
-        name: &str,
-        help: &str,
-        labelled: impl Iterator<Item = (String, &'a Distribution)>,
-    ) {
-        self.family(name, "summary", help);
-        for (labels, us) in labelled {
-            for (quantile, value) in [("0.5", us.p50), ("0.95", us.p95), ("0.99", us.p99)] {
-                let labels = format!("{{{labels}quantile=\"{quantile}\"}}");
-                if us.count > 0 {
-                    self.sample(name, &labels, float(value) / 1e6);
-                } else {
-                    self.sample(name, &labels, "NaN");
-                }
-            }
-            let labels = labels.strip_suffix(',').map(|labels| format!("{{{labels}}}"));
-            let labels = labels.unwrap_or_default();
-            let sum = us.mean * float(us.count) / 1e6;
-            self.sample(&format!("{name}_sum"), &labels, sum);
-            self.sample(&format!("{name}_count"), &labels, us.count);
-        }
-    }
-
-    fn line(&mut self, text: core::fmt::Arguments<'_>) {
-        // Writing to a string cannot fail.
-        let _ = self.0.write_fmt(text);
-    }
+    page.into_text()
 }
 
 fn appliance(page: &mut Page, snapshot: &Snapshot, now: Timestamp) {
     let name = "voxplane_build_info";
     page.family(name, "gauge", "Always 1; the version stands in the label.");
-    page.sample(name, concat!("{version=\"", env!("CARGO_PKG_VERSION"), "\"}"), 1);
+    page.sample(name, concat!("version=\"", env!("CARGO_PKG_VERSION"), "\""), 1);
     let help = "Unix time when the appliance started.";
     page.single("voxplane_start_time_seconds", "gauge", help, unix_secs(snapshot.started_at));
     let help = "Age of the figures on this page.";
@@ -106,59 +78,110 @@ fn appliance(page: &mut Page, snapshot: &Snapshot, now: Timestamp) {
 
 fn calls(page: &mut Page, snapshot: &Snapshot) {
     let totals = &snapshot.totals;
-    let help = "Calls in any state before their end.";
-    page.single("voxplane_calls_active", "gauge", help, snapshot.active.len());
+    let name = "voxplane_calls";
+    page.family(name, "gauge", "Calls that are not over, by state.");
+    for (state, label) in STATES {
+        let count = snapshot.active.iter().filter(|call| call.state == state).count();
+        page.sample(name, &format!("state=\"{label}\""), count);
+    }
     let help = "Streams that belong to no call.";
     page.single("voxplane_orphan_streams", "gauge", help, snapshot.orphans.len());
-    let name = "voxplane_calls_finished_total";
-    page.family(name, "counter", "Calls that are over, by whether they had been answered.");
-    page.sample(name, "{result=\"answered\"}", totals.answered);
-    page.sample(name, "{result=\"failed\"}", totals.failed);
-    let help = "Answered calls outside a quality threshold.";
+    let help = "Finished calls that an alert was raised about.";
     page.single("voxplane_calls_with_issues_total", "counter", help, totals.with_issues);
     let help = "Finished calls whose figures our own losses may have touched.";
     page.single("voxplane_calls_suspect_total", "counter", help, totals.suspect);
-    let name = "voxplane_call_mos";
-    page.family(
-        name,
-        "summary",
-        "MOS of finished calls that are scored and not suspect, by scale.",
-    );
-    for (scale, mos) in totals.mos.by_scale() {
-        let labels = format!("{{scale=\"{}\"}}", scale.name());
-        page.sample("voxplane_call_mos_sum", &labels, mos.sum);
-        page.sample("voxplane_call_mos_count", &labels, mos.calls);
+    let name = "voxplane_call_responses_total";
+    page.family(name, "counter", "Finished calls by their last response to the INVITE.");
+    for (code, count) in &snapshot.finished.responses {
+        page.sample(name, &format!("code=\"{code}\""), count);
     }
-    distributions(page, &snapshot.spreads);
 }
 
+/// What finished calls add up to, by codec and trunk.
+fn finished(page: &mut Page, finished: &Finished) {
+    let groups: Vec<(String, &FinishedGroup)> = finished
+        .groups
+        .iter()
+        .map(|group| (format!("codec=\"{}\",trunk=\"{}\"", group.codec, group.trunk), group))
+        .collect();
+    let name = "voxplane_calls_finished_total";
+    page.family(name, "counter", "Calls that are over, by whether they had been answered.");
+    for (labels, group) in &groups {
+        page.sample(name, &format!("{labels},result=\"answered\""), group.answered);
+        page.sample(name, &format!("{labels},result=\"failed\""), group.failed);
+    }
+    for &(name, help, value) in PACKETS {
+        page.family(name, "counter", help);
+        groups.iter().for_each(|(labels, group)| page.sample(name, labels, value(group)));
+    }
+    let name = "voxplane_call_mos";
+    page.family(name, "histogram", "MOS of finished calls by scale; see mos_score in the API.");
+    for (labels, group) in &groups {
+        for (scale, mos) in group.mos.iter().filter(|(_, mos)| mos.count() > 0) {
+            let labels = format!("{labels},scale=\"{}\"", scale.name());
+            page.histogram(name, &labels, mos.cumulative(), mos.sum(), mos.count());
+        }
+    }
+    for &(name, help, value) in HISTOGRAMS {
+        page.family(name, "histogram", help);
+        for (labels, group) in &groups {
+            let found = value(group);
+            page.histogram(name, labels, found.cumulative(), found.sum(), found.count());
+        }
+    }
+}
+
+/// What packets add up to while calls are up.
 fn distributions(page: &mut Page, found: &Spreads) {
-    let jitter = "Interarrival jitter of RFC 3550 after each packet";
-    let variation = "Delay of each packet over the fastest, clock drift aside";
     let all = [(String::new(), found.all)];
     let by_codec = found.by_codec.iter();
     let by_codec: Vec<_> = by_codec
-        .map(|(codec, spread)| (format!("codec=\"{}\",", spreads::codec_name(*codec)), *spread))
+        .map(|(codec, spread)| (format!("codec=\"{}\"", spreads::codec_name(*codec)), *spread))
         .collect();
     let by_trunk = found
         .by_trunk
         .iter()
-        .map(|(trunk, spread)| (format!("trunk=\"{}\",", spreads::trunk_name(*trunk)), *spread));
+        .map(|(trunk, spread)| (format!("trunk=\"{}\"", spreads::trunk_name(*trunk)), *spread));
     let by_trunk: Vec<_> = by_trunk.collect();
     let codec = ("codec", ", by codec", &by_codec[..]);
     let trunk = ("trunk", ", by trunk", &by_trunk[..]);
     for (of, by, labelled) in [("rtp", "", &all[..]), codec, trunk] {
-        let each = || labelled.iter().map(|(labels, spread)| (labels.clone(), spread));
         let name = format!("voxplane_{of}_interarrival_jitter_seconds");
-        let jitters = each().map(|(labels, spread)| (labels, &spread.jitter_us));
-        page.summaries_us(&name, &format!("{jitter}{by}."), jitters);
+        let help = format!("Interarrival jitter of RFC 3550 after each packet{by}.");
+        page.family(&name, "histogram", &help);
+        labelled
+            .iter()
+            .for_each(|(labels, spread)| spread_us(page, &name, labels, &spread.jitter_us));
         let name = format!("voxplane_{of}_delay_variation_seconds");
-        let variations = each().map(|(labels, spread)| (labels, &spread.variation_us));
-        page.summaries_us(&name, &format!("{variation}{by}."), variations);
+        let help = format!("Delay of each packet over the fastest, clock drift aside{by}.");
+        page.family(&name, "histogram", &help);
+        labelled
+            .iter()
+            .for_each(|(labels, spread)| spread_us(page, &name, labels, &spread.variation_us));
     }
-    let help = "Round-trip times that RTCP reports gave.";
-    let rtt = [(String::new(), &found.rtt_us)].into_iter();
-    page.summaries_us("voxplane_rtcp_round_trip_seconds", help, rtt);
+    let name = "voxplane_rtcp_round_trip_seconds";
+    page.family(name, "histogram", "Round-trip times that RTCP reports gave.");
+    spread_us(page, name, "", &found.rtt_us);
+}
+
+fn spread_us(page: &mut Page, name: &str, labels: &str, us: &Distribution) {
+    let cumulative = BOUNDS_US.into_iter().zip(us.up_to);
+    let cumulative = cumulative.map(|(bound, up_to)| (float(bound) / 1e6, up_to));
+    page.histogram(name, labels, cumulative, us.mean * float(us.count) / 1e6, us.count);
+}
+
+fn store(page: &mut Page, store: &store::Status) {
+    let help = "Whether finished calls reach the disk.";
+    let is_up = u64::from(store.state.is_writing());
+    page.single("voxplane_store_up", "gauge", help, is_up);
+    let help = "Calls in the history.";
+    page.single("voxplane_store_calls", "gauge", help, store.calls);
+    let help = "Calls and alerts that wait to be written.";
+    page.single("voxplane_store_pending", "gauge", help, store.pending);
+    let help = "How long the oldest of them has waited.";
+    page.single("voxplane_store_lag_seconds", "gauge", help, float(store.lag_ms) / 1e3);
+    let help = "Calls and alerts that were never written: there was no room to let them wait.";
+    page.single("voxplane_store_dropped_total", "counter", help, store.dropped);
 }
 
 fn registrations(page: &mut Page, snapshot: &Snapshot) {
@@ -173,8 +196,8 @@ fn registrations(page: &mut Page, snapshot: &Snapshot) {
     page.single("voxplane_registrations_challenged_total", "counter", help, counts.challenged);
     let name = "voxplane_registrations_failures_total";
     page.family(name, "counter", "REGISTERs refused, by class of status.");
-    page.sample(name, "{class=\"4xx\"}", counts.failed_4xx);
-    page.sample(name, "{class=\"5xx\"}", counts.failed_5xx);
+    page.sample(name, "class=\"4xx\"", counts.failed_4xx);
+    page.sample(name, "class=\"5xx\"", counts.failed_5xx);
     let help = "REGISTERs refused for want of room, which are among the failures.";
     page.single("voxplane_registrations_refused_total", "counter", help, counts.refused);
 }
@@ -183,19 +206,24 @@ fn shards(page: &mut Page, shards: &[ShardHealth]) {
     for &(name, kind, help, value) in SHARD {
         page.family(name, kind, help);
         for shard in shards {
-            page.sample(name, &format!("{{shard=\"{}\"}}", shard.shard), value(shard));
+            page.sample(name, &format!("shard=\"{}\"", shard.shard), value(shard));
         }
     }
     let name = "voxplane_shard_busy_ratio";
     page.family(name, "gauge", "Share of the last interval that a shard spent working.");
     for shard in shards {
-        page.sample(name, &format!("{{shard=\"{}\"}}", shard.shard), shard.busy);
+        page.sample(name, &format!("shard=\"{}\"", shard.shard), shard.busy);
+    }
+    let name = "voxplane_shard_nap_seconds";
+    page.family(name, "gauge", "How long a shard naps between turns.");
+    for shard in shards {
+        page.sample(name, &format!("shard=\"{}\"", shard.shard), f64::from(shard.nap_us) / 1e6);
     }
     let name = "voxplane_own_drops_total";
     page.family(name, "counter", "What the appliance lost itself, by cause.");
     for shard in shards {
         for &(cause, value) in DROPS {
-            let labels = format!("{{shard=\"{}\",cause=\"{cause}\"}}", shard.shard);
+            let labels = format!("shard=\"{}\",cause=\"{cause}\"", shard.shard);
             page.sample(name, &labels, value(shard));
         }
     }
@@ -213,6 +241,77 @@ const fn float(value: u64) -> f64 {
 /// Name, type, help and value of what each shard counts.
 type ShardMetric = (&'static str, &'static str, &'static str, fn(&ShardHealth) -> u64);
 
+/// The states of calls that are not over, with their names.
+const STATES: [(CallState, &str); 3] =
+    [(CallState::Trying, "trying"), (CallState::Ringing, "ringing"), (CallState::Active, "active")];
+
+/// Name, help and value of a count of each group of finished calls.
+type GroupMetric = (&'static str, &'static str, fn(&FinishedGroup) -> u64);
+
+/// Name, help and the histogram itself of each group of finished calls.
+type GroupHistogram = (&'static str, &'static str, fn(&FinishedGroup) -> &Histogram);
+
+const PACKETS: &[GroupMetric] = &[
+    (
+        "voxplane_call_packets_expected_total",
+        "RTP packets sent in finished calls, by their sequence numbers; the worse direction.",
+        |g| g.packets_expected,
+    ),
+    ("voxplane_call_packets_lost_total", "Of these, lost by the network.", |g| g.packets_lost),
+    (
+        "voxplane_call_packets_discarded_total",
+        "Packets of finished calls that came too late for the assumed jitter buffer.",
+        |g| g.packets_discarded,
+    ),
+];
+
+const HISTOGRAMS: &[GroupHistogram] = &[
+    ("voxplane_call_loss_ratio", "Share of packets lost of each finished call.", |g| &g.loss_ratio),
+    (
+        "voxplane_call_jitter_seconds",
+        "Interarrival jitter of each finished call; see jitter_avg_ms in the API.",
+        |g| &g.jitter_s,
+    ),
+    (
+        "voxplane_call_round_trip_seconds",
+        "Mean round-trip time of each finished call; see latency_avg_ms in the API.",
+        |g| &g.round_trip_s,
+    ),
+    (
+        "voxplane_call_session_request_delay_seconds",
+        "Session request delay of RFC 6076 of each finished call.",
+        |g| &g.srd_s,
+    ),
+    ("voxplane_call_duration_seconds", "Seconds from answer to end of each answered call.", |g| {
+        &g.duration_s
+    }),
+];
+
+/// Name, type, help and value of what alerts count.
+type AlertMetric = (&'static str, &'static str, &'static str, fn(&alerts::Figures) -> u64);
+
+const ALERTS: &[AlertMetric] = &[
+    ("voxplane_alerts_open", "gauge", "Alerts that fire or are acknowledged.", |a| a.open as u64),
+    (
+        "voxplane_alerts_raised_total",
+        "counter",
+        "Alerts raised; begins anew when alerts are cleared.",
+        |a| a.total,
+    ),
+    (
+        "voxplane_alerts_suppressed_total",
+        "counter",
+        "Alerts not raised because too many were open.",
+        |a| a.suppressed,
+    ),
+    (
+        "voxplane_alert_notices_lost_total",
+        "counter",
+        "Changes of alerts that no notifier was told of: it could not keep up.",
+        |a| a.notices_lost,
+    ),
+];
+
 const SHARD: &[ShardMetric] = &[
     ("voxplane_phone_reports_total", "counter", "Reports of phones (RFC 6035) taken.", |s| {
         s.phone_reports
@@ -226,6 +325,12 @@ const SHARD: &[ShardMetric] = &[
     ("voxplane_auth_failures_total", "counter", "Requests with wrong credentials.", |s| {
         s.auth_failures
     }),
+    (
+        "voxplane_shard_reports_waiting",
+        "gauge",
+        "Reports in the ring from shard to control.",
+        |s| s.reports_waiting.into(),
+    ),
     ("voxplane_shard_calls_active", "gauge", "Calls in a shard's dialog table.", |s| {
         s.calls_active
     }),
@@ -322,7 +427,7 @@ const DROPS: &[Drop] = &[
 ];
 
 /// Name, type, help and value of what each notifier counts.
-type NotifierMetric = (&'static str, &'static str, &'static str, fn(&Status) -> u64);
+type NotifierMetric = (&'static str, &'static str, &'static str, fn(&notify::Status) -> u64);
 
 const NOTIFIER: &[NotifierMetric] = &[
     ("voxplane_notifier_up", "gauge", "Whether a notifier's last attempt was well.", |n| {
@@ -369,8 +474,8 @@ const DOOR: &[DoorMetric] = &[
     ("voxplane_http_unanswered_total", "HTTP requests that failed on our side.", |d| &d.unanswered),
 ];
 
-/// Room for the page of two shards.
-const CAPACITY: usize = 8 << 10;
+/// Room for the page of two shards and some groups.
+const CAPACITY: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests {
