@@ -2,8 +2,8 @@
 
 use core::time::Duration;
 
-/// RTP streams that one shard measures at once. 640 bytes each when in use, and 208 more once a
-/// packet has been lost, a few more with a run of five; address space only, until then. A stream
+/// RTP streams that one shard measures at once. 640 bytes each when in use, and 224 more once a
+/// packet has been lost, a few more with a run of nine; address space only, until then. A stream
 /// past this is not measured, and counted.
 pub const STREAMS_MAX: usize = 200_000;
 

@@ -5,16 +5,17 @@
 //! of all lines under them the one nearest to them (S. B. Moon, P. Skelly and D. Towsley, INFOCOM
 //! 1999; L. Zhang, Z. Liu and C. H. Xia, INFOCOM 2002). It is the likeliest line, and two points
 //! alone make it. Where delays are spread so wide that fast packets are rare, other lines are
-//! nearly as likely, so that the mean of all is taken here, each by its likelihood (E. J. G. Pitman,
-//! Biometrika 1939: for errors of a known form, no other estimate that moves with the points has a
-//! smaller mean square error).
+//! nearly as likely, so that the mean of all is taken here, each by its likelihood (E. J. G.
+//! Pitman, Biometrika 1939: for errors of a known form, no other estimate that moves with the
+//! points has a smaller mean square error).
 //!
-//! The fastest packet of a window is above the line by an exponentially distributed height, whatever
-//! the distribution of the delays is, as long as some are near to the least. The likelihood of a
-//! line of slope `s` then is an exponential of its height at the middle of the points, and that of
-//! all lines of this slope under the points is `exp(k h(s))`, where `h(s)` is the height of the
-//! highest and `k` the number of points by their mean height. Between the slopes of two neighbouring
-//! edges of the hull `h` is a straight line, so that the mean is a sum over the hull's corners.
+//! The fastest packet of a window is above the line by an exponentially distributed height,
+//! whatever the distribution of the delays is, as long as some are near to the least. The
+//! likelihood of a line of slope `s` then is an exponential of its height at the middle of the
+//! points, and that of all lines of this slope under the points is `exp(k h(s))`, where `h(s)` is
+//! the height of the highest and `k` the number of points by their mean height. Between the slopes
+//! of two neighbouring edges of the hull `h` is a straight line, so that the mean is a sum over the
+//! hull's corners.
 
 use arrayvec::ArrayVec;
 
@@ -77,8 +78,8 @@ fn hull(spots: &[Spot]) -> ArrayVec<Spot, SPOTS_MAX> {
     corners
 }
 
-/// The mean slope of the lines under the corners, by likelihood; `highest` is the height at 0 of the
-/// highest.
+/// The mean slope of the lines under the corners, by likelihood; `highest` is the height at 0 of
+/// the highest.
 fn mean_slope(corners: &[Spot], highest: f64, steepness: f64) -> f64 {
     let (mut weights, mut moments) = (0.0, 0.0);
     let mut from = None;

@@ -10,7 +10,7 @@
 //! envelope of the transit times: no packet lies below it, and the fastest lie on it.
 //!
 //! Of each window of time the packet nearest to the floor is remembered, eight of them in all.
-//! Windows last 1 s at first; when there are eight, each two become one, until they last 16.6 s;
+//! Windows last 1 s at first; when there are eight, each two become one, until they last 16 s;
 //! then the oldest is forgotten. When a window ends, the line is drawn anew, as
 //! [`envelope`](super::envelope) finds it under the remembered packets. Its slope is the skew. It
 //! is told once the remembered packets span 16 s and lie near enough to it; from then on an edge
@@ -316,9 +316,9 @@ const HEIGHT_BITS: u32 = 13;
 /// Points that are remembered. The longest windows times these, and the longest silence before
 /// each of them, are less than the 18 minutes after which their clock wraps.
 const POINTS: usize = SPOTS_MAX;
-/// 1.04 s. There are eight points for the third time after 57 of these, just within a minute.
-const WINDOW: i32 = 62;
-/// To 16.6 s.
+/// 1.01 s. There are eight points for the fourth time after 57 of these, just within a minute.
+const WINDOW: i32 = 60;
+/// To 16.1 s.
 const WINDOW_DOUBLINGS: u8 = 4;
 /// Beside the length of windows: the slope is certain enough to be told.
 const KNOWN: u8 = 0x80;
