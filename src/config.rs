@@ -12,6 +12,10 @@ use std::{
 
 use serde::Deserialize;
 
+mod changes;
+
+pub use self::changes::Changes;
+
 use crate::{
     alerts::{RuleError, Rules, Table},
     limits::{CONNECTIONS_MAX, DIALOGS_MAX},
@@ -313,6 +317,14 @@ pub enum TlsIdentity {
     },
     /// A certificate made at start that vouches for itself.
     SelfSigned,
+}
+
+impl TlsIdentity {
+    /// Whether it stands in files, which may change.
+    #[must_use]
+    pub const fn is_a_file(&self) -> bool {
+        matches!(self, Self::Files { .. })
+    }
 }
 
 impl Config {

@@ -212,6 +212,25 @@ impl Alerts {
         Ok(result)
     }
 
+    /// Goes on with the rules of another configuration, what the API has changed about them
+    /// included, and with other names for trunks.
+    ///
+    /// # Errors
+    /// What the API has changed does not fit those rules; nothing has changed.
+    pub fn reconfigure(
+        &self,
+        rules: &Rules,
+        trunks: Arc<Trunks>,
+        now: Timestamp,
+    ) -> Result<(), RuleError> {
+        let mut engine = self.engine();
+        let rules = rules.with_changes(&engine.rules().changes())?;
+        engine.set_trunks(trunks);
+        engine.set_rules(rules, now);
+        self.publish(&mut engine);
+        Ok(())
+    }
+
     /// Figures of the alerts themselves.
     #[must_use]
     pub fn figures(&self) -> Figures {

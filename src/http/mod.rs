@@ -16,6 +16,7 @@ mod door;
 mod health;
 mod history;
 mod intake;
+mod operator;
 mod phone_reports;
 mod prometheus;
 mod query;
@@ -40,7 +41,10 @@ use self::{
 };
 use crate::{alerts::Alerts, control::snapshot::SnapshotCell, notify, store};
 
-pub use self::token::Token;
+pub use self::{
+    operator::{Operator, Reloaded},
+    token::Token,
+};
 
 /// How the API is served.
 #[derive(Debug)]
@@ -55,6 +59,8 @@ pub struct Options {
     pub notify: Option<notify::Handle>,
     /// The alerts, and the rules that they are raised by.
     pub alerts: Alerts,
+    /// Who reloads and hangs up, where there is a running appliance.
+    pub operator: Option<Arc<dyn Operator>>,
 }
 
 /// The running API. It stops when it is dropped.
@@ -79,8 +85,8 @@ impl Server {
         let (door, waker) =
             Door::new(options.listener, den.socket(), options.token, Arc::clone(&shared))?;
         let local_addr = door.local_addr()?;
-        let Options { store, alerts, notify, .. } = options;
-        let api = Api::new(snapshots, store, alerts, notify, Arc::clone(&shared));
+        let Options { store, alerts, notify, operator, .. } = options;
+        let api = Api::new(snapshots, store, alerts, notify, operator, Arc::clone(&shared));
         // From here on an error drops `server`, which ends the threads that have started.
         let mut server = Self { local_addr, shared, waker, threads: Vec::new() };
         let shared = Arc::clone(&server.shared);

@@ -11,7 +11,9 @@ use super::{
     alerts,
     door::Shared,
     health::{self, Watch},
-    history, phone_reports, prometheus,
+    history,
+    operator::{self, Someone},
+    phone_reports, prometheus,
     query::{self, Query},
     reply::Reply,
     trends,
@@ -41,6 +43,7 @@ pub(super) struct Api {
     store: Option<store::Reader>,
     alerts: Alerts,
     notify: Option<notify::Handle>,
+    operator: Someone,
     shared: Arc<Shared>,
     watch: Watch,
 }
@@ -52,9 +55,10 @@ impl Api {
         store: Option<store::Reader>,
         alerts: Alerts,
         notify: Option<notify::Handle>,
+        operator: Someone,
         shared: Arc<Shared>,
     ) -> Self {
-        Self { snapshots, store, alerts, notify, shared, watch: Watch::default() }
+        Self { snapshots, store, alerts, notify, operator, shared, watch: Watch::default() }
     }
 
     /// Answers a request at the time `now`. `target` is path and query.
@@ -91,6 +95,9 @@ impl Api {
             Route::Thresholds => alerts::set_thresholds(body, alerts, now),
             Route::Rules => alerts::set_rule(body, alerts, now),
             Route::Rule(name) => alerts::remove_rule(name, alerts, now),
+            Route::Reload => operator::reload(&self.operator),
+            Route::HangUp(id) => operator::hang_up(id, &self.operator, &self.snapshots.load()),
+            Route::HangUpAll => operator::hang_up_all(&self.operator, &self.snapshots.load()),
             _ => Err(Reply::error(405, "this is only to be read")),
         }
     }
@@ -120,9 +127,12 @@ impl Api {
             }
             Route::Thresholds => Ok(alerts::thresholds(&self.alerts)),
             Route::Rules => Ok(alerts::rules(&self.alerts)),
-            Route::Acknowledge(_) | Route::ClearAlerts | Route::Rule(_) => {
-                Err(Reply::error(405, "this is only to be sent to"))
-            }
+            Route::Acknowledge(_)
+            | Route::ClearAlerts
+            | Route::Rule(_)
+            | Route::Reload
+            | Route::HangUp(_)
+            | Route::HangUpAll => Err(Reply::error(405, "this is only to be sent to")),
             Route::Statistics => {
                 Ok(Reply::json(&Statistics::of(snapshot, self.alerts.figures().total)))
             }
@@ -167,6 +177,11 @@ enum Route<'a> {
     Rules,
     /// With the rule's name as it stands in the path.
     Rule(&'a str),
+    /// The configuration is to be read again.
+    Reload,
+    /// With the call id as it stands in the path.
+    HangUp(&'a str),
+    HangUpAll,
     Statistics,
     Sip,
     Reports,
@@ -190,12 +205,18 @@ impl<'a> Route<'a> {
             "/api/qos/clear-alerts" => Self::ClearAlerts,
             "/api/qos/thresholds" => Self::Thresholds,
             "/api/qos/rules" => Self::Rules,
+            "/api/reload" => Self::Reload,
+            "/api/calls/hangup" => Self::HangUpAll,
             _ => {
                 let below = |base| path.strip_prefix(base).filter(|rest: &&str| !rest.is_empty());
                 let acknowledged = below("/api/qos/alerts/")
                     .and_then(|rest| rest.strip_suffix("/acknowledge"))
                     .map(Self::Acknowledge);
+                let hung_up = below("/api/calls/")
+                    .and_then(|rest| rest.strip_suffix("/hangup"))
+                    .map(Self::HangUp);
                 acknowledged
+                    .or(hung_up)
                     .or_else(|| below("/api/qos/rules/").map(Self::Rule))
                     .or_else(|| below("/api/qos/call/").map(Self::Call))?
             }
@@ -205,7 +226,11 @@ impl<'a> Route<'a> {
     /// What can be done with it.
     const fn methods(self) -> &'static str {
         match self {
-            Self::Acknowledge(_) | Self::ClearAlerts => "POST",
+            Self::Acknowledge(_)
+            | Self::ClearAlerts
+            | Self::Reload
+            | Self::HangUp(_)
+            | Self::HangUpAll => "POST",
             Self::Thresholds | Self::Rules => "GET, HEAD, POST",
             Self::Rule(_) => "DELETE",
             _ => "GET, HEAD",

@@ -86,14 +86,16 @@ pub(crate) fn serve(snapshot: Snapshot) -> Server {
 pub(crate) fn start(snapshots: SnapshotCell, token: Option<Token>) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (store, alerts, notify) = (None, alerts(), None);
-    Server::start(Options { listener, token, store, alerts, notify }, snapshots).unwrap()
+    Server::start(Options { listener, token, store, alerts, notify, operator: None }, snapshots)
+        .unwrap()
 }
 
 /// A server over `snapshots` and a history.
 pub(crate) fn start_with(snapshots: SnapshotCell, store: Reader) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (token, store, alerts, notify) = (None, Some(store), alerts(), None);
-    Server::start(Options { listener, token, store, alerts, notify }, snapshots).unwrap()
+    Server::start(Options { listener, token, store, alerts, notify, operator: None }, snapshots)
+        .unwrap()
 }
 
 /// A server over `snapshot` that shows how notifiers are.
@@ -102,14 +104,16 @@ pub(crate) fn start_notifying(snapshot: Snapshot, notify: Handle) -> Server {
     snapshots.store(snapshot);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (token, store, alerts, notify) = (None, None, alerts(), Some(notify));
-    Server::start(Options { listener, token, store, alerts, notify }, snapshots).unwrap()
+    Server::start(Options { listener, token, store, alerts, notify, operator: None }, snapshots)
+        .unwrap()
 }
 
 /// A server over `snapshots` and alerts.
 pub(crate) fn start_alerts(snapshots: SnapshotCell, alerts: Alerts) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (token, store, notify) = (None, None, None);
-    Server::start(Options { listener, token, store, alerts, notify }, snapshots).unwrap()
+    Server::start(Options { listener, token, store, alerts, notify, operator: None }, snapshots)
+        .unwrap()
 }
 
 /// The program's rules, and nothing that they could judge.
