@@ -54,7 +54,7 @@ pub struct Config {
     pub advertise: Option<IpAddr>,
     /// Where the HTTP API listens.
     pub http: SocketAddr,
-    /// The file that holds the bearer token of the API.
+    /// The file that holds the bearer tokens of the API.
     pub api_token_file: Option<PathBuf>,
     /// The appliance's own directory.
     pub data: PathBuf,

@@ -65,7 +65,7 @@ struct RunArgs {
     /// The appliance's own directory [default: ./voxplane-data].
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// File with the API's bearer token.
+    /// File with the API's bearer tokens.
     #[arg(long, value_name = "FILE")]
     api_token_file: Option<PathBuf>,
 }
@@ -156,9 +156,13 @@ fn serve(config: &Config, reread: Reread) -> Result<(), StartError> {
 fn greet(appliance: &Appliance, config: &Config) -> io::Result<()> {
     let (sip, http) = (appliance.sip_addr(), appliance.http_addr());
     let target = reachable(sip);
-    let token = config.api_token_file.as_deref().map_or_else(String::new, |file| {
-        format!("-H \"Authorization: Bearer $(cat '{}')\" ", file.display())
-    });
+    let token = match config.api_token_file.as_deref() {
+        Some(file) if appliance.needs_bare_token() => {
+            format!("-H \"Authorization: Bearer $(cat '{}')\" ", file.display())
+        }
+        Some(_) => "-H \"Authorization: Bearer TOKEN\" ".to_owned(),
+        None => String::new(),
+    };
     let text = format!(
         "voxplane {version}, {shards} shards\n  \
            SIP   {sip} ({transports})\n  \

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use voxplane::{
     control::snapshot::SnapshotCell,
-    http::{Server, Token},
+    http::{Server, Tokens},
 };
 
 mod http;
@@ -310,8 +310,8 @@ fn head_is_get_without_the_body() {
 
 #[test]
 fn with_a_token_only_healthz_is_open() {
-    let token = Token::new("s3cret").unwrap();
-    let server = start(SnapshotCell::default(), Some(token));
+    let tokens = Tokens::parse("s3cret").unwrap();
+    let server = start(SnapshotCell::default(), Some(tokens));
     let to = server.local_addr();
     let bearer = |token: &str| format!("Authorization: Bearer {token}\r\n");
     for target in ["/api/qos/metrics", "/metrics", "/nothing"] {

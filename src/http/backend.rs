@@ -128,7 +128,8 @@ fn send(request: tiny_http::Request, reply: Reply) {
         ("Cache-Control", "no-store"),
         ("X-Content-Type-Options", "nosniff"),
     ];
-    let headers = common.into_iter().chain(reply.header);
+    let own = reply.headers.iter().map(|(name, value)| (*name, value.as_ref()));
+    let headers = common.into_iter().chain(own);
     let headers =
         headers.filter_map(|(name, value)| tiny_http::Header::from_bytes(name, value).ok());
     let headers: Vec<_> = headers.collect();

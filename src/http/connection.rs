@@ -11,9 +11,9 @@ use std::{
 use mio::net::{TcpStream, UnixStream};
 
 use super::{
+    guard::Guard,
     intake::Intake,
     reply::{CLOSE, Reply},
-    token::Token,
 };
 
 /// A connection and what it is doing.
@@ -103,9 +103,9 @@ impl Connection {
     }
 
     /// The client's socket has become readable or writable.
-    pub(super) fn client_ready(&mut self, token: Option<&Token>, now: Instant) -> Turn {
+    pub(super) fn client_ready(&mut self, guard: &Guard, now: Instant) -> Turn {
         match &self.state {
-            State::Receiving(_) => self.receive(token, now),
+            State::Receiving(_) => self.receive(guard, now),
             State::Waiting(_) | State::Asking { .. } => Turn::Open,
             State::Sending { .. } => self.send(now),
             State::Relaying { .. } => self.relay(now),
@@ -176,7 +176,7 @@ impl Connection {
         self.answer(&reply, now)
     }
 
-    fn receive(&mut self, token: Option<&Token>, now: Instant) -> Turn {
+    fn receive(&mut self, guard: &Guard, now: Instant) -> Turn {
         let mut chunk = [0; CHUNK];
         loop {
             let State::Receiving(intake) = &mut self.state else { return Turn::Open };
@@ -188,7 +188,7 @@ impl Connection {
                 Err(_) => return Turn::Over,
             };
             let awaited_body = intake.awaits_body();
-            match intake.push(bytes, token) {
+            match intake.push(bytes, guard) {
                 Ok(Some(request)) => {
                     self.state = State::Waiting(request);
                     self.deadline = now + ANSWER_TIME;

@@ -22,8 +22,9 @@ use mio::{Events, Interest, Poll, Waker, net::UnixStream};
 use super::{
     clock,
     connection::{Connection, Turn},
+    guard::Guard,
     reply::Reply,
-    token::Token,
+    tokens::Tokens,
 };
 
 /// What the door has seen since start.
@@ -54,6 +55,8 @@ pub(super) struct Shared {
     pub(super) renew: AtomicBool,
     /// Answers that are being streamed.
     pub(super) streaming: AtomicUsize,
+    /// The tokens in force; `None` where none is needed.
+    pub(super) tokens: Option<Tokens>,
     /// What the door has seen.
     pub(super) counters: Counters,
 }
@@ -73,7 +76,7 @@ pub(super) struct Door {
     /// Complete requests, in their order.
     waiting: VecDeque<usize>,
     server: PathBuf,
-    token: Option<Token>,
+    guard: Guard,
     shared: Arc<Shared>,
 }
 
@@ -93,7 +96,7 @@ impl Door {
     pub(super) fn new(
         listener: TcpListener,
         server: PathBuf,
-        token: Option<Token>,
+        tokens: Option<Tokens>,
         shared: Arc<Shared>,
     ) -> io::Result<(Self, Waker)> {
         listener.set_nonblocking(true)?;
@@ -110,7 +113,7 @@ impl Door {
             next: FIRST,
             waiting: VecDeque::new(),
             server,
-            token,
+            guard: Guard::new(tokens),
             shared,
         };
         Ok((door, waker))
@@ -133,6 +136,7 @@ impl Door {
                 return;
             }
             let now = clock::now();
+            self.guard.look(now);
             for event in &events {
                 match event.token() {
                     LISTENER => self.accepting = Accepting::More,
@@ -228,7 +232,7 @@ impl Door {
         let owner = key & !SERVER_SIDE;
         let Some(connection) = self.connections.get_mut(&owner) else { return };
         let turn = if key == owner {
-            connection.client_ready(self.token.as_ref(), now)
+            connection.client_ready(&self.guard, now)
         } else {
             connection.server_ready(now)
         };

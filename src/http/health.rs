@@ -9,6 +9,7 @@ use std::{
 
 use serde::Serialize;
 
+use super::{door::Shared, tokens::Tokens};
 use crate::{
     control::record::{ShardHealth, Snapshot},
     notify,
@@ -34,7 +35,27 @@ pub(super) struct Health<'a> {
     store: Option<Status>,
     /// How those are who tell of alerts.
     notifiers: Vec<notify::Status>,
+    api: ApiHealth,
     shards: &'a [ShardHealth],
+}
+
+/// How the API itself is.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct ApiHealth {
+    /// How many tokens open it; `null` where none is needed.
+    tokens: Option<usize>,
+    /// Why the file of tokens could not be used when it was read last.
+    token_file_error: Option<String>,
+}
+
+impl ApiHealth {
+    pub(super) fn of(shared: &Shared) -> Self {
+        let tokens = shared.tokens.as_ref();
+        Self {
+            tokens: tokens.map(|tokens| tokens.set().len()),
+            token_file_error: tokens.and_then(Tokens::error),
+        }
+    }
 }
 
 /// Remembers when own drops last grew. A counter that only grows cannot tell.
@@ -48,12 +69,13 @@ struct Seen {
 }
 
 impl Watch {
-    /// Judges a snapshot, the store and the notifiers at the time `now`.
+    /// Judges a snapshot, the store, the notifiers and the API at the time `now`.
     pub(super) fn judge<'a>(
         &self,
         snapshot: &'a Snapshot,
         store: Option<Status>,
         notifiers: Vec<notify::Status>,
+        api: ApiHealth,
         now: Timestamp,
     ) -> Health<'a> {
         let own_drops = own_drops(snapshot);
@@ -73,6 +95,9 @@ impl Watch {
         if !notifiers.iter().all(|notifier| notifier.is_well) {
             reasons.push("a notifier cannot deliver: somebody does not hear of alerts");
         }
+        if api.token_file_error.is_some() {
+            reasons.push("the file of API tokens cannot be used: those of before hold");
+        }
         Health {
             status: if reasons.is_empty() { "ok" } else { "degraded" },
             reasons,
@@ -84,6 +109,7 @@ impl Watch {
             own_drops,
             store,
             notifiers,
+            api,
             shards: &snapshot.shards,
         }
     }
@@ -119,7 +145,7 @@ mod tests {
             let now = Timestamp::from_secs(secs);
             let shards = vec![ShardHealth { ring_full, ..ShardHealth::default() }];
             let snapshot = Snapshot { taken_at: now, shards, ..Snapshot::default() };
-            watch.judge(&snapshot, None, Vec::new(), now).status
+            watch.judge(&snapshot, None, Vec::new(), ApiHealth::default(), now).status
         };
         assert_eq!(at(100, 0), "ok");
         assert_eq!(at(101, 3), "degraded");
@@ -135,7 +161,7 @@ mod tests {
         let snapshot = Snapshot { taken_at, shards, ..Snapshot::default() };
         let judge = |snapshot: &Snapshot, secs| {
             let now = Timestamp::from_secs(secs);
-            Watch::default().judge(snapshot, None, Vec::new(), now).status
+            Watch::default().judge(snapshot, None, Vec::new(), ApiHealth::default(), now).status
         };
         assert_eq!(judge(&snapshot, 115), "ok");
         assert_eq!(judge(&snapshot, 116), "degraded");

@@ -13,6 +13,7 @@ mod backend;
 mod clock;
 mod connection;
 mod door;
+mod guard;
 mod health;
 mod history;
 mod intake;
@@ -24,6 +25,7 @@ mod reply;
 mod routes;
 mod signalling;
 mod token;
+mod tokens;
 mod trends;
 
 use std::{
@@ -43,7 +45,7 @@ use crate::{alerts::Alerts, control::snapshot::SnapshotCell, notify, store};
 
 pub use self::{
     operator::{Operator, Reloaded},
-    token::Token,
+    tokens::Tokens,
 };
 
 /// How the API is served.
@@ -51,8 +53,8 @@ pub use self::{
 pub struct Options {
     /// Where clients come in.
     pub listener: TcpListener,
-    /// What every request but `/healthz` must carry; `None` lets everyone in.
-    pub token: Option<Token>,
+    /// Of which every request but `/healthz` must carry one; `None` lets everyone in.
+    pub tokens: Option<Tokens>,
     /// The history; without one, only what the snapshots still have is shown.
     pub store: Option<store::Reader>,
     /// The notifiers, for health and metrics.
@@ -79,11 +81,11 @@ impl Server {
     ///
     /// What making the private directory and socket, the event queue or a thread gives.
     pub fn start(options: Options, snapshots: SnapshotCell) -> io::Result<Self> {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared { tokens: options.tokens.clone(), ..Shared::default() });
         let den = Den::new()?;
         let private = UnixListener::bind(den.socket())?;
         let (door, waker) =
-            Door::new(options.listener, den.socket(), options.token, Arc::clone(&shared))?;
+            Door::new(options.listener, den.socket(), options.tokens, Arc::clone(&shared))?;
         let local_addr = door.local_addr()?;
         let Options { store, alerts, notify, operator, .. } = options;
         let api = Api::new(snapshots, store, alerts, notify, operator, Arc::clone(&shared));

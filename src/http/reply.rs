@@ -1,6 +1,6 @@
 //! An answer before it is bytes: status, headers, body. It knows no route and no connection.
 
-use std::{fmt, io::Read};
+use std::{borrow::Cow, fmt, io::Read};
 
 use serde::Serialize;
 use serde_json::json;
@@ -15,7 +15,7 @@ pub(super) struct Reply {
     /// Media type of the body.
     pub(super) content_type: &'static str,
     /// Headers that this answer has beside the usual ones.
-    pub(super) header: Option<(&'static str, &'static str)>,
+    pub(super) headers: Vec<(&'static str, Cow<'static, str>)>,
     /// The body, or what comes before what is streamed.
     pub(super) body: Vec<u8>,
     /// The rest of a body that is too long to be held.
@@ -65,7 +65,7 @@ impl Reply {
     }
 
     fn new(status: u16, content_type: &'static str, body: Vec<u8>) -> Self {
-        Self { status, content_type, header: None, body, stream: None }
+        Self { status, content_type, headers: Vec::new(), body, stream: None }
     }
 
     /// An error: `{"error":{"code","message"}}`.
@@ -76,20 +76,25 @@ impl Reply {
     }
 
     /// The same with one more header.
-    pub(super) fn with_header(self, name: &'static str, value: &'static str) -> Self {
-        Self { header: Some((name, value)), ..self }
+    pub(super) fn with_header(
+        mut self,
+        name: &'static str,
+        value: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        self.headers.push((name, value.into()));
+        self
     }
 
     /// The whole message as it goes to a client, who is told that the connection ends with it.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let Self { status, content_type, body, .. } = self;
         let reason = name(*status).0;
-        let extra = self.header.map(|(name, value)| format!("{name}: {value}\r\n"));
+        let extra = self.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n"));
+        let extra: String = extra.collect();
         let mut bytes = format!(
             "HTTP/1.1 {status} {reason}\r\n{CLOSE}Content-Type: {content_type}\r\n\
-             Content-Length: {}\r\n{}\r\n",
+             Content-Length: {}\r\n{extra}\r\n",
             body.len(),
-            extra.unwrap_or_default(),
         )
         .into_bytes();
         bytes.extend_from_slice(body);

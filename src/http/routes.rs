@@ -10,12 +10,13 @@ use serde::Serialize;
 use super::{
     alerts,
     door::Shared,
-    health::{self, Watch},
+    health::{self, ApiHealth, Watch},
     history,
     operator::{self, Someone},
     phone_reports, prometheus,
     query::{self, Query},
     reply::Reply,
+    token::Role,
     trends,
 };
 use crate::{
@@ -142,7 +143,8 @@ impl Api {
             }
             Route::Health => {
                 let store = store.map(store::Reader::status);
-                Ok(Reply::json(&self.watch.judge(snapshot, store, self.notifiers(), now)))
+                let api = ApiHealth::of(&self.shared);
+                Ok(Reply::json(&self.watch.judge(snapshot, store, self.notifiers(), api, now)))
             }
             Route::Reports => Ok(phone_reports::list(page(&query)?, snapshot)),
             Route::Prometheus => {
@@ -158,6 +160,11 @@ impl Api {
             }
         }
     }
+}
+
+/// The least role that may change something at `path`. Nobody can where there is nothing.
+pub(super) fn role_to_change(path: &str) -> Role {
+    Route::of(path).map_or(Role::Read, Route::role_to_change)
 }
 
 /// A path of the API.
@@ -234,6 +241,14 @@ impl<'a> Route<'a> {
             Self::Thresholds | Self::Rules => "GET, HEAD, POST",
             Self::Rule(_) => "DELETE",
             _ => "GET, HEAD",
+        }
+    }
+
+    /// The least role that may change something there.
+    const fn role_to_change(self) -> Role {
+        match self {
+            Self::Reload | Self::HangUp(_) | Self::HangUpAll => Role::Admin,
+            _ => Role::Operate,
         }
     }
 

@@ -105,7 +105,7 @@ impl Appliance {
         // Two descriptors a socket; with many ports that is more than the usual soft limit.
         host::raise_descriptor_limit().map_err(StartError::Host)?;
         open_data(&config.data)?;
-        let token = config.api_token_file.as_deref().map(read_token).transpose()?;
+        let tokens = config.api_token_file.as_deref().map(follow_tokens).transpose()?;
         let listener = listen_http(config.http)?;
         let cores = host::allowed_cores().map_err(StartError::Host)?;
         let shards = config.shards.map_or(cores.len(), usize::from);
@@ -137,10 +137,11 @@ impl Appliance {
             notifiers: notifiers.handle(),
             tls,
             nonces,
+            tokens: tokens.clone(),
         });
         let options = http::Options {
             listener,
-            token,
+            tokens,
             store: Some(store.reader()),
             alerts: alerts.clone(),
             notify: Some(notifiers.handle()),
@@ -194,6 +195,12 @@ impl Appliance {
     #[must_use]
     pub fn http_addr(&self) -> SocketAddr {
         self.http.local_addr()
+    }
+
+    /// Whether the API needs a token, and its file holds one with nothing else on its line.
+    #[must_use]
+    pub fn needs_bare_token(&self) -> bool {
+        self.operator.tokens.as_ref().is_some_and(http::Tokens::is_bare)
     }
 
     /// Reads the configuration again and takes what can be taken; what cannot is named. It is
@@ -302,7 +309,7 @@ pub enum StartError {
     /// TLS cannot be spoken.
     #[error("TLS for SIP: {0}")]
     Tls(String),
-    /// The API token cannot be used.
+    /// The API tokens cannot be used.
     #[error("API token file {path}: {source}")]
     Token {
         /// Which file.
@@ -355,9 +362,9 @@ fn open_data(path: &Path) -> Result<(), StartError> {
     fs::remove_file(&probe).map_err(failed)
 }
 
-fn read_token(path: &Path) -> Result<http::Token, StartError> {
+fn follow_tokens(path: &Path) -> Result<http::Tokens, StartError> {
     let failed = |source| StartError::Token { path: path.display().to_string(), source };
-    http::Token::read(path).map_err(failed)
+    http::Tokens::follow(path).map_err(failed)
 }
 
 fn listen_http(address: SocketAddr) -> Result<TcpListener, StartError> {

@@ -40,6 +40,7 @@ pub(super) struct Operator {
     pub(super) notifiers: notify::Handle,
     pub(super) tls: Option<Acceptor>,
     pub(super) nonces: NonceKey,
+    pub(super) tokens: Option<http::Tokens>,
 }
 
 impl fmt::Debug for Operator {
@@ -83,6 +84,8 @@ impl Operator {
     /// Takes a configuration as far as a running appliance can. What can fail comes first: either
     /// all of it is taken or nothing.
     fn take(&self, new: Config) -> Result<Changes, String> {
+        // They are read again without an order as well.
+        self.tokens.as_ref().map_or(Ok(()), http::Tokens::reload)?;
         let mut current = self.config.lock().unwrap_or_else(PoisonError::into_inner);
         let changes = current.changes(&new);
         let new = current.taking(new);

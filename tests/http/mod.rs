@@ -27,7 +27,7 @@ use voxplane::{
         spreads::{Distribution, Spread, Spreads},
         streams::CallStreams,
     },
-    http::{Options, Server, Token},
+    http::{Options, Server, Tokens},
     id::{CallRef, ShardId, Ssrc, StreamRef, Trunk},
     notify::Handle,
     quality::{MosBasis, MosKind, Rating, Scale, Source},
@@ -82,19 +82,19 @@ pub(crate) fn serve(snapshot: Snapshot) -> Server {
     start(snapshots, None)
 }
 
-/// A server over `snapshots` that asks for `token`.
-pub(crate) fn start(snapshots: SnapshotCell, token: Option<Token>) -> Server {
+/// A server over `snapshots` that asks for one of `tokens`.
+pub(crate) fn start(snapshots: SnapshotCell, tokens: Option<Tokens>) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (store, alerts, notify) = (None, alerts(), None);
-    Server::start(Options { listener, token, store, alerts, notify, operator: None }, snapshots)
+    Server::start(Options { listener, tokens, store, alerts, notify, operator: None }, snapshots)
         .unwrap()
 }
 
 /// A server over `snapshots` and a history.
 pub(crate) fn start_with(snapshots: SnapshotCell, store: Reader) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (token, store, alerts, notify) = (None, Some(store), alerts(), None);
-    Server::start(Options { listener, token, store, alerts, notify, operator: None }, snapshots)
+    let (tokens, store, alerts, notify) = (None, Some(store), alerts(), None);
+    Server::start(Options { listener, tokens, store, alerts, notify, operator: None }, snapshots)
         .unwrap()
 }
 
@@ -103,16 +103,16 @@ pub(crate) fn start_notifying(snapshot: Snapshot, notify: Handle) -> Server {
     let snapshots = SnapshotCell::default();
     snapshots.store(snapshot);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (token, store, alerts, notify) = (None, None, alerts(), Some(notify));
-    Server::start(Options { listener, token, store, alerts, notify, operator: None }, snapshots)
+    let (tokens, store, alerts, notify) = (None, None, alerts(), Some(notify));
+    Server::start(Options { listener, tokens, store, alerts, notify, operator: None }, snapshots)
         .unwrap()
 }
 
 /// A server over `snapshots` and alerts.
 pub(crate) fn start_alerts(snapshots: SnapshotCell, alerts: Alerts) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (token, store, notify) = (None, None, None);
-    Server::start(Options { listener, token, store, alerts, notify, operator: None }, snapshots)
+    let (tokens, store, notify) = (None, None, None);
+    Server::start(Options { listener, tokens, store, alerts, notify, operator: None }, snapshots)
         .unwrap()
 }
 
