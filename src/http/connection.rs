@@ -10,11 +10,7 @@ use std::{
 
 use mio::net::{TcpStream, UnixStream};
 
-use super::{
-    guard::Guard,
-    intake::Intake,
-    reply::{CLOSE, Reply},
-};
+use super::{guard::Guard, intake::Intake, reply::Reply};
 
 /// A connection and what it is doing.
 #[derive(Debug)]
@@ -158,7 +154,9 @@ impl Connection {
 
     /// Answers with `reply`, whatever the connection was doing.
     pub(super) fn answer(&mut self, reply: &Reply, now: Instant) -> Turn {
-        self.start_sending(reply.to_bytes(), now)
+        let mut response = reply.to_bytes();
+        say_close(&mut response);
+        self.start_sending(response, now)
     }
 
     /// The deadline has passed: what the client hears of it, if anything.
@@ -309,6 +307,9 @@ fn say_close(response: &mut Vec<u8>) -> bool {
     response.splice(line_end + 1..line_end + 1, CLOSE.bytes());
     true
 }
+
+/// The header line that ends a connection.
+const CLOSE: &str = "Connection: close\r\n";
 
 /// How long a head may take from the accept on.
 const HEAD_TIME: Duration = Duration::from_secs(5);

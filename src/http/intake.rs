@@ -1,7 +1,8 @@
 //! The bytes of a client on their way to a request: bounded, checked, written anew for the server
-//! behind the door. It does no I/O and passes on no header that a client wrote.
+//! behind the door. It does no I/O and passes on no header as a client wrote it.
 
 use super::{
+    form::Form,
     guard::{Guard, values},
     reply::Reply,
 };
@@ -111,9 +112,11 @@ fn parse(bytes: &[u8], guard: &Guard) -> Result<Head, Reply> {
     }
     let target = origin_form(target)?;
     guard.admit(method, target, request.headers)?;
+    let accepted = values(request.headers, "Accept-Encoding");
+    let form = Form::of(accepted, values(request.headers, "If-None-Match")).fields();
     let forward = format!(
         "{method} {target} HTTP/1.1\r\nHost: voxplane\r\nConnection: close\r\n\
-         Content-Length: {content_length}\r\n\r\n"
+         Content-Length: {content_length}\r\n{form}\r\n"
     );
     Ok(Head { forward: forward.into_bytes(), len, content_length })
 }

@@ -13,6 +13,7 @@ mod backend;
 mod clock;
 mod connection;
 mod door;
+mod form;
 mod guard;
 mod health;
 mod history;

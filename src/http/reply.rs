@@ -12,7 +12,7 @@ use crate::json;
 pub(super) struct Reply {
     /// HTTP status code.
     pub(super) status: u16,
-    /// Media type of the body.
+    /// Media type of the body; where there is none, nothing.
     pub(super) content_type: &'static str,
     /// Headers that this answer has beside the usual ones.
     pub(super) headers: Vec<(&'static str, Cow<'static, str>)>,
@@ -75,6 +75,22 @@ impl Reply {
         Self::new(status, JSON, body.into_bytes())
     }
 
+    /// 204: nothing is to be said but what headers say.
+    pub(super) fn empty() -> Self {
+        Self::new(204, "", Vec::new())
+    }
+
+    /// Whether the body is JSON.
+    pub(super) fn is_json(&self) -> bool {
+        self.content_type == JSON
+    }
+
+    /// Whether its status forbids a body, and with it a type and a length that would be of another
+    /// one (RFC 9110 sections 8.6, 15.3.5 and 15.4.5).
+    pub(super) const fn has_no_body(&self) -> bool {
+        matches!(self.status, 204 | 304)
+    }
+
     /// The same with one more header.
     pub(super) fn with_header(
         mut self,
@@ -85,20 +101,19 @@ impl Reply {
         self
     }
 
-    /// The whole message as it goes to a client, who is told that the connection ends with it.
+    /// The whole message.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let Self { status, content_type, body, .. } = self;
-        let reason = name(*status).0;
-        let extra = self.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n"));
-        let extra: String = extra.collect();
-        let mut bytes = format!(
-            "HTTP/1.1 {status} {reason}\r\n{CLOSE}Content-Type: {content_type}\r\n\
-             Content-Length: {}\r\n{extra}\r\n",
-            body.len(),
-        )
-        .into_bytes();
-        bytes.extend_from_slice(body);
-        bytes
+        let mut head = format!("HTTP/1.1 {status} {}\r\n", name(*status).0);
+        if !self.has_no_body() {
+            let len = body.len();
+            head += &format!("Content-Type: {content_type}\r\nContent-Length: {len}\r\n");
+        }
+        for (name, value) in &self.headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        head += "\r\n";
+        [head.as_bytes(), if self.has_no_body() { b"" } else { body }].concat()
     }
 }
 
@@ -106,6 +121,8 @@ impl Reply {
 const fn name(status: u16) -> (&'static str, &'static str) {
     match status {
         200 => ("OK", "ok"),
+        204 => ("No Content", "ok"),
+        304 => ("Not Modified", "ok"),
         400 => ("Bad Request", "bad_request"),
         401 => ("Unauthorized", "unauthorized"),
         403 => ("Forbidden", "forbidden"),
@@ -121,9 +138,6 @@ const fn name(status: u16) -> (&'static str, &'static str) {
         _ => ("Internal Server Error", "internal"),
     }
 }
-
-/// The header line that ends a connection.
-pub(super) const CLOSE: &str = "Connection: close\r\n";
 
 /// Media type of every API answer.
 const JSON: &str = "application/json";

@@ -73,6 +73,9 @@ impl Api {
             let reply = Reply::error(405, &format!("{path} takes {allowed}, not {method}"));
             return reply.with_header("Allow", allowed);
         }
+        if method == "OPTIONS" {
+            return Reply::empty().with_header("Allow", allowed);
+        }
         let result = if ["GET", "HEAD"].contains(&method) {
             self.get(route, query, &self.snapshots.load(), now)
         } else {
@@ -241,10 +244,10 @@ impl<'a> Route<'a> {
             | Self::ClearAlerts
             | Self::Reload
             | Self::HangUp(_)
-            | Self::HangUpAll => "POST",
-            Self::Thresholds | Self::Rules => "GET, HEAD, POST",
-            Self::Rule(_) => "DELETE",
-            _ => "GET, HEAD",
+            | Self::HangUpAll => "POST, OPTIONS",
+            Self::Thresholds | Self::Rules => "GET, HEAD, POST, OPTIONS",
+            Self::Rule(_) => "DELETE, OPTIONS",
+            _ => "GET, HEAD, OPTIONS",
         }
     }
 

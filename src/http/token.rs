@@ -171,7 +171,8 @@ mod tests {
 
     #[test]
     fn a_line_is_role_token_and_name() {
-        let text = "# who may what\n\nread  r1\tgrafana\r\n operate o1 # night\n  # admin old\nadmin a1 noc #1\n";
+        let text = "# who may what\n\nread  r1\tgrafana\r\n operate o1 # night\n\
+                    # admin old\nadmin a1 noc #1\n";
         let tokens = TokenSet::parse(text).unwrap();
         let found = |token: &str| {
             let found = tokens.find(format!("Bearer {token}").as_bytes());
