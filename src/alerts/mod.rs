@@ -266,10 +266,11 @@ impl Alerts {
 
     fn tell_watcher(&self, event: &AlertEvent) {
         let mut watcher = self.watcher();
-        match watcher.as_ref().map(|watcher| watcher.try_send(event.clone())) {
-            None | Some(Ok(())) => {}
-            Some(Err(TrySendError::Full(_))) => drop(self.0.notices_lost.fetch_add(1, Relaxed)),
-            Some(Err(TrySendError::Disconnected(_))) => *watcher = None,
+        let Some(watching) = watcher.as_ref() else { return };
+        match watching.try_send(event.clone()) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => drop(self.0.notices_lost.fetch_add(1, Relaxed)),
+            Err(TrySendError::Disconnected(_)) => *watcher = None,
         }
     }
 

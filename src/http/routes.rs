@@ -151,6 +151,7 @@ impl Api {
                 Ok(Reply::json(&self.watch.judge(snapshot, store, self.notifiers(), api, now)))
             }
             Route::Reports => Ok(phone_reports::list(page(&query)?, snapshot)),
+            Route::Document => Ok(Reply::json_text(DOCUMENT.to_owned())),
             Route::Prometheus => {
                 let text = prometheus::render(&prometheus::Sources {
                     snapshot,
@@ -208,6 +209,8 @@ enum Route<'a> {
     Prometheus,
     /// Answered at the door.
     Live,
+    /// The API itself.
+    Document,
 }
 
 impl<'a> Route<'a> {
@@ -223,6 +226,7 @@ impl<'a> Route<'a> {
             "/healthz" => Self::Health,
             "/metrics" => Self::Prometheus,
             LIVE_PATH => Self::Live,
+            "/api/openapi.json" => Self::Document,
             "/api/qos/alerts" => Self::Alerts,
             "/api/qos/clear-alerts" => Self::ClearAlerts,
             "/api/qos/thresholds" => Self::Thresholds,
@@ -562,6 +566,9 @@ fn ratio(sum: f64, of: u64) -> Option<f64> {
 const fn count(count: u64) -> f64 {
     count as f64
 }
+
+/// All of the API (OpenAPI 3.1): what is answered here and does not stand there fails a test.
+const DOCUMENT: &str = include_str!("openapi.json");
 
 /// Calls listed unless a request says otherwise.
 const LIMIT_DEFAULT: usize = 100;

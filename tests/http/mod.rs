@@ -69,6 +69,20 @@ impl Answer {
             .map(|(_, value)| value)
     }
 
+    /// The body of an answer that came in chunks (RFC 9112 section 7.1).
+    pub(crate) fn dechunked(&self) -> String {
+        let (mut rest, mut body) = (self.body.as_str(), String::new());
+        loop {
+            let (size, after) = rest.split_once("\r\n").unwrap();
+            let size = usize::from_str_radix(size, 16).unwrap();
+            if size == 0 {
+                return body;
+            }
+            body.push_str(&after[..size]);
+            rest = after[size..].strip_prefix("\r\n").unwrap();
+        }
+    }
+
     /// The error's message.
     pub(crate) fn message(&self) -> String {
         self.json()["error"]["message"].as_str().unwrap_or_default().to_owned()
