@@ -166,6 +166,13 @@ impl Connection {
         self.listen(now)
     }
 
+    /// Has its client listen no more; `last` says why.
+    pub(super) fn end_listening(&mut self, last: &[u8]) {
+        if let State::Listening(listener) = &mut self.state {
+            listener.end(last);
+        }
+    }
+
     /// Tells its client of live events; false if it has not kept up.
     pub(super) fn tell(&mut self, events: &[Event], all: &Batch, now: Instant) -> bool {
         let State::Listening(listener) = &mut self.state else { return true };

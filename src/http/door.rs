@@ -25,7 +25,7 @@ use super::{
     connection::{Connection, Turn},
     guard::{Guard, Limits},
     listener::Batch,
-    live::{Event, Feed},
+    live::{Event, Feed, OTHER_TOKENS},
     query::Query,
     reply::Reply,
     routes::LIVE_PATH,
@@ -358,6 +358,7 @@ impl Door {
         self.told_at = Some(now);
         let listeners = self.listeners();
         self.shared.counters.live_clients.store(listeners as u64, Relaxed);
+        let has_other_tokens = self.guard.has_other_tokens();
         if listeners == 0 {
             return self.feed.end();
         }
@@ -368,6 +369,9 @@ impl Door {
         let listening = self.connections.iter().filter(|(_, connection)| connection.is_listening());
         for key in listening.map(|(&key, _)| key).collect::<Vec<_>>() {
             let Some(connection) = self.connections.get_mut(&key) else { continue };
+            if has_other_tokens {
+                connection.end_listening(OTHER_TOKENS);
+            }
             if !connection.tell(&events, &all, now) {
                 self.shared.counters.live_dropped.fetch_add(1, Relaxed);
             }

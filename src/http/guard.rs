@@ -8,7 +8,13 @@ use std::{
 };
 
 use super::{
-    door::Shared, intake::Asked, rate::Rate, reply::Reply, routes, token::Role, tokens::Tokens,
+    door::Shared,
+    intake::Asked,
+    rate::Rate,
+    reply::Reply,
+    routes,
+    token::{Role, TokenSet},
+    tokens::Tokens,
 };
 
 /// How often one address may ask.
@@ -33,6 +39,8 @@ impl Default for Limits {
 #[derive(Debug)]
 pub(super) struct Guard {
     tokens: Option<Tokens>,
+    /// The tokens as they were when somebody last asked whether they have changed.
+    known: Option<Arc<TokenSet>>,
     looked_at: Option<Instant>,
     requests: Option<Rate>,
     failures: Option<Rate>,
@@ -55,12 +63,22 @@ impl Guard {
         let failures = f64::from(limits.failures_per_minute);
         Self {
             tokens: shared.tokens.clone(),
+            known: shared.tokens.as_ref().map(Tokens::set),
             looked_at: None,
             requests: (requests > 0.0).then(|| Rate::new(requests, requests * 2.0)),
             failures: (failures > 0.0).then(|| Rate::new(failures / 60.0, failures)),
             spares_loopback: !limits.loopback,
             shared,
         }
+    }
+
+    /// Whether the tokens have changed since this was last asked.
+    pub(super) fn has_other_tokens(&mut self) -> bool {
+        let (Some(tokens), Some(known)) = (&self.tokens, &mut self.known) else { return false };
+        let newest = tokens.set();
+        let is_other = !Arc::ptr_eq(&newest, known);
+        *known = newest;
+        is_other
     }
 
     /// The guard in front of the client at `from`.
