@@ -1,5 +1,6 @@
 //! The facts of every call in the history, in columns in memory: any filter and any order is one
-//! pass over them, 8,192 calls at a time. It holds no record and reads no disk.
+//! pass over them, 8,192 calls at a time, that leaves out what cannot be on the page. It holds no
+//! record and reads no disk.
 //!
 //! A call takes 41 bytes and its share of the texts, which are kept once each.
 
@@ -58,6 +59,16 @@ struct Chunk {
     user_agent: Vec<u32>,
     codec: Vec<u16>,
     source: Vec<u32>,
+    /// Of what lists are sorted by, in the order of [`SORTED`].
+    bounds: [Bounds; SORTED.len()],
+}
+
+/// The lowest and the highest value that has been in a column. What has gone makes them no
+/// narrower.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    low: u32,
+    high: u32,
 }
 
 /// Addresses with their numbers, as texts and as what they mean.
@@ -114,6 +125,7 @@ impl Catalog {
         // Names of codecs are ours and few.
         chunk.codec[index] = u16::try_from(codec).unwrap_or(0);
         chunk.source[index] = source;
+        chunk.widen_bounds(index);
     }
 
     /// Marks a call as named by an alert.
@@ -159,14 +171,21 @@ impl Catalog {
         let mut best: BinaryHeap<Rank> = BinaryHeap::new();
         let room = wanted.saturating_add(1);
         let mut worst = (u32::MAX, u64::MAX);
-        for (&number, chunk) in &self.chunks {
+        let lets_all_through = sieve.lets_all_through();
+        // The newest first: among equals they come first, and older ones are out of the question.
+        for (&number, chunk) in self.chunks.iter().rev() {
+            let newest = number * CHUNK as u64 + (CHUNK as u64 - 1);
+            let is_out = (chunk.best(page.key, page.is_ascending), u64::MAX - newest) >= worst;
+            if is_out && lets_all_through {
+                total += u64::from(chunk.len);
+                continue;
+            }
             total += chunk.sift(&sieve, &mut mask);
+            if is_out {
+                continue;
+            }
             chunk.each_value(page.key, &mask, |index, value| {
-                let value = match value {
-                    UNKNOWN => UNKNOWN,
-                    value if page.is_ascending => value,
-                    value => UNKNOWN - 1 - value,
-                };
+                let value = directed(value, page.is_ascending);
                 if value > worst.0 {
                     return;
                 }
@@ -277,8 +296,10 @@ impl Catalog {
     }
 
     fn sieve(&self, filter: &Filter) -> Sieve {
+        // What all have is no filter.
         let part = |part: &Option<String>, of: &Dictionary| {
-            part.as_ref().filter(|part| !part.is_empty()).map(|part| of.containing(part))
+            let part = part.as_ref().filter(|part| !part.is_empty())?;
+            Some(of.containing(part)).filter(|set| !set.is_all())
         };
         let flag = |wanted: Option<bool>, flag: u8| match wanted {
             Some(true) => (flag, flag),
@@ -291,6 +312,7 @@ impl Catalog {
         let narrow = |value: u32| u16::try_from(value).unwrap_or(u16::MAX).min(u16::MAX - 1);
         let mos = thousandths_within(filter.min_mos, filter.max_mos);
         let source = filter.source.as_ref().map(|network| self.sources.within(network));
+        let source = source.filter(|set| !set.is_all());
         let nanos = |time: Timestamp| time.as_nanos();
         Sieve {
             flags: (flags.0 != 0).then_some(flags),
@@ -372,6 +394,40 @@ impl Chunk {
         mask.iter().map(|&mask| u64::from(mask)).sum()
     }
 
+    /// Has the bounds take in a call.
+    fn widen_bounds(&mut self, index: usize) {
+        for (place, key) in SORTED.into_iter().enumerate() {
+            let value = self.value(key, index);
+            if value != UNKNOWN {
+                let bounds = &mut self.bounds[place];
+                bounds.low = bounds.low.min(value);
+                bounds.high = bounds.high.max(value);
+            }
+        }
+    }
+
+    /// What comes first in a list by this key comes no sooner than this.
+    fn best(&self, key: Key, is_ascending: bool) -> u32 {
+        let place = SORTED.iter().position(|&sorted| sorted == key);
+        let Some(Bounds { low, high }) = place.map(|place| self.bounds[place]) else { return 0 };
+        if low > high {
+            return UNKNOWN;
+        }
+        directed(if is_ascending { low } else { high }, is_ascending)
+    }
+
+    fn value(&self, key: Key, index: usize) -> u32 {
+        match key {
+            Key::Loss => self.loss[index],
+            Key::Jitter => self.jitter[index],
+            Key::Duration => self.duration[index],
+            Key::Mos | Key::Time => match self.mos[index] {
+                u16::MAX => UNKNOWN,
+                mos => mos.into(),
+            },
+        }
+    }
+
     /// Gives each call that is marked with the value that lists are sorted by.
     fn each_value(&self, key: Key, mask: &[u8; CHUNK], mut each: impl FnMut(usize, u32)) {
         let column = match key {
@@ -407,6 +463,7 @@ impl Default for Chunk {
             user_agent: numbers(),
             codec: vec![0; CHUNK],
             source: numbers(),
+            bounds: [Bounds { low: UNKNOWN, high: 0 }; SORTED.len()],
         }
     }
 }
@@ -449,6 +506,15 @@ impl Sieve {
             && self.user_agent.is_none()
             && self.codec.is_none()
             && self.source.is_none()
+    }
+}
+
+/// Where a value comes in a list; what is not known comes last either way.
+const fn directed(value: u32, is_ascending: bool) -> u32 {
+    match value {
+        UNKNOWN => UNKNOWN,
+        value if is_ascending => value,
+        value => UNKNOWN - 1 - value,
     }
 }
 
@@ -499,6 +565,9 @@ const CHUNK: usize = 8192;
 
 /// So many calls are worth having looked for them.
 const SOME: usize = 512;
+
+/// What lists are sorted by, beside the time.
+const SORTED: [Key; 4] = [Key::Mos, Key::Loss, Key::Jitter, Key::Duration];
 
 /// Bytes of all columns.
 const ROW_BYTES: usize = 8 + 7 * 4 + 2 * 2 + 1;
@@ -562,5 +631,48 @@ mod tests {
         }
         let gone = Filter { from: Some(":1000@".to_owned()), ..Filter::default() };
         assert_eq!(catalog.page(&Page { filter: gone, ..Page::default() }).total, 0);
+    }
+
+    #[test]
+    fn what_cannot_be_on_a_page_is_left_out_and_nothing_else() {
+        let mut random = fastrand::Rng::with_seed(3);
+        let mut catalog = Catalog::default();
+        let mut calls = BTreeMap::new();
+        for id in 1..=40_000 {
+            // Whole chunks of calls without a score, and few values, so that many are equal.
+            let mos = (id > 20_000 && random.u8(0..3) > 0).then(|| 1000 + random.u32(0..50) * 70);
+            let facts = Facts { mos, duration: random.u32(0..1 << 20), ..facts(id) };
+            catalog.insert(id, &facts);
+            calls.insert(id, facts);
+        }
+        for id in (1..=40_000).filter(|id| id % 9 == 0 || id / 500 == 7) {
+            catalog.remove(id);
+            calls.remove(&id);
+        }
+        for (key, is_ascending) in
+            [(Key::Mos, true), (Key::Mos, false), (Key::Duration, true), (Key::Duration, false)]
+        {
+            let value = |facts: &Facts| match key {
+                Key::Mos => facts.mos.map(i64::from),
+                _ => Some(i64::from(facts.duration)),
+            };
+            let direction = if is_ascending { 1 } else { -1 };
+            let mut expected: Vec<_> = calls
+                .iter()
+                .map(|(&id, facts)| {
+                    let value = value(facts);
+                    (value.is_none(), value.map(|value| value * direction), u64::MAX - id)
+                })
+                .collect();
+            expected.sort_unstable();
+            for offset in [0, 77, 20_000, 36_000] {
+                let page = Page { key, is_ascending, offset, limit: 50, ..Page::default() };
+                let found = catalog.page(&page);
+                let expected = expected.iter().skip(offset).take(50);
+                let expected: Vec<u64> = expected.map(|(_, _, id)| u64::MAX - id).collect();
+                assert_eq!(found.ids, expected, "{key:?} {is_ascending} {offset}");
+                assert_eq!(found.total, calls.len() as u64);
+            }
+        }
     }
 }

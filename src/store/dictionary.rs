@@ -110,23 +110,33 @@ impl Dictionary {
 
 /// A set of numbers.
 #[derive(Clone, Debug)]
-pub(super) struct Set(Vec<u64>);
+pub(super) struct Set {
+    words: Vec<u64>,
+    /// How many numbers there are, in it or not.
+    len: usize,
+}
 
 impl Set {
     /// An empty set with room for the numbers below `len`.
     pub(super) fn new(len: usize) -> Self {
-        Self(vec![0; len.div_ceil(64)])
+        Self { words: vec![0; len.div_ceil(64)], len }
     }
 
     pub(super) fn insert(&mut self, number: usize) {
-        if let Some(word) = self.0.get_mut(number / 64) {
+        if let Some(word) = self.words.get_mut(number / 64) {
             *word |= 1 << (number % 64);
         }
     }
 
     pub(super) fn contains(&self, number: u32) -> bool {
-        let word = self.0.get(number as usize / 64).copied().unwrap_or(0);
+        let word = self.words.get(number as usize / 64).copied().unwrap_or(0);
         word >> (number % 64) & 1 != 0
+    }
+
+    /// Whether all numbers are in it.
+    pub(super) fn is_all(&self) -> bool {
+        let count: u32 = self.words.iter().map(|word| word.count_ones()).sum();
+        count as usize == self.len
     }
 }
 
@@ -156,6 +166,7 @@ mod tests {
         assert_eq!(found("%"), [4]);
         assert_eq!(found("alice@asip"), [0; 0], "no part of two texts");
         assert_eq!(found(""), [0, 1, 2, 3, 4]);
+        assert!(dictionary.containing("").is_all() && !dictionary.containing("sip:").is_all());
         let set = dictionary.starting_with("SIP:b");
         assert!(set.contains(2) && !set.contains(0) && !set.contains(1));
     }
