@@ -1,51 +1,72 @@
-//! A distribution of durations in a few fixed buckets, narrow for short ones and wide for long.
+//! Two distributions of durations in a few fixed buckets, narrow for short ones and wide for long.
 //!
-//! It takes no memory beyond its own and forgets nothing: when a bucket is full all are halved,
-//! and from then on every second value counts.
+//! They take no memory beyond their own and forget nothing: when a bucket is full all are halved,
+//! and from then on every second packet counts.
 
-/// Microseconds in `N` buckets: four of 128 µs, then four an octave, the last without an end.
+/// How the delay variation and the jitter of one stream are spread, in microseconds: four buckets
+/// of 128 µs, then four an octave, the last without an end.
+///
+/// Both are mostly of the same order, so that their buckets of a few octaves stand in one cache
+/// line: below 4 ms in the first, to 65 ms in the second, above in the third.
 #[derive(Clone, Debug)]
-#[repr(C)]
-pub(crate) struct LogBuckets<const N: usize> {
-    counts: [u16; N],
-    /// One of so many values counts, as a power of two.
+#[repr(C, align(4))]
+pub(crate) struct Spreads {
+    counts: [u16; COUNTS],
+    /// One of so many packets counts, as a power of two.
     thinning: u8,
 }
 
-impl<const N: usize> LogBuckets<N> {
+/// One of the two distributions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spread {
+    /// To 0.9 s.
+    Variation,
+    /// To 131 ms: with more jitter the exact figure is of no use.
+    Jitter,
+}
+
+impl Spreads {
     pub(crate) const fn new() -> Self {
-        Self { counts: [0; N], thinning: 0 }
+        Self { counts: [0; COUNTS], thinning: 0 }
     }
 
-    /// Takes in a value; `ordinal` counts the values.
+    /// Takes in what one packet gave, microseconds; `ordinal` counts the packets.
     #[inline]
-    pub(crate) fn record(&mut self, us: u32, ordinal: u32) {
+    pub(crate) fn record(&mut self, variation_us: u32, jitter_us: u32, ordinal: u32) {
         if ordinal & ((1 << self.thinning) - 1) != 0 {
             return;
         }
-        let count = &mut self.counts[bucket_of::<N>(us)];
-        *count += 1;
-        if *count == u16::MAX {
+        let mut is_full = false;
+        for place in [Spread::Variation.place_of(variation_us), Spread::Jitter.place_of(jitter_us)]
+        {
+            self.counts[place] += 1;
+            is_full |= self.counts[place] == u16::MAX;
+        }
+        if is_full {
             self.thin();
         }
     }
 
-    /// Reads the bucket of a value; see [`super::stream::Stream::touched`].
+    /// Reads the buckets of two values; see [`super::stream::Stream::touched`].
     #[inline]
-    pub(crate) fn touched(&self, us: u32) -> u16 {
-        self.counts[bucket_of::<N>(us)]
+    pub(crate) fn touched(&self, variation_us: u32, jitter_us: u32) -> u16 {
+        self.counts[Spread::Variation.place_of(variation_us)]
+            ^ self.counts[Spread::Jitter.place_of(jitter_us)]
     }
 
     /// The value below which this share (0 to 1) of the values lie, taken to be evenly spread
     /// within their bucket and nowhere above `max_us`; 0 if there is none.
-    pub(crate) fn quantile_us(&self, share: f64, max_us: u32) -> u32 {
-        let total: u32 = self.counts.iter().copied().map(u32::from).sum();
+    pub(crate) fn quantile_us(&self, of: Spread, share: f64, max_us: u32) -> u32 {
+        let buckets = of.buckets();
+        let count_of = |bucket: usize| u32::from(self.counts[of.place(bucket)]);
+        let total: u32 = (0..buckets).map(count_of).sum();
         let rank = share * f64::from(total);
         let mut below = 0.0;
-        for (bucket, &count) in (0..).zip(&self.counts) {
-            let count = f64::from(count);
+        for (edge, bucket) in (0..).zip(0..buckets) {
+            let count = f64::from(count_of(bucket));
             if count > 0.0 && below + count >= rank {
-                let (from, to) = (edge_us(bucket), f64::from(max_us).min(self.upper_us(bucket)));
+                let upper = if bucket + 1 == buckets { f64::INFINITY } else { edge_us(edge + 1) };
+                let (from, to) = (edge_us(edge), f64::from(max_us).min(upper));
                 let value = from + (to - from) * ((rank - below) / count).max(0.0);
                 #[expect(
                     clippy::cast_possible_truncation,
@@ -60,10 +81,6 @@ impl<const N: usize> LogBuckets<N> {
         0
     }
 
-    fn upper_us(&self, bucket: u32) -> f64 {
-        if bucket as usize + 1 == N { f64::INFINITY } else { edge_us(bucket + 1) }
-    }
-
     #[cold]
     fn thin(&mut self) {
         self.counts.iter_mut().for_each(|count| *count /= 2);
@@ -71,13 +88,33 @@ impl<const N: usize> LogBuckets<N> {
     }
 }
 
+impl Spread {
+    const fn buckets(self) -> usize {
+        match self {
+            Self::Variation => VARIATION_BUCKETS,
+            Self::Jitter => JITTER_BUCKETS,
+        }
+    }
+
+    #[inline]
+    fn place_of(self, us: u32) -> usize {
+        self.place(bucket_of(us).min(self.buckets() - 1))
+    }
+
+    /// Where a bucket is among the counts: sixteen of the one distribution, then those of the other.
+    #[inline]
+    const fn place(self, bucket: usize) -> usize {
+        let group = bucket / GROUP * 2 + (self as usize);
+        group * GROUP + bucket % GROUP
+    }
+}
+
 #[inline]
-fn bucket_of<const N: usize>(us: u32) -> usize {
+fn bucket_of(us: u32) -> usize {
     let units = us >> UNIT_BITS;
     // Up to two octaves from 0 the buckets are of one width.
     let octave = (units | SUB_BUCKETS).ilog2() - SUB_BITS;
-    let bucket = (octave << SUB_BITS) + (units >> octave);
-    (bucket as usize).min(N - 1)
+    ((octave << SUB_BITS) + (units >> octave)) as usize
 }
 
 /// The lower edge of a bucket.
@@ -94,25 +131,45 @@ const UNIT_BITS: u32 = 7;
 const SUB_BITS: u32 = 2;
 const SUB_BUCKETS: u32 = 1 << SUB_BITS;
 
+const VARIATION_BUCKETS: usize = 48;
+const JITTER_BUCKETS: usize = 37;
+
+/// Buckets of each distribution in one cache line.
+const GROUP: usize = 16;
+const COUNTS: usize = Spread::Jitter.place(JITTER_BUCKETS - 1) + 1;
+
+const _: () = assert!(Spread::Variation.place(VARIATION_BUCKETS - 1) < COUNTS);
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// The width of the bucket that holds a value, the last one left out.
     fn width_us(us: u32) -> f64 {
-        let bucket = u32::try_from(bucket_of::<64>(us)).unwrap();
+        let bucket = u32::try_from(bucket_of(us)).unwrap();
         edge_us(bucket + 1) - edge_us(bucket)
     }
 
     #[test]
     fn every_value_lies_in_its_bucket() {
         for us in (0..1 << 21).step_by(7) {
-            let bucket = u32::try_from(bucket_of::<64>(us)).unwrap();
+            let bucket = u32::try_from(bucket_of(us)).unwrap();
             let range = edge_us(bucket)..edge_us(bucket + 1);
             assert!(range.contains(&f64::from(us)), "{us} in {range:?}");
             assert!(width_us(us) <= f64::from(us / 4).max(128.0), "{us}: {}", width_us(us));
         }
-        assert_eq!(bucket_of::<37>(u32::MAX), 36);
+        let last = Spread::Jitter.place(JITTER_BUCKETS - 1);
+        assert_eq!(Spread::Jitter.place_of(u32::MAX), last);
+    }
+
+    #[test]
+    fn every_bucket_has_a_place_of_its_own() {
+        let places = |of: Spread| (0..of.buckets()).map(move |bucket| of.place(bucket));
+        let mut all: Vec<_> = places(Spread::Variation).chain(places(Spread::Jitter)).collect();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), VARIATION_BUCKETS + JITTER_BUCKETS);
+        assert_eq!(all.last(), Some(&(COUNTS - 1)));
     }
 
     #[test]
@@ -121,7 +178,7 @@ mod tests {
             let mut rng = fastrand::Rng::with_seed(seed);
             let (scale, power) = (10.0_f64.powf(2.0 + 3.5 * rng.f64()), rng.i32(1..6));
             let count = rng.u32(1..5000);
-            let mut buckets = LogBuckets::<49>::new();
+            let mut spreads = Spreads::new();
             let mut exact = Vec::new();
             for ordinal in 0..count {
                 #[expect(
@@ -130,7 +187,7 @@ mod tests {
                     reason = "small"
                 )]
                 let us = (scale * rng.f64().powi(power)) as u32;
-                buckets.record(us, ordinal);
+                spreads.record(us, us / 8, ordinal);
                 exact.push(us);
             }
             exact.sort_unstable();
@@ -143,30 +200,37 @@ mod tests {
                     reason = "small"
                 )]
                 let truth = exact[rank as usize - 1];
-                let got = buckets.quantile_us(share, max);
-                let error = (f64::from(got) - f64::from(truth)).abs();
-                assert!(error <= width_us(truth) + 1.0, "seed {seed}: {got}, not {truth}");
+                for (of, truth, max) in
+                    [(Spread::Variation, truth, max), (Spread::Jitter, truth / 8, max / 8)]
+                {
+                    let got = spreads.quantile_us(of, share, max);
+                    let error = (f64::from(got) - f64::from(truth)).abs();
+                    assert!(error <= width_us(truth) + 1.0, "seed {seed}: {got}, not {truth}");
+                }
             }
         }
     }
 
     #[test]
     fn early_values_weigh_as_much_as_late_ones() {
-        let mut buckets = LogBuckets::<49>::new();
+        let mut spreads = Spreads::new();
         // A million of 1 ms, then a million of 30 ms.
         for ordinal in 0..2_000_000 {
-            buckets.record(if ordinal < 1_000_000 { 1000 } else { 30_000 }, ordinal);
+            let us = if ordinal < 1_000_000 { 1000 } else { 30_000 };
+            spreads.record(us, us, ordinal);
         }
-        assert!((900..1100).contains(&buckets.quantile_us(0.49, 30_000)));
-        assert!((28_000..=30_000).contains(&buckets.quantile_us(0.51, 30_000)));
+        for of in [Spread::Variation, Spread::Jitter] {
+            assert!((900..1100).contains(&spreads.quantile_us(of, 0.49, 30_000)));
+            assert!((28_000..=30_000).contains(&spreads.quantile_us(of, 0.51, 30_000)));
+        }
     }
 
     #[test]
     fn what_is_past_the_last_edge_lies_below_the_highest() {
-        let mut buckets = LogBuckets::<37>::new();
-        assert_eq!(buckets.quantile_us(0.5, 0), 0);
-        (0..100).for_each(|ordinal| buckets.record(2_000_000 + ordinal, ordinal));
-        let median = buckets.quantile_us(0.5, 2_000_099);
+        let mut spreads = Spreads::new();
+        assert_eq!(spreads.quantile_us(Spread::Jitter, 0.5, 0), 0);
+        (0..100).for_each(|ordinal| spreads.record(0, 2_000_000 + ordinal, ordinal));
+        let median = spreads.quantile_us(Spread::Jitter, 0.5, 2_000_099);
         assert!((131_072..=2_000_099).contains(&median), "{median}");
     }
 }

@@ -10,17 +10,18 @@ use crate::time::Timestamp;
 
 /// The sequence state of one stream: what every packet needs.
 #[derive(Clone, Debug)]
+#[repr(C, align(16))]
 pub(crate) struct Sequence {
-    /// Highest sequence number, with the wraps counted in the upper bits.
-    highest: u64,
     /// Bit i: the packet `highest - i` has been received.
     received: u128,
-    /// Bit i: the packet `highest - i` came too late to be played.
-    discarded: u128,
-    /// How many bits of the window stand for packets of this stream, 1 to 128.
-    depth: u32,
+    /// Highest sequence number, with the wraps counted in the upper bits.
+    highest: u64,
     /// The sequence number that would confirm a restart.
     restart_at: Option<u16>,
+    /// How many bits of the window stand for packets of this stream, 1 to 128.
+    depth: u8,
+    /// For so many packets more the window holds one that came too late.
+    discarded_for: u8,
 }
 
 /// The books of one stream: what only an irregular packet changes. A packet in sequence leaves
@@ -35,6 +36,8 @@ pub(crate) struct Ledger {
     duplicate: u64,
     out_of_order: u64,
     discarded: u64,
+    /// Bit i: the packet [`Sequence::highest`]` - i` came too late to be played.
+    too_late: u128,
     /// Boxed: only a stream with loss has one.
     shape: Option<Box<LossShape>>,
 }
@@ -94,7 +97,7 @@ impl Sequence {
     pub(crate) fn new(first: u16) -> (Self, Ledger) {
         // One wrap ahead, so that a packet older than the first has a number, too.
         let highest = CYCLE + u64::from(first);
-        let sequence = Self { highest, received: 1, discarded: 0, depth: 1, restart_at: None };
+        let sequence = Self { highest, received: 1, restart_at: None, depth: 1, discarded_for: 0 };
         (sequence, Ledger { base: highest, ..Ledger::default() })
     }
 
@@ -108,10 +111,13 @@ impl Sequence {
     ) -> Arrival {
         let steps = sequence.wrapping_sub(self.highest_sequence());
         // One that was played leaves a full window, and all that is left to do is to shift it.
-        if steps == 1 && self.depth == WINDOW && self.played() >> (WINDOW - 1) == 1 {
+        if steps == 1 && self.depth == WINDOW && self.played(ledger) >> (WINDOW - 1) == 1 {
             self.restart_at = None;
             self.received = self.received << 1 | 1;
-            self.discarded <<= 1;
+            if self.discarded_for > 0 {
+                self.discarded_for -= 1;
+                ledger.too_late <<= 1;
+            }
             self.highest += 1;
             return Arrival::Newer { steps };
         }
@@ -125,9 +131,10 @@ impl Sequence {
     /// Marks a packet, which arrived `at`, as too late to be played.
     #[cold]
     pub(crate) fn discard(&mut self, sequence: u16, at: Timestamp, ledger: &mut Ledger) {
-        let age = u32::from(self.highest_sequence().wrapping_sub(sequence));
-        if age < self.depth {
-            self.discarded |= 1 << age;
+        let age = self.highest_sequence().wrapping_sub(sequence);
+        if age < u16::from(self.depth) {
+            ledger.too_late |= 1 << age;
+            self.discarded_for = WINDOW;
             ledger.discarded += 1;
             let place = ledger.place(self.highest - u64::from(age));
             ledger.shape_mut().mark(place, at);
@@ -145,12 +152,17 @@ impl Sequence {
     /// between the last packet and it was never sent.
     #[cold]
     pub(crate) fn begin_anew(&mut self, first: u16, ledger: &mut Ledger) {
-        self.settle(self.depth, ledger);
+        self.settle(self.depth.into(), ledger);
         ledger.expected_before = self.counts(ledger).expected;
         ledger.base = CYCLE + u64::from(first);
-        self.highest = ledger.base - 1;
-        (self.received, self.discarded, self.depth) = (0, 0, 0);
-        self.restart_at = None;
+        ledger.too_late = 0;
+        *self = Self {
+            highest: ledger.base - 1,
+            received: 0,
+            restart_at: None,
+            depth: 0,
+            discarded_for: 0,
+        };
     }
 
     /// The highest sequence number with 16 bits of wraps, as a report block carries it
@@ -175,7 +187,7 @@ impl Sequence {
     /// there never were any.
     pub(crate) fn shape(&self, ledger: &Ledger) -> Option<Settled> {
         let shape = ledger.shape.as_deref()?;
-        Some(shape.settled(self.bad_places(self.depth, ledger)))
+        Some(shape.settled(self.bad_places(self.depth.into(), ledger)))
     }
 
     /// The runs of lost and discarded packets, with the longest length that is worth telling of,
@@ -211,7 +223,8 @@ impl Sequence {
             self.advance(steps, ledger);
             Arrival::Newer { steps }
         } else if steps > MAX_MISORDER.wrapping_neg() {
-            self.arrive_late(u32::from(steps.wrapping_neg()), ledger)
+            let age = u8::try_from(steps.wrapping_neg()).unwrap_or(u8::MAX);
+            self.arrive_late(age, ledger)
         } else if self.restart_at == Some(sequence) {
             self.restart(sequence, ledger);
             Arrival::Restarted
@@ -224,18 +237,20 @@ impl Sequence {
     #[cold]
     fn advance(&mut self, steps: u16, ledger: &mut Ledger) {
         self.restart_at = None;
-        let steps = u32::from(steps);
-        let leaving = (self.depth + steps).saturating_sub(WINDOW);
+        let leaving = (u16::from(self.depth) + steps).saturating_sub(WINDOW.into());
         if leaving > 0 {
-            self.settle(leaving, ledger);
+            self.settle(leaving.into(), ledger);
         }
-        self.depth = (self.depth + steps).min(WINDOW);
-        self.received = self.received.checked_shl(steps).unwrap_or(0) | 1;
-        self.discarded = self.discarded.checked_shl(steps).unwrap_or(0);
+        let shifted = |window: u128| window.checked_shl(steps.into()).unwrap_or(0);
+        self.received = shifted(self.received) | 1;
+        ledger.too_late = shifted(ledger.too_late);
+        let steps_u8 = u8::try_from(steps).unwrap_or(u8::MAX);
+        self.depth = self.depth.saturating_add(steps_u8).min(WINDOW);
+        self.discarded_for = self.discarded_for.saturating_sub(steps_u8);
         self.highest += u64::from(steps);
     }
 
-    fn arrive_late(&mut self, age: u32, ledger: &mut Ledger) -> Arrival {
+    fn arrive_late(&mut self, age: u8, ledger: &mut Ledger) -> Arrival {
         if age >= self.depth {
             // Older than the first packet seen: the stream began there.
             let earlier = u64::from(age + 1 - self.depth);
@@ -253,13 +268,13 @@ impl Sequence {
     }
 
     fn restart(&mut self, sequence: u16, ledger: &mut Ledger) {
-        self.settle(self.depth, ledger);
+        self.settle(self.depth.into(), ledger);
         ledger.expected_before = self.counts(ledger).expected;
         // The stray packet before this one was the first of the new sequence.
-        self.highest = CYCLE + u64::from(sequence);
-        ledger.base = self.highest - 1;
-        (self.received, self.discarded, self.depth) = (0b11, 0, 2);
-        self.restart_at = None;
+        let highest = CYCLE + u64::from(sequence);
+        ledger.base = highest - 1;
+        ledger.too_late = 0;
+        *self = Self { highest, received: 0b11, restart_at: None, depth: 2, discarded_for: 0 };
     }
 
     /// Tells the books the fate of the `count` oldest packets, which may be more than the window
@@ -272,15 +287,17 @@ impl Sequence {
 
     /// The places of those of the `count` oldest packets that were not played.
     fn bad_places(&self, count: u32, ledger: &Ledger) -> impl Iterator<Item = u64> + use<> {
-        let (played, depth) = (self.played(), self.depth);
+        let (played, depth) = (self.played(ledger), u32::from(self.depth));
         let first = ledger.place(self.highest + 1 - u64::from(depth));
         let is_played = move |offset| offset < depth && (played >> (depth - 1 - offset)) & 1 == 1;
         let bad = (0..count).filter(move |&offset| !is_played(offset));
         bad.map(move |offset| first + u64::from(offset))
     }
 
-    const fn played(&self) -> u128 {
-        self.received & !self.discarded
+    /// Bit i: the packet `highest - i` was played. Only where one was not are the books opened.
+    #[inline]
+    const fn played(&self, ledger: &Ledger) -> u128 {
+        if self.discarded_for == 0 { self.received } else { self.received & !ledger.too_late }
     }
 }
 
@@ -298,9 +315,9 @@ const STRAGGLERS_MAX: u16 = 16;
 const CYCLE: u64 = 1 << 16;
 
 /// Packets whose fate is still open.
-const WINDOW: u32 = u128::BITS;
+const WINDOW: u8 = 128;
 
-const _: () = assert!(MAX_MISORDER as u32 <= WINDOW);
+const _: () = assert!(WINDOW as u32 == u128::BITS && MAX_MISORDER <= WINDOW as u16);
 
 #[cfg(test)]
 mod tests {

@@ -2,11 +2,12 @@
 //!
 //! No socket, no clock, no allocation: a packet comes with its time of arrival.
 
+use core::mem::offset_of;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use super::{
-    buckets::LogBuckets,
-    buffer::{Buffers, Depths},
+    buckets::{Spread, Spreads},
+    buffer::{Buffers, Depths, Unplayed},
     dialog::DialogId,
     health::OwnFaults,
     jitter::Jitter,
@@ -34,13 +35,14 @@ use crate::{
 
 /// One SSRC from one address to one address.
 ///
-/// In the order in which packets need it: the four lines that every packet reads and writes, the
-/// buckets of which it needs two, then what only irregular packets, the ends of windows and reports
-/// look at.
+/// In the order in which packets need it: three cache lines that every packet reads and writes, the
+/// buckets of which it needs a line, then what only irregular packets, the ends of windows and
+/// reports look at.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(crate) struct Stream {
-    pub(crate) key: StreamKey,
+    sequence: Sequence,
+    brief: BriefKey,
     format: Format,
     pub(crate) state: State,
     /// Whether its packets are sent back.
@@ -50,7 +52,6 @@ pub(crate) struct Stream {
     pub(crate) group: u8,
     /// The codepoint of the last packet, as [`IpMarks::dscp_octet`] has it.
     dscp: u8,
-    sequence: Sequence,
     /// Arrival of the last packet; of a stream that is closed, when it was.
     last_at: Timestamp,
     ptime_ticks: u32,
@@ -58,10 +59,11 @@ pub(crate) struct Stream {
     jitter: Jitter,
     variation: Variation,
     buffers: Buffers,
-    variation_us: LogBuckets<VARIATION_BUCKETS>,
-    jitter_us: LogBuckets<JITTER_BUCKETS>,
+    spreads: Spreads,
     points: Points,
+    pub(crate) key: StreamKey,
     ledger: Ledger,
+    unplayed: Unplayed,
     pub(crate) serial: u64,
     pub(crate) dialog: Option<DialogId>,
     first_at: Timestamp,
@@ -89,6 +91,17 @@ pub(crate) struct StreamKey {
     ssrc: u32,
     /// Of source and destination.
     scopes: [u32; 2],
+}
+
+/// What of a key fits into a quarter of a cache line: all of it if the addresses are of IPv4, else
+/// a part that differs for most keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct BriefKey {
+    src: u32,
+    dst: u32,
+    /// Of source and destination; 0 if this is not the whole key.
+    ports: u32,
+    ssrc: u32,
 }
 
 /// How far a stream is trusted and followed.
@@ -174,6 +187,17 @@ impl StreamKey {
         Ssrc(self.ssrc)
     }
 
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "the lower bits are the point")]
+    const fn brief(&self) -> BriefKey {
+        let (src, dst, ssrc) = (self.src as u32, self.dst as u32, self.ssrc);
+        if self.src >> 32 == MAPPED >> 32 && self.dst >> 32 == MAPPED >> 32 {
+            BriefKey { src, dst, ports: self.ports, ssrc }
+        } else {
+            BriefKey { src, dst: dst ^ self.ports, ports: 0, ssrc }
+        }
+    }
+
     pub(crate) fn src(&self) -> SocketAddr {
         address(self.src, (self.ports >> 16) as u16, self.scopes[0])
     }
@@ -204,6 +228,7 @@ impl Stream {
     ) -> Self {
         let (sequence, ledger) = Sequence::new(packet.sequence());
         Self {
+            brief: key.brief(),
             key,
             serial,
             state: State::Probation { next: packet.sequence().wrapping_add(1) },
@@ -223,8 +248,8 @@ impl Stream {
             variation: Variation::new(at),
             points: Points::default(),
             buffers: Buffers::default(),
-            jitter_us: LogBuckets::new(),
-            variation_us: LogBuckets::new(),
+            unplayed: Unplayed::default(),
+            spreads: Spreads::new(),
             first_at: at,
             sender_report_at: Timestamp::MIN,
             sender_report_ntp: 0,
@@ -233,6 +258,12 @@ impl Stream {
             told: 0,
             closeup: Closeup::default(),
         }
+    }
+
+    /// Whether it is the stream with this key.
+    #[inline]
+    pub(crate) fn has_key(&self, key: &StreamKey) -> bool {
+        self.brief == key.brief() && (self.brief.ports != 0 || self.key == *key)
     }
 
     /// Whether a payload type is that of the media in it.
@@ -272,8 +303,8 @@ impl Stream {
             // What was measured with a clock that nobody knew is not worth keeping.
             self.jitter = Jitter::new(at, rtp_time, clock_rate);
             self.variation = Variation::new(at);
-            self.buffers = Buffers::default();
-            (self.jitter_us, self.variation_us) = (LogBuckets::new(), LogBuckets::new());
+            (self.buffers, self.unplayed) = (Buffers::default(), Unplayed::default());
+            self.spreads = Spreads::new();
         } else {
             self.reanchor(at, rtp_time, clock_rate);
         }
@@ -372,7 +403,7 @@ impl Stream {
             return Some(jitter_us);
         }
         self.note_delta(last_at, at);
-        if self.format.clock_rate != 0 && self.buffers.arrive(over, depths) {
+        if self.format.clock_rate != 0 && self.buffers.arrive(over, depths, &mut self.unplayed) {
             self.sequence.discard(packet.sequence(), at, &mut self.ledger);
         }
         Some(jitter_us)
@@ -422,8 +453,7 @@ impl Stream {
         let ordinal = self.jitter.samples();
         let variation_us = self.variation.last_us();
         self.variation.note_max(variation_us);
-        self.variation_us.record(variation_us, ordinal);
-        self.jitter_us.record(jitter_us, ordinal);
+        self.spreads.record(variation_us, jitter_us, ordinal);
         self.buffers.note_delay(ordinal, depths);
         (jitter_us, place.over)
     }
@@ -571,7 +601,7 @@ impl Stream {
             jitter_samples,
             jitter_max_us,
             jitter_us: self.jitter.jitter_us(),
-            jitter_p95_us: self.jitter_us.quantile_us(0.95, jitter_max_us),
+            jitter_p95_us: self.spreads.quantile_us(Spread::Jitter, 0.95, jitter_max_us),
             jitter_sum_us,
             delta_max_us: self.delta_max_us,
             burst_ratio: short(
@@ -587,7 +617,7 @@ impl Stream {
             own: own.since(self.own_before),
             has_left: matches!(self.state, State::Left { .. }),
             variation: self.delay_variation(),
-            buffers: self.buffers.report(depths),
+            buffers: self.buffers.report(depths, &self.unplayed),
         }
     }
 
@@ -614,8 +644,8 @@ impl Stream {
 
     fn delay_variation(&self) -> DelayVariation {
         let max_us = self.variation.max_us();
-        let [p50_us, p95_us, p99_us] =
-            [0.5, 0.95, 0.99].map(|share| self.variation_us.quantile_us(share, max_us));
+        let [p50_us, p95_us, p99_us] = [0.5, 0.95, 0.99]
+            .map(|share| self.spreads.quantile_us(Spread::Variation, share, max_us));
         let skew_ppm = self.variation.skew_ppm();
         DelayVariation { p50_us, p95_us, p99_us, max_us, skew_ppm }
     }
@@ -623,12 +653,11 @@ impl Stream {
     /// Reads a word of each cache line that the next packet needs.
     #[inline]
     pub(crate) fn touched(&self) -> u64 {
-        u64::from(self.key.ssrc)
-            ^ u64::from(self.sequence.extended_highest())
+        let spreads = self.spreads.touched(self.variation.last_us(), self.jitter.jitter_us());
+        u64::from(self.brief.ssrc)
             ^ u64::from(self.jitter.last_rtp_time())
             ^ u64::from(self.buffers.touched())
-            ^ u64::from(self.variation_us.touched(self.variation.last_us()))
-            ^ u64::from(self.jitter_us.touched(self.jitter.jitter_us()))
+            ^ u64::from(spreads)
     }
 
     /// Counts a packet by its sequence number; `None` if it adds nothing to go on with.
@@ -732,16 +761,12 @@ const STRAGGLERS_MAX: u8 = 25;
 #[expect(clippy::cast_possible_truncation, reason = "milliseconds")]
 const TALKSPURT_JUMP_NANOS: u64 = JITTER_BUFFER.as_nanos() as u64;
 
-/// To 1.05 s.
-const VARIATION_BUCKETS: usize = 49;
-/// To 131 ms: with more jitter the exact figure is of no use.
-const JITTER_BUCKETS: usize = 37;
-
-// The lines that every packet needs, of which `touched` reads a word each.
+// The three lines that every packet needs, of which `touched` reads a word each, and those of
+// buckets behind them.
 const _: () = {
-    assert!(core::mem::offset_of!(Stream, sequence) == 64);
-    assert!(core::mem::offset_of!(Stream, jitter) == 128);
-    assert!(core::mem::offset_of!(Stream, buffers) + size_of::<Buffers>() <= 256);
+    assert!(offset_of!(Stream, last_at) == 64);
+    assert!(offset_of!(Stream, variation) == 128);
+    assert!(offset_of!(Stream, spreads) == 192);
 };
 
 // The memory that `limits` states for a stream counts on this.

@@ -44,7 +44,7 @@ impl Streams {
 
     #[inline]
     pub(crate) fn find(&self, key: &StreamKey, hash: u64) -> Option<u32> {
-        self.index.find(hash, |slot| self.slots[slot as usize].key == *key)
+        self.index.find(hash, |slot| self.slots[slot as usize].has_key(key))
     }
 
     /// The slot that `find` will most likely give; see [`Index::likely`].

@@ -70,6 +70,14 @@ pub struct Discards {
     pub early: u32,
 }
 
+/// What both buffers of one stream did not play: not in [`Buffers`], as most packets are played and
+/// need not know it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Unplayed {
+    fixed: Discards,
+    adaptive: Discards,
+}
+
 /// What both buffers of a stream did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BufferReport {
@@ -117,9 +125,11 @@ impl Buffers {
     /// Takes in a packet `over` nanoseconds above the floor, below it if that has come down to the
     /// packet; gives back whether the buffer that scores assume discards it.
     #[inline]
-    pub(crate) fn arrive(&mut self, over: i64, depths: &Depths) -> bool {
+    pub(crate) fn arrive(&mut self, over: i64, depths: &Depths, unplayed: &mut Unplayed) -> bool {
         let fixed = self.fixed.arrive(over, depths);
         let adaptive = self.adaptive.arrive(over, depths);
+        unplayed.fixed.count(fixed);
+        unplayed.adaptive.count(adaptive);
         if fixed == Fate::Late {
             self.fixed_late_run += 1;
             if self.fixed_late_run == LATE_RUN_MAX {
@@ -174,12 +184,12 @@ impl Buffers {
     }
 
     /// What both did so far.
-    pub(crate) const fn report(&self, depths: &Depths) -> BufferReport {
+    pub(crate) const fn report(&self, depths: &Depths, unplayed: &Unplayed) -> BufferReport {
         BufferReport {
             adaptive_delay_sum_us: self.adaptive.delay_sum / 1000,
             fixed_delay_us: depths.fixed / 1000,
-            fixed: self.fixed.discards,
-            adaptive: self.adaptive.discards,
+            fixed: unplayed.fixed,
+            adaptive: unplayed.adaptive,
             mode: depths.mode,
         }
     }
@@ -192,12 +202,22 @@ enum Fate {
     Early,
 }
 
+impl Discards {
+    #[inline]
+    fn count(&mut self, fate: Fate) {
+        match fate {
+            Fate::Played => {}
+            Fate::Late => self.late += 1,
+            Fate::Early => self.early += 1,
+        }
+    }
+}
+
 #[derive(Clone, Debug, Default)]
 #[repr(C)]
 struct Fixed {
     /// How far above the floor the anchor is, nanoseconds.
     anchor: u32,
-    discards: Discards,
 }
 
 impl Fixed {
@@ -205,7 +225,6 @@ impl Fixed {
     fn arrive(&mut self, over: i64, depths: &Depths) -> Fate {
         let lateness = over - i64::from(self.anchor);
         if lateness > depths.fixed.into() {
-            self.discards.late += 1;
             return Fate::Late;
         }
         if lateness >= 0 {
@@ -214,7 +233,6 @@ impl Fixed {
         self.anchor = place(over);
         // What it holds at the nominal delay leaves this much room.
         let is_early = -lateness > i64::from(depths.fixed_max - depths.fixed);
-        self.discards.early += u32::from(is_early);
         if is_early { Fate::Early } else { Fate::Played }
     }
 }
@@ -232,7 +250,6 @@ struct Adaptive {
     /// nanoseconds.
     peak: u32,
     peak_before: u32,
-    discards: Discards,
 }
 
 impl Adaptive {
@@ -246,7 +263,6 @@ impl Adaptive {
         let delay = self.delay.max(depths.min);
         if lateness > delay {
             self.delay = lateness.min(depths.max);
-            self.discards.late += 1;
             return Fate::Late;
         }
         let target = self.target().max(depths.min);
@@ -263,9 +279,7 @@ impl Adaptive {
         for value in [&mut self.delay, &mut self.peak, &mut self.peak_before] {
             *value = value.saturating_add(faster).min(depths.max);
         }
-        let is_early = faster > depths.max - depths.min;
-        self.discards.early += u32::from(is_early);
-        is_early
+        faster > depths.max - depths.min
     }
 
     fn restart(&mut self, over: i64) {
