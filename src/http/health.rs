@@ -30,6 +30,8 @@ pub(super) struct Health<'a> {
     active_calls: usize,
     /// Everything that we lost ourselves since start.
     own_drops: u64,
+    /// SIP that was over a limit since start: nothing of ours is lost with it.
+    shed: u64,
     /// How the history is; `null` without one.
     store: Option<Status>,
     /// How those are who tell of alerts.
@@ -57,6 +59,7 @@ impl Watch {
         now: Timestamp,
     ) -> Health<'a> {
         let own_drops = own_drops(snapshot);
+        let shed = snapshot.shards.iter().map(|shard| shard.shed.total()).sum();
         let mut reasons = Vec::new();
         if snapshot.shards.is_empty() {
             reasons.push("no shard has reported yet");
@@ -82,6 +85,7 @@ impl Watch {
             snapshot_time: snapshot.taken_at,
             active_calls: snapshot.active.len(),
             own_drops,
+            shed,
             store,
             notifiers,
             shards: &snapshot.shards,

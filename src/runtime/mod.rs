@@ -471,6 +471,7 @@ fn assemble(
             sounds: config.sounds.clone(),
             ring_timeout: config.ring_timeout,
             idle_timeout: config.idle_timeout,
+            sip_limits: config.sip_limits,
             auth: auth.cloned(),
             registrar: config.registrar,
             jitter_buffers: config.jitter_buffers,
