@@ -96,7 +96,8 @@ fn shard(rate: u32, time: Duration) -> f64 {
         ..RawConfig::default()
     };
     let config = config.complete().unwrap();
-    let appliance = Appliance::start(&config).unwrap();
+    let appliance =
+        Appliance::start(&config, Box::new(|| RawConfig::default().complete())).unwrap();
     let target = "127.0.0.1:24000".parse().unwrap();
     send(target, rate, WARM_UP);
     let (cpu_before, packets_before) = (thread_nanos("shard-0"), received(&appliance));

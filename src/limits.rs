@@ -71,6 +71,9 @@ pub const SIP_BATCH: usize = 16;
 /// Batches that a shard takes from one socket before it looks at the next.
 pub const BATCHES_PER_TURN: usize = 8;
 
+/// Orders to one shard that wait to be taken, which it does in every turn.
+pub const COMMANDS_MAX: usize = 256;
+
 /// Timers that a shard runs before it looks at its sockets again.
 pub const TIMERS_PER_TURN: usize = 512;
 

@@ -12,7 +12,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 use signal_hook::{
-    consts::{SIGINT, SIGTERM},
+    consts::{SIGHUP, SIGINT, SIGTERM},
     iterator::Signals,
 };
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
@@ -20,7 +20,7 @@ use voxplane::{
     analyze,
     config::{Config, ConfigError, PortRange, RawConfig},
     notify,
-    runtime::{Appliance, StartError, systemd::Systemd},
+    runtime::{Appliance, Reread, StartError, systemd::Systemd},
     source::{clock, host},
 };
 
@@ -34,7 +34,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the appliance until SIGTERM or SIGINT.
+    /// Run the appliance until SIGTERM or SIGINT; SIGHUP has it read its configuration again.
     Run(RunArgs),
     /// Tell whether a configuration can be used, or send a test to one of its notifiers.
     Check(CheckArgs),
@@ -42,7 +42,7 @@ enum Command {
     Analyze(analyze::Options),
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 struct RunArgs {
     /// TOML file with settings; flags go over it.
     #[arg(long, value_name = "FILE")]
@@ -65,7 +65,7 @@ struct RunArgs {
     /// The appliance's own directory [default: ./voxplane-data].
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// File with the API's bearer token.
+    /// File with the API's bearer tokens.
     #[arg(long, value_name = "FILE")]
     api_token_file: Option<PathBuf>,
 }
@@ -100,11 +100,11 @@ fn run(args: RunArgs) -> ExitCode {
         .with_ansi(io::stderr().is_terminal())
         .log_internal_errors(false)
         .init();
-    let config = match configure(args) {
+    let config = match configure(args.clone()) {
         Ok(config) => config,
         Err(error) => return fail(&error, EXIT_USAGE),
     };
-    match serve(&config) {
+    match serve(&config, Box::new(move || configure(args.clone()))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error, EXIT_FAILED),
     }
@@ -125,17 +125,25 @@ fn configure(args: RunArgs) -> Result<Config, ConfigError> {
     flags.over(file).complete()
 }
 
-fn serve(config: &Config) -> Result<(), StartError> {
+fn serve(config: &Config, reread: Reread) -> Result<(), StartError> {
     // Before the first thread: a signal that comes early is not missed.
-    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(StartError::Host)?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(StartError::Host)?;
     let mut systemd = Systemd::from_env().map_err(StartError::Host)?;
-    let appliance = Appliance::start(config)?;
+    let appliance = Appliance::start(config, reread)?;
     let (sip, http) = (appliance.sip_addr(), appliance.http_addr());
     systemd.ready(&format!("SIP on {sip}, API on {http}, {} shards", appliance.shards()));
     if let Err(error) = greet(&appliance, config) {
         tracing::warn!(%error, "nobody could be told where everything is");
     }
-    while signals.pending().next().is_none() && appliance.is_running() {
+    while appliance.is_running() {
+        let (again, end): (Vec<_>, Vec<_>) =
+            signals.pending().partition(|&signal| signal == SIGHUP);
+        if !end.is_empty() {
+            break;
+        }
+        if !again.is_empty() {
+            appliance.reload();
+        }
         systemd.feed(appliance.beats());
         std::thread::sleep(SIGNAL_POLL);
     }
@@ -148,9 +156,13 @@ fn serve(config: &Config) -> Result<(), StartError> {
 fn greet(appliance: &Appliance, config: &Config) -> io::Result<()> {
     let (sip, http) = (appliance.sip_addr(), appliance.http_addr());
     let target = reachable(sip);
-    let token = config.api_token_file.as_deref().map_or_else(String::new, |file| {
-        format!("-H \"Authorization: Bearer $(cat '{}')\" ", file.display())
-    });
+    let token = match config.api_token_file.as_deref() {
+        Some(file) if appliance.needs_bare_token() => {
+            format!("-H \"Authorization: Bearer $(cat '{}')\" ", file.display())
+        }
+        Some(_) => "-H \"Authorization: Bearer TOKEN\" ".to_owned(),
+        None => String::new(),
+    };
     let text = format!(
         "voxplane {version}, {shards} shards\n  \
            SIP   {sip} ({transports})\n  \

@@ -8,8 +8,8 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::{
-    limits::LADDER_RING_BYTES,
-    shard::{Passed, distributions::Distributions, report::Report},
+    limits::{COMMANDS_MAX, LADDER_RING_BYTES},
+    shard::{Command, Passed, distributions::Distributions, report::Report},
     time::Timestamp,
     wire::{Datagram, IpMarks, Transport},
 };
@@ -143,6 +143,12 @@ impl ControlEnd {
     pub fn is_done(&self) -> bool {
         self.reports.is_abandoned() && self.reports.is_empty()
     }
+}
+
+/// The ring of orders to one shard.
+#[must_use]
+pub fn commands() -> (Producer<Command>, Consumer<Command>) {
+    RingBuffer::new(COMMANDS_MAX)
 }
 
 /// What one shard has for another.

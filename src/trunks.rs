@@ -1,6 +1,10 @@
 //! Names for the networks that calls come from. A network without a name is called by itself.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::{Mutex, PoisonError},
+};
 
 use crate::id::Trunk;
 
@@ -38,8 +42,7 @@ impl Trunks {
             if networks.is_empty() {
                 return Err(TrunkError::Empty { name });
             }
-            // Trunks are copied with every call, and there are as many as somebody wrote.
-            let leaked: &'static str = Box::leak(name.clone().into_boxed_str());
+            let kept = keep(&name);
             for text in networks {
                 let Some(network) = Network::parse(&text) else {
                     return Err(TrunkError::Network { name, network: text });
@@ -51,7 +54,7 @@ impl Trunks {
                 if named.len() >= NETWORKS_MAX {
                     return Err(TrunkError::TooMany { max: NETWORKS_MAX });
                 }
-                named.push((network, leaked));
+                named.push((network, kept));
             }
         }
         named.sort_by_key(|(network, _)| core::cmp::Reverse(network.prefix));
@@ -73,6 +76,19 @@ impl Trunks {
         let texts: Vec<String> = its.map(|(network, _)| network.to_string()).collect();
         (!texts.is_empty()).then(|| texts.join(","))
     }
+}
+
+/// A name that lasts as long as the program: trunks are copied with every call, and there are as
+/// many as somebody wrote. One that comes again, when a configuration is read again, is the same.
+fn keep(name: &str) -> &'static str {
+    static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = names.get(name) {
+        return known;
+    }
+    let kept = Box::leak(name.to_owned().into_boxed_str());
+    names.insert(kept);
+    kept
 }
 
 impl Network {

@@ -167,11 +167,11 @@ fn methods_and_origins_are_checked() {
     let to = server.local_addr();
     raise(&alerts, 1);
     for (method, target, allow) in [
-        ("GET", "/api/qos/clear-alerts", "POST"),
-        ("DELETE", "/api/qos/thresholds", "GET, HEAD, POST"),
-        ("POST", "/api/qos/alerts", "GET, HEAD"),
-        ("GET", "/api/qos/rules/low_mos", "DELETE"),
-        ("PUT", "/api/qos/alerts/1/acknowledge", "POST"),
+        ("GET", "/api/qos/clear-alerts", "POST, OPTIONS"),
+        ("DELETE", "/api/qos/thresholds", "GET, HEAD, POST, OPTIONS"),
+        ("POST", "/api/qos/alerts", "GET, HEAD, OPTIONS"),
+        ("GET", "/api/qos/rules/low_mos", "DELETE, OPTIONS"),
+        ("PUT", "/api/qos/alerts/1/acknowledge", "POST, OPTIONS"),
     ] {
         let answer = request(to, method, target, "");
         assert_eq!(

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use base64::Engine as _;
 use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, ProtocolVersion, SignatureScheme,
     StreamOwned,
@@ -163,6 +164,41 @@ fn openssl_is_shown_the_certificate_over_tls_1_3() {
 }
 
 #[test]
+fn a_certificate_that_is_renewed_is_shown_to_the_next_connection() {
+    let dir = Scratch::new();
+    let renew = || {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        dir.file("key.pem", pem("PRIVATE KEY", &made.signing_key.serialize_der()));
+        let certificate = made.cert.der().to_vec();
+        (dir.file("certificate.pem", pem("CERTIFICATE", &certificate)), certificate)
+    };
+    let (path, first) = renew();
+    let config = format!(
+        "sip_tls = '127.0.0.1:0'\ntls_certificate = '{}'\ntls_key = '{}'\n",
+        path.display(),
+        dir.path().join("key.pem").display()
+    );
+    let appliance = Appliance::with(&config, &["--shards", "1"]);
+    let shown = || {
+        let (tls, _) = tls_to(appliance.sip_tls.unwrap());
+        tls.conn.peer_certificates().unwrap()[0].to_vec()
+    };
+    assert_eq!(shown(), first);
+    let mut phone = Phone::tls(appliance.sip_tls.unwrap());
+    let (_, second) = renew();
+    let key = std::fs::read(dir.path().join("key.pem")).unwrap();
+    dir.file("key.pem", "no key");
+    let refused = appliance.post("/api/reload", "");
+    assert!(refused.status == 400 && refused.body.contains("key.pem"), "{refused:?}");
+    assert_eq!(shown(), first);
+    dir.file("key.pem", key);
+    assert_eq!(appliance.post("/api/reload", "").status, 200);
+    assert_eq!(shown(), second);
+    // Who was connected before stays so.
+    phone.call("through the old one");
+}
+
+#[test]
 fn a_certificate_that_cannot_be_used_is_named() {
     let dir = Scratch::new();
     let path = dir.file("broken.pem", "no certificate");
@@ -200,21 +236,7 @@ impl Phone {
     }
 
     fn tls(peer: SocketAddr) -> Self {
-        let stream = connect(peer);
-        let local = stream.local_addr().unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Anybody))
-            .with_no_client_auth();
-        let name = ServerName::try_from("localhost").unwrap();
-        let mut tls =
-            StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), stream);
-        tls.flush().unwrap();
-        tls.conn.complete_io(&mut tls.sock).unwrap();
-        assert_eq!(tls.conn.protocol_version(), Some(ProtocolVersion::TLSv1_3));
+        let (tls, local) = tls_to(peer);
         Self { stream: Box::new(tls), transport: "TLS", local, peer, rest: Vec::new() }
     }
 
@@ -287,6 +309,31 @@ fn header<'a>(message: &'a str, name: &str) -> &'a str {
 
 fn tag(message: &str) -> &str {
     header(message, "To").split_once(";tag=").unwrap().1
+}
+
+/// A connection that has shaken hands, and our end of it.
+fn tls_to(peer: SocketAddr) -> (StreamOwned<ClientConnection, TcpStream>, SocketAddr) {
+    let stream = connect(peer);
+    let local = stream.local_addr().unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Anybody))
+        .with_no_client_auth();
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut tls = StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), stream);
+    tls.flush().unwrap();
+    tls.conn.complete_io(&mut tls.sock).unwrap();
+    assert_eq!(tls.conn.protocol_version(), Some(ProtocolVersion::TLSv1_3));
+    (tls, local)
+}
+
+/// A text in the form of RFC 7468.
+fn pem(label: &str, der: &[u8]) -> String {
+    let text = base64::engine::general_purpose::STANDARD.encode(der);
+    format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
 }
 
 /// Takes any certificate: whose it is, is not what is tested.

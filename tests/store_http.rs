@@ -254,14 +254,5 @@ fn dechunked(server: &Server, target: &str) -> String {
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(answer.header("Transfer-Encoding"), Some("chunked"), "{}", answer.head);
     assert_eq!(answer.header("Connection"), Some("close"));
-    let (mut rest, mut body) = (answer.body.as_str(), String::new());
-    loop {
-        let (size, after) = rest.split_once("\r\n").unwrap();
-        let size = usize::from_str_radix(size, 16).unwrap();
-        if size == 0 {
-            return body;
-        }
-        body.push_str(&after[..size]);
-        rest = after[size..].strip_prefix("\r\n").unwrap();
-    }
+    answer.dechunked()
 }

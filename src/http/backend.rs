@@ -2,7 +2,8 @@
 //! answer. It sees only what the door has let through.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write as _},
     os::unix::{fs::DirBuilderExt, net::UnixListener},
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
@@ -11,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use super::{clock, door::Shared, reply::Reply, routes::Api};
+use super::{clock, door::Shared, form::Form, reply::Reply, routes::Api};
 
 /// The directory that the private socket is in. It goes when this is dropped.
 #[derive(Debug)]
@@ -110,6 +111,8 @@ fn respond(mut request: tiny_http::Request, api: &Api, shared: &Shared) {
     let answer = AssertUnwindSafe(|| api.answer(method, target, &body, clock::wall()));
     let reply = catch_unwind(answer).unwrap_or_else(|_| Reply::error(500, "an error of our own"));
     if reply.stream.is_none() {
+        let is_asked_for = ["GET", "HEAD"].contains(&method);
+        let reply = if is_asked_for { form(&request).apply(reply) } else { reply };
         return send(request, reply);
     }
     if shared.streaming.fetch_add(1, Relaxed) < STREAMS_MAX {
@@ -120,15 +123,32 @@ fn respond(mut request: tiny_http::Request, api: &Api, shared: &Shared) {
     shared.streaming.fetch_sub(1, Relaxed);
 }
 
+/// In which form the answer is wanted.
+fn form(request: &tiny_http::Request) -> Form {
+    let values = |name: &'static str| {
+        let found = request.headers().iter().filter(move |header| header.field.equiv(name));
+        found.map(|header| header.value.as_str().as_bytes())
+    };
+    Form::of(values("Accept-Encoding"), values("If-None-Match"))
+}
+
 /// Sends an answer to the door.
 fn send(request: tiny_http::Request, reply: Reply) {
+    if reply.has_no_body() {
+        // tiny_http would give it a length. If the door has gone, nobody waits for the answer.
+        let mut door = request.into_writer();
+        let _ = door.write_all(&reply.to_bytes()).and_then(|()| door.flush());
+        return;
+    }
     let common = [
         ("Content-Type", reply.content_type),
         ("Server", "voxplane"),
-        ("Cache-Control", "no-store"),
         ("X-Content-Type-Options", "nosniff"),
     ];
-    let headers = common.into_iter().chain(reply.header);
+    let own = reply.headers.iter().map(|(name, value)| (*name, value.as_ref()));
+    let may_be_kept = own.clone().any(|(name, _)| name == "Cache-Control");
+    let unkept = (!may_be_kept).then_some(("Cache-Control", "no-store"));
+    let headers = common.into_iter().chain(unkept).chain(own);
     let headers =
         headers.filter_map(|(name, value)| tiny_http::Header::from_bytes(name, value).ok());
     let headers: Vec<_> = headers.collect();

@@ -2,13 +2,13 @@
 //!
 //! The server behind it trusts lengths, has no time-outs and gives each connection a thread; here
 //! connections, heads, bodies and times are bounded, and only complete requests go on, over a
-//! private socket. It answers nothing itself but errors.
+//! private socket. It answers nothing itself but errors, and tells live events.
 
 use std::{
     collections::{BTreeMap, VecDeque},
     fs::File,
     io,
-    net::{SocketAddr, TcpListener},
+    net::{IpAddr, SocketAddr, TcpListener},
     path::PathBuf,
     sync::{
         Arc,
@@ -20,10 +20,16 @@ use std::{
 use mio::{Events, Interest, Poll, Waker, net::UnixStream};
 
 use super::{
+    access_log::{AccessLog, AccessLogHandle},
     clock,
     connection::{Connection, Turn},
+    guard::{Guard, Limits},
+    listener::Batch,
+    live::{Event, Feed, OTHER_TOKENS},
+    query::Query,
     reply::Reply,
-    token::Token,
+    routes::LIVE_PATH,
+    tokens::Tokens,
 };
 
 /// What the door has seen since start.
@@ -41,8 +47,20 @@ pub(super) struct Counters {
     pub(super) refused: AtomicU64,
     /// Accepts that failed.
     pub(super) accept_errors: AtomicU64,
+    /// Requests refused because their address had sent too many, or too many wrong tokens.
+    pub(super) limited: AtomicU64,
+    /// Requests with a wrong token.
+    pub(super) auth_failures: AtomicU64,
     /// Requests that the server behind the door did not answer.
     pub(super) unanswered: AtomicU64,
+    /// Clients that listen to live events now.
+    pub(super) live_clients: AtomicU64,
+    /// Live events, each counted once.
+    pub(super) live_events: AtomicU64,
+    /// Clients of live events that did not keep up.
+    pub(super) live_dropped: AtomicU64,
+    /// Clients of live events that were one too many.
+    pub(super) live_refused: AtomicU64,
 }
 
 /// What the door and the server behind it tell each other.
@@ -54,6 +72,10 @@ pub(super) struct Shared {
     pub(super) renew: AtomicBool,
     /// Answers that are being streamed.
     pub(super) streaming: AtomicUsize,
+    /// What is known of the access log; `None` without one.
+    pub(super) access_log: Option<AccessLogHandle>,
+    /// The tokens in force; `None` where none is needed.
+    pub(super) tokens: Option<Tokens>,
     /// What the door has seen.
     pub(super) counters: Counters,
 }
@@ -73,7 +95,11 @@ pub(super) struct Door {
     /// Complete requests, in their order.
     waiting: VecDeque<usize>,
     server: PathBuf,
-    token: Option<Token>,
+    guard: Guard,
+    log: Option<AccessLog>,
+    feed: Feed,
+    /// When it was last seen what there is to tell live.
+    told_at: Option<Instant>,
     shared: Arc<Shared>,
 }
 
@@ -93,7 +119,9 @@ impl Door {
     pub(super) fn new(
         listener: TcpListener,
         server: PathBuf,
-        token: Option<Token>,
+        limits: &Limits,
+        log: Option<AccessLog>,
+        feed: Feed,
         shared: Arc<Shared>,
     ) -> io::Result<(Self, Waker)> {
         listener.set_nonblocking(true)?;
@@ -110,7 +138,10 @@ impl Door {
             next: FIRST,
             waiting: VecDeque::new(),
             server,
-            token,
+            guard: Guard::new(limits, Arc::clone(&shared)),
+            log,
+            feed,
+            told_at: None,
             shared,
         };
         Ok((door, waker))
@@ -133,6 +164,7 @@ impl Door {
                 return;
             }
             let now = clock::now();
+            self.guard.look(now);
             for event in &events {
                 match event.token() {
                     LISTENER => self.accepting = Accepting::More,
@@ -147,6 +179,7 @@ impl Door {
                 swept = now;
                 self.sweep(now);
             }
+            self.tell(now);
             self.dispatch(now);
         }
     }
@@ -155,15 +188,20 @@ impl Door {
     fn patience(&self) -> Option<Duration> {
         match self.accepting {
             Accepting::More => Some(Duration::ZERO),
-            Accepting::AllDone if self.connections.is_empty() && self.spare.is_some() => None,
+            Accepting::AllDone if self.is_alone() => None,
             Accepting::AllDone | Accepting::Later => Some(TICK),
         }
+    }
+
+    /// Whether there is nobody, and nothing to put in order.
+    fn is_alone(&self) -> bool {
+        self.connections.is_empty() && self.spare.is_some() && !self.feed.is_looking()
     }
 
     fn accept(&mut self, now: Instant) {
         for _ in 0..ACCEPT_BATCH {
             match self.listener.accept() {
-                Ok((client, _)) => self.admit(client, now),
+                Ok((client, address)) => self.admit(client, address.ip().to_canonical(), now),
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => {
                         self.accepting = Accepting::AllDone;
@@ -186,10 +224,10 @@ impl Door {
         }
     }
 
-    fn admit(&mut self, client: mio::net::TcpStream, now: Instant) {
+    fn admit(&mut self, client: mio::net::TcpStream, from: IpAddr, now: Instant) {
         self.shared.counters.connections.fetch_add(1, Relaxed);
-        let mut connection = Connection::new(client, now);
-        if self.connections.len() >= CONNECTIONS_MAX && !self.evict() {
+        let mut connection = Connection::new(client, from, now);
+        if self.connections.len() >= CONNECTIONS_MAX && !self.evict(now) {
             self.shared.counters.refused.fetch_add(1, Relaxed);
             connection.answer(&Reply::error(503, "too many requests at once"), now);
             return;
@@ -204,20 +242,20 @@ impl Door {
     }
 
     /// Closes the oldest connection that no complete request depends on.
-    fn evict(&mut self) -> bool {
+    fn evict(&mut self, now: Instant) -> bool {
         let idle = self.connections.iter().find(|(_, connection)| connection.is_idle());
         let Some((&key, _)) = idle else { return false };
         self.shared.counters.evicted.fetch_add(1, Relaxed);
-        self.connections.remove(&key);
+        self.remove(key, now);
         true
     }
 
     /// Gets a descriptor to spare again, from an idle connection if need be.
-    fn restock(&mut self) {
+    fn restock(&mut self, now: Instant) {
         if self.spare.is_none() {
             self.spare = File::open(SPARE).ok();
         }
-        if self.spare.is_none() && self.evict() {
+        if self.spare.is_none() && self.evict(now) {
             self.spare = File::open(SPARE).ok();
         }
     }
@@ -228,7 +266,7 @@ impl Door {
         let owner = key & !SERVER_SIDE;
         let Some(connection) = self.connections.get_mut(&owner) else { return };
         let turn = if key == owner {
-            connection.client_ready(self.token.as_ref(), now)
+            connection.client_ready(&mut self.guard, now)
         } else {
             connection.server_ready(now)
         };
@@ -238,15 +276,107 @@ impl Door {
     fn after(&mut self, key: usize, turn: Turn, now: Instant) {
         match turn {
             Turn::Open => {}
-            Turn::Complete => self.waiting.push_back(key),
-            Turn::Answered => self.bound_unsent(),
+            Turn::Complete => self.complete(key, now),
+            Turn::Answered => self.bound_unsent(now),
             Turn::Unanswered => {
                 self.shared.renew.store(true, Relaxed);
                 self.apologize(key, now);
             }
-            Turn::Over => {
-                self.connections.remove(&key);
+            Turn::Over => self.remove(key, now),
+        }
+        if self.connections.get(&key).is_some_and(Connection::is_answered) {
+            self.log(key, now);
+        }
+    }
+
+    /// Ends a connection.
+    fn remove(&mut self, key: usize, now: Instant) {
+        self.log(key, now);
+        self.connections.remove(&key);
+    }
+
+    /// Has the log say what became of a request.
+    fn log(&mut self, key: usize, now: Instant) {
+        let Some(connection) = self.connections.get_mut(&key) else { return };
+        if let (Some(log), Some(entry)) = (&self.log, connection.entry(now)) {
+            log.write(&entry);
+        }
+        connection.logged();
+    }
+
+    /// A request has come whole: it has to wait, or its client listens from now on.
+    fn complete(&mut self, key: usize, now: Instant) {
+        let Some(connection) = self.connections.get_mut(&key) else { return };
+        let asked = connection.asked();
+        if asked.method != "GET" || asked.path() != LIVE_PATH {
+            self.waiting.push_back(key);
+            return;
+        }
+        let query = asked.target.split_once('?').map_or("", |(_, query)| query);
+        let turn = match Query::parse(query, LIVE_PARAMETERS) {
+            Ok(query) => {
+                let call_id = query.get("call_id").map(str::to_owned);
+                self.begin_listening(key, call_id, now)
             }
+            Err(reply) => connection.answer(&reply, now),
+        };
+        self.after(key, turn, now);
+    }
+
+    fn begin_listening(&mut self, key: usize, call_id: Option<String>, now: Instant) -> Turn {
+        let others = self.listeners();
+        let Some(connection) = self.connections.get_mut(&key) else { return Turn::Over };
+        if others >= LISTENERS_MAX {
+            self.shared.counters.live_refused.fetch_add(1, Relaxed);
+            let message = format!("{LISTENERS_MAX} clients listen already, try again later");
+            return connection.answer(&Reply::error(503, &message), now);
+        }
+        self.feed.begin();
+        let standing = call_id.as_deref().and_then(|call_id| self.feed.standing(call_id));
+        self.shared.counters.live_clients.store(others as u64 + 1, Relaxed);
+        match connection.start_listening(call_id, now) {
+            Turn::Open => {
+                connection.tell(standing.as_slice(), &Batch::from([]), now);
+                connection.listen(now)
+            }
+            turn => turn,
+        }
+    }
+
+    /// How many clients listen.
+    fn listeners(&self) -> usize {
+        self.connections.values().filter(|connection| connection.is_listening()).count()
+    }
+
+    /// Tells all who listen what has happened, if it is time to.
+    fn tell(&mut self, now: Instant) {
+        let is_due =
+            self.told_at.is_none_or(|at| now.saturating_duration_since(at) >= TELL_INTERVAL);
+        if !is_due {
+            return;
+        }
+        self.told_at = Some(now);
+        let listeners = self.listeners();
+        self.shared.counters.live_clients.store(listeners as u64, Relaxed);
+        let has_other_tokens = self.guard.has_other_tokens();
+        if listeners == 0 {
+            return self.feed.end();
+        }
+        let events: Vec<Event> = self.feed.look(now);
+        self.shared.counters.live_events.fetch_add(events.len() as u64, Relaxed);
+        let all = events.iter().flat_map(|event| event.text.iter().copied());
+        let all = Batch::from(all.collect::<Vec<_>>());
+        let listening = self.connections.iter().filter(|(_, connection)| connection.is_listening());
+        for key in listening.map(|(&key, _)| key).collect::<Vec<_>>() {
+            let Some(connection) = self.connections.get_mut(&key) else { continue };
+            if has_other_tokens {
+                connection.end_listening(OTHER_TOKENS);
+            }
+            if !connection.tell(&events, &all, now) {
+                self.shared.counters.live_dropped.fetch_add(1, Relaxed);
+            }
+            let turn = connection.listen(now);
+            self.after(key, turn, now);
         }
     }
 
@@ -294,26 +424,25 @@ impl Door {
         self.shared.counters.unanswered.fetch_add(1, Relaxed);
         let Some(connection) = self.connections.get_mut(&key) else { return };
         let reply = Reply::error(503, "the request could not be answered, try again");
-        if connection.answer(&reply, now) == Turn::Over {
-            self.connections.remove(&key);
-        }
+        let turn = connection.answer(&reply, now);
+        self.after(key, turn, now);
     }
 
     /// Closes the connections that have been sending longest until what is unsent fits its bound.
-    fn bound_unsent(&mut self) {
+    fn bound_unsent(&mut self, now: Instant) {
         let mut unsent: usize = self.connections.values().map(Connection::unsent).sum();
         while unsent > UNSENT_MAX {
             let slowest = self.connections.iter().find(|(_, connection)| connection.unsent() > 0);
             let Some((&key, connection)) = slowest else { return };
             unsent -= connection.unsent();
             self.shared.counters.evicted.fetch_add(1, Relaxed);
-            self.connections.remove(&key);
+            self.remove(key, now);
         }
     }
 
     /// Ends what has run out of time, and tries again what could not be done before.
     fn sweep(&mut self, now: Instant) {
-        self.restock();
+        self.restock(now);
         if self.accepting == Accepting::Later {
             self.accepting = Accepting::More;
         }
@@ -343,6 +472,15 @@ const CONNECTIONS_MAX: usize = 512;
 
 /// Most requests that the server behind the door has at once: it makes a thread for each.
 const ASKING_MAX: usize = 8;
+
+/// Most clients of live events at once.
+const LISTENERS_MAX: usize = 64;
+
+/// What such a client can ask for.
+const LIVE_PARAMETERS: &[&str] = &["call_id"];
+
+/// How often they are told what has happened.
+const TELL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Most bytes of answers that clients have yet to take.
 const UNSENT_MAX: usize = 64 << 20;

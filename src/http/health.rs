@@ -3,12 +3,13 @@
 //! It judges the appliance, never the calls.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, PoisonError, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
 use serde::Serialize;
 
+use super::{access_log::AccessLogHandle, door::Shared, tokens::Tokens};
 use crate::{
     control::record::{ShardHealth, Snapshot},
     notify,
@@ -36,7 +37,39 @@ pub(super) struct Health<'a> {
     store: Option<Status>,
     /// How those are who tell of alerts.
     notifiers: Vec<notify::Status>,
+    api: ApiHealth,
     shards: &'a [ShardHealth],
+}
+
+/// How the API itself is.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct ApiHealth {
+    /// How many tokens open it; `null` where none is needed.
+    tokens: Option<usize>,
+    /// Why the file of tokens could not be used when it was read last.
+    token_file_error: Option<String>,
+    /// Clients that listen to live events.
+    live_clients: u64,
+    /// Such clients that did not keep up.
+    live_dropped: u64,
+    /// Requests refused: their address had sent too many, or too many wrong tokens.
+    limited: u64,
+    /// Lines of the access log that were lost; `null` without a log.
+    log_lines_lost: Option<u64>,
+}
+
+impl ApiHealth {
+    pub(super) fn of(shared: &Shared) -> Self {
+        let tokens = shared.tokens.as_ref();
+        Self {
+            tokens: tokens.map(|tokens| tokens.set().len()),
+            token_file_error: tokens.and_then(Tokens::error),
+            live_clients: shared.counters.live_clients.load(Relaxed),
+            live_dropped: shared.counters.live_dropped.load(Relaxed),
+            limited: shared.counters.limited.load(Relaxed),
+            log_lines_lost: shared.access_log.as_ref().map(AccessLogHandle::lost),
+        }
+    }
 }
 
 /// Remembers when own drops last grew. A counter that only grows cannot tell.
@@ -50,12 +83,13 @@ struct Seen {
 }
 
 impl Watch {
-    /// Judges a snapshot, the store and the notifiers at the time `now`.
+    /// Judges a snapshot, the store, the notifiers and the API at the time `now`.
     pub(super) fn judge<'a>(
         &self,
         snapshot: &'a Snapshot,
         store: Option<Status>,
         notifiers: Vec<notify::Status>,
+        api: ApiHealth,
         now: Timestamp,
     ) -> Health<'a> {
         let own_drops = own_drops(snapshot);
@@ -76,6 +110,9 @@ impl Watch {
         if !notifiers.iter().all(|notifier| notifier.is_well) {
             reasons.push("a notifier cannot deliver: somebody does not hear of alerts");
         }
+        if api.token_file_error.is_some() {
+            reasons.push("the file of API tokens cannot be used: those of before hold");
+        }
         Health {
             status: if reasons.is_empty() { "ok" } else { "degraded" },
             reasons,
@@ -88,6 +125,7 @@ impl Watch {
             shed,
             store,
             notifiers,
+            api,
             shards: &snapshot.shards,
         }
     }
@@ -123,7 +161,7 @@ mod tests {
             let now = Timestamp::from_secs(secs);
             let shards = vec![ShardHealth { ring_full, ..ShardHealth::default() }];
             let snapshot = Snapshot { taken_at: now, shards, ..Snapshot::default() };
-            watch.judge(&snapshot, None, Vec::new(), now).status
+            watch.judge(&snapshot, None, Vec::new(), ApiHealth::default(), now).status
         };
         assert_eq!(at(100, 0), "ok");
         assert_eq!(at(101, 3), "degraded");
@@ -139,7 +177,7 @@ mod tests {
         let snapshot = Snapshot { taken_at, shards, ..Snapshot::default() };
         let judge = |snapshot: &Snapshot, secs| {
             let now = Timestamp::from_secs(secs);
-            Watch::default().judge(snapshot, None, Vec::new(), now).status
+            Watch::default().judge(snapshot, None, Vec::new(), ApiHealth::default(), now).status
         };
         assert_eq!(judge(&snapshot, 115), "ok");
         assert_eq!(judge(&snapshot, 116), "degraded");

@@ -1,9 +1,13 @@
 //! The bytes of a client on their way to a request: bounded, checked, written anew for the server
-//! behind the door. It does no I/O and passes on no header that a client wrote.
+//! behind the door. It does no I/O and passes on no header as a client wrote it.
 
-use std::net::IpAddr;
+use std::sync::Arc;
 
-use super::{reply::Reply, token::Token};
+use super::{
+    form::Form,
+    guard::{Visit, values},
+    reply::Reply,
+};
 
 /// A request that is being received.
 #[derive(Debug, Default)]
@@ -12,6 +16,24 @@ pub(super) struct Intake {
     /// Up to here there is no end of the head.
     scanned: usize,
     head: Option<Head>,
+    asked: Asked,
+}
+
+/// What a request asks for; empty as long as that is not known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub(super) method: String,
+    /// Path and query.
+    pub(super) target: String,
+    /// What its token is called.
+    pub(super) token: Option<Arc<str>>,
+}
+
+impl Asked {
+    /// The target without its query.
+    pub(super) fn path(&self) -> &str {
+        self.target.split('?').next().unwrap_or_default()
+    }
 }
 
 /// What the head of a request says, as far as it matters here.
@@ -34,17 +56,22 @@ impl Intake {
     pub(super) fn push(
         &mut self,
         bytes: &[u8],
-        token: Option<&Token>,
+        visit: &mut Visit<'_>,
     ) -> Result<Option<Vec<u8>>, Reply> {
         self.buffer.extend_from_slice(bytes);
         if self.head.is_none() {
-            self.head = self.take_head(token)?;
+            self.head = self.take_head(visit)?;
         }
         let Some(head) = &self.head else { return Ok(None) };
         let Some(body) = self.buffer.get(head.len..head.len + head.content_length) else {
             return Ok(None);
         };
         Ok(Some([head.forward.as_slice(), body].concat()))
+    }
+
+    /// What it asks for, as far as that is known.
+    pub(super) fn asked(&self) -> &Asked {
+        &self.asked
     }
 
     /// Whether nothing has come yet.
@@ -57,7 +84,7 @@ impl Intake {
         self.head.is_some()
     }
 
-    fn take_head(&mut self, token: Option<&Token>) -> Result<Option<Head>, Reply> {
+    fn take_head(&mut self, visit: &mut Visit<'_>) -> Result<Option<Head>, Reply> {
         // RFC 9112 section 2.2: empty lines before the request line are ignored.
         if self.scanned == 0 {
             let blank = self.buffer.iter().take_while(|byte| b"\r\n".contains(byte)).count();
@@ -72,7 +99,7 @@ impl Intake {
         }
         // The end of the head is at most three bytes long; its first two may be here already.
         self.scanned = self.buffer.len().saturating_sub(2);
-        end.map(|end| parse(&self.buffer[..end], token)).transpose()
+        end.map(|end| parse(&self.buffer[..end], visit, &mut self.asked)).transpose()
     }
 }
 
@@ -88,7 +115,7 @@ fn head_end(buffer: &[u8], from: usize) -> Option<usize> {
     })
 }
 
-fn parse(bytes: &[u8], token: Option<&Token>) -> Result<Head, Reply> {
+fn parse(bytes: &[u8], visit: &mut Visit<'_>, asked: &mut Asked) -> Result<Head, Reply> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut headers);
     let len = match request.parse(bytes) {
@@ -106,6 +133,7 @@ fn parse(bytes: &[u8], token: Option<&Token>) -> Result<Head, Reply> {
     else {
         return Err(Reply::error(400, "the request line is incomplete"));
     };
+    method.clone_into(&mut asked.method);
     let content_length = body_length(request.headers)?;
     let hosts = values(request.headers, "Host").count();
     // RFC 9112 section 3.2
@@ -113,13 +141,13 @@ fn parse(bytes: &[u8], token: Option<&Token>) -> Result<Head, Reply> {
         return Err(Reply::error(400, "HTTP/1.1 needs exactly one Host header"));
     }
     let target = origin_form(target)?;
-    authorize(target, request.headers, token)?;
-    if token.is_none() && !HARMLESS.contains(&method) {
-        refuse_pages(request.headers)?;
-    }
+    target.clone_into(&mut asked.target);
+    visit.admit(asked, request.headers)?;
+    let accepted = values(request.headers, "Accept-Encoding");
+    let form = Form::of(accepted, values(request.headers, "If-None-Match")).fields();
     let forward = format!(
         "{method} {target} HTTP/1.1\r\nHost: voxplane\r\nConnection: close\r\n\
-         Content-Length: {content_length}\r\n\r\n"
+         Content-Length: {content_length}\r\n{form}\r\n"
     );
     Ok(Head { forward: forward.into_bytes(), len, content_length })
 }
@@ -170,68 +198,6 @@ fn origin_form(target: &str) -> Result<&str, Reply> {
     }
 }
 
-fn authorize(
-    target: &str,
-    headers: &[httparse::Header<'_>],
-    token: Option<&Token>,
-) -> Result<(), Reply> {
-    let Some(token) = token else { return Ok(()) };
-    let path = target.split('?').next().unwrap_or(target);
-    let offered = values(headers, "Authorization").next();
-    if path == OPEN_PATH || offered.is_some_and(|offered| token.opens(offered)) {
-        return Ok(());
-    }
-    let reply = Reply::error(401, "send the API token as `Authorization: Bearer TOKEN`");
-    Err(reply.with_header("WWW-Authenticate", "Bearer"))
-}
-
-/// Refuses what the page of another site makes a browser send: without a token, that it comes from
-/// this host is all that speaks for a request. A name that leads here from elsewhere is none of
-/// ours either.
-fn refuse_pages(headers: &[httparse::Header<'_>]) -> Result<(), Reply> {
-    let host = values(headers, "Host").next();
-    if host.is_some_and(|host| !is_local(host)) {
-        let message = "without a token, what changes something must be sent to localhost or a \
-                       loopback address; set api_token_file";
-        return Err(Reply::error(403, message));
-    }
-    let origins = values(headers, "Origin");
-    let is_own = |origin: &[u8]| {
-        let authority = origin.strip_prefix(b"http://");
-        authority.is_some_and(|authority| host.is_some_and(|host| authority == host))
-    };
-    if origins.into_iter().all(is_own) {
-        Ok(())
-    } else {
-        Err(Reply::error(403, "a page of another origin may not change anything here"))
-    }
-}
-
-/// Whether a Host header names this machine.
-fn is_local(host: &[u8]) -> bool {
-    let Ok(host) = core::str::from_utf8(host) else { return false };
-    let host = host.trim();
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split_once(']').map_or(rest, |(address, _)| address),
-        None => host.split_once(':').map_or(host, |(name, _)| name),
-    };
-    let is_loopback = name.parse().is_ok_and(|address: IpAddr| address.is_loopback());
-    name.eq_ignore_ascii_case("localhost") || is_loopback
-}
-
-fn values<'a>(
-    headers: &'a [httparse::Header<'_>],
-    name: &'static str,
-) -> impl Iterator<Item = &'a [u8]> {
-    headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name)).map(|h| h.value)
-}
-
-/// The one path that needs no token: supervisors ask it.
-const OPEN_PATH: &str = "/healthz";
-
-/// Methods that change nothing.
-const HARMLESS: [&str; 3] = ["GET", "HEAD", "OPTIONS"];
-
 /// Longest head of a request.
 const HEAD_MAX: usize = 16 << 10;
 
@@ -245,10 +211,33 @@ const HEADERS_MAX: usize = 64;
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{
+        super::{
+            clock,
+            door::Shared,
+            guard::{Guard, Limits},
+            tokens::Tokens,
+        },
+        *,
+    };
+
+    /// A guard that asks for a token, or for none.
+    fn guard(token: Option<&str>) -> Guard {
+        let tokens = token.map(|token| Tokens::parse(token).unwrap());
+        let shared = Shared { tokens, ..Shared::default() };
+        Guard::new(&Limits::default(), shared.into())
+    }
+
+    fn push(
+        intake: &mut Intake,
+        bytes: &[u8],
+        guard: &mut Guard,
+    ) -> Result<Option<Vec<u8>>, Reply> {
+        intake.push(bytes, &mut guard.visit([127, 0, 0, 1].into(), clock::now()))
+    }
 
     fn take(bytes: &[u8]) -> Result<Option<Vec<u8>>, u16> {
-        Intake::default().push(bytes, None).map_err(|reply| reply.status)
+        push(&mut Intake::default(), bytes, &mut guard(None)).map_err(|reply| reply.status)
     }
 
     fn post(headers: &str) -> Result<Option<Vec<u8>>, u16> {
@@ -301,9 +290,9 @@ mod tests {
             assert_eq!(post(host, ""), Some(403), "{host}");
             assert_eq!(post(host, &format!("Origin: http://{host}\r\n")), Some(403), "{host}");
         }
-        let token = Token::new("s3cret").unwrap();
+        let mut guard = guard(Some("s3cret"));
         let bytes = b"POST / HTTP/1.1\r\nHost: noc.example\r\nAuthorization: Bearer s3cret\r\n\r\n";
-        assert!(Intake::default().push(bytes, Some(&token)).unwrap().is_some());
+        assert!(push(&mut Intake::default(), bytes, &mut guard).unwrap().is_some());
     }
 
     #[test]
@@ -322,20 +311,20 @@ mod tests {
 
     #[test]
     fn a_head_without_end_is_cut_off() {
-        let mut intake = Intake::default();
+        let (mut intake, mut guard) = (Intake::default(), guard(None));
         let filler = [b'a'; HEAD_MAX];
-        assert_eq!(intake.push(&filler, None), Ok(None));
-        assert_eq!(intake.push(b"a", None).unwrap_err().status, 431);
+        assert_eq!(push(&mut intake, &filler, &mut guard), Ok(None));
+        assert_eq!(push(&mut intake, b"a", &mut guard).unwrap_err().status, 431);
         let many = "x: y\r\n".repeat(HEADERS_MAX);
         assert_eq!(post(&many), Err(431));
     }
 
     #[test]
     fn the_token_is_asked_for_before_the_body() {
-        let token = Token::new("s3cret").unwrap();
-        let status = |head: &str| {
+        let mut guard = guard(Some("s3cret"));
+        let mut status = |head: &str| {
             let bytes = format!("{head}\r\nHost: x\r\nContent-Length: 5\r\n\r\n");
-            Intake::default().push(bytes.as_bytes(), Some(&token)).map_err(|reply| reply.status)
+            push(&mut Intake::default(), bytes.as_bytes(), &mut guard).map_err(|reply| reply.status)
         };
         assert_eq!(status("GET /metrics HTTP/1.1"), Err(401));
         assert_eq!(status("GET /healthz/ HTTP/1.1"), Err(401));
@@ -371,14 +360,14 @@ mod tests {
             random in prop::collection::vec(any::<u8>(), 0..40),
         ) {
             let whole = [pieces.concat(), random].concat();
-            let mut intake = Intake::default();
+            let (mut intake, mut guard) = (Intake::default(), guard(None));
             let one_by_one = whole.iter().try_fold(None, |done: Option<Vec<u8>>, byte| {
                 match done {
                     Some(request) => Ok(Some(request)),
-                    None => intake.push(&[*byte], None),
+                    None => push(&mut intake, &[*byte], &mut guard),
                 }
             });
-            prop_assert_eq!(one_by_one, Intake::default().push(&whole, None));
+            prop_assert_eq!(one_by_one, push(&mut Intake::default(), &whole, &mut guard));
         }
     }
 }

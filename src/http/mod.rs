@@ -5,24 +5,33 @@
 //!             one thread, bounded connections         four threads
 //! ```
 //!
-//! Nothing here touches a shard or waits for one. JSON answers show values that are not known as
-//! `null`; an error is `{"error":{"code","message"}}`.
+//! Live events do not go that way: the door tells them itself. Nothing here touches a shard or
+//! waits for one. JSON answers show values that are not known as `null`; an error is
+//! `{"error":{"code","message"}}`.
 
+mod access_log;
 mod alerts;
 mod backend;
 mod clock;
 mod connection;
 mod door;
+mod form;
+mod guard;
 mod health;
 mod history;
 mod intake;
+mod listener;
+mod live;
+mod operator;
 mod phone_reports;
 mod prometheus;
 mod query;
+mod rate;
 mod reply;
 mod routes;
 mod signalling;
 mod token;
+mod tokens;
 mod trends;
 
 use std::{
@@ -36,25 +45,37 @@ use std::{
 use self::{
     backend::Den,
     door::{Door, Shared},
+    live::Feed,
     routes::Api,
 };
 use crate::{alerts::Alerts, control::snapshot::SnapshotCell, notify, store};
 
-pub use self::token::Token;
+pub use self::{
+    access_log::{AccessLog, AccessLogHandle},
+    guard::Limits,
+    operator::{Operator, Reloaded},
+    tokens::Tokens,
+};
 
 /// How the API is served.
 #[derive(Debug)]
 pub struct Options {
     /// Where clients come in.
     pub listener: TcpListener,
-    /// What every request but `/healthz` must carry; `None` lets everyone in.
-    pub token: Option<Token>,
+    /// Of which every request but `/healthz` must carry one; `None` lets everyone in.
+    pub tokens: Option<Tokens>,
+    /// How often one address may ask.
+    pub limits: Limits,
+    /// Where a line for each request goes.
+    pub access_log: Option<AccessLog>,
     /// The history; without one, only what the snapshots still have is shown.
     pub store: Option<store::Reader>,
     /// The notifiers, for health and metrics.
     pub notify: Option<notify::Handle>,
     /// The alerts, and the rules that they are raised by.
     pub alerts: Alerts,
+    /// Who reloads and hangs up, where there is a running appliance.
+    pub operator: Option<Arc<dyn Operator>>,
 }
 
 /// The running API. It stops when it is dropped.
@@ -73,14 +94,20 @@ impl Server {
     ///
     /// What making the private directory and socket, the event queue or a thread gives.
     pub fn start(options: Options, snapshots: SnapshotCell) -> io::Result<Self> {
-        let shared = Arc::new(Shared::default());
+        let Options { listener, tokens, limits, access_log, .. } = options;
+        let Options { store, notify, alerts, operator, .. } = options;
+        let shared = Arc::new(Shared {
+            tokens,
+            access_log: access_log.as_ref().map(AccessLog::handle),
+            ..Shared::default()
+        });
         let den = Den::new()?;
         let private = UnixListener::bind(den.socket())?;
+        let feed = Feed::new(snapshots.clone(), alerts.clone());
         let (door, waker) =
-            Door::new(options.listener, den.socket(), options.token, Arc::clone(&shared))?;
+            Door::new(listener, den.socket(), &limits, access_log, feed, Arc::clone(&shared))?;
         let local_addr = door.local_addr()?;
-        let Options { store, alerts, notify, .. } = options;
-        let api = Api::new(snapshots, store, alerts, notify, Arc::clone(&shared));
+        let api = Api::new(snapshots, store, alerts, notify, operator, Arc::clone(&shared));
         // From here on an error drops `server`, which ends the threads that have started.
         let mut server = Self { local_addr, shared, waker, threads: Vec::new() };
         let shared = Arc::clone(&server.shared);

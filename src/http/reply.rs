@@ -1,6 +1,6 @@
 //! An answer before it is bytes: status, headers, body. It knows no route and no connection.
 
-use std::{fmt, io::Read};
+use std::{borrow::Cow, fmt, io::Read};
 
 use serde::Serialize;
 use serde_json::json;
@@ -12,10 +12,10 @@ use crate::json;
 pub(super) struct Reply {
     /// HTTP status code.
     pub(super) status: u16,
-    /// Media type of the body.
+    /// Media type of the body; where there is none, nothing.
     pub(super) content_type: &'static str,
     /// Headers that this answer has beside the usual ones.
-    pub(super) header: Option<(&'static str, &'static str)>,
+    pub(super) headers: Vec<(&'static str, Cow<'static, str>)>,
     /// The body, or what comes before what is streamed.
     pub(super) body: Vec<u8>,
     /// The rest of a body that is too long to be held.
@@ -65,7 +65,7 @@ impl Reply {
     }
 
     fn new(status: u16, content_type: &'static str, body: Vec<u8>) -> Self {
-        Self { status, content_type, header: None, body, stream: None }
+        Self { status, content_type, headers: Vec::new(), body, stream: None }
     }
 
     /// An error: `{"error":{"code","message"}}`.
@@ -75,25 +75,45 @@ impl Reply {
         Self::new(status, JSON, body.into_bytes())
     }
 
-    /// The same with one more header.
-    pub(super) fn with_header(self, name: &'static str, value: &'static str) -> Self {
-        Self { header: Some((name, value)), ..self }
+    /// 204: nothing is to be said but what headers say.
+    pub(super) fn empty() -> Self {
+        Self::new(204, "", Vec::new())
     }
 
-    /// The whole message as it goes to a client, who is told that the connection ends with it.
+    /// Whether the body is JSON.
+    pub(super) fn is_json(&self) -> bool {
+        self.content_type == JSON
+    }
+
+    /// Whether its status forbids a body, and with it a type and a length that would be of another
+    /// one (RFC 9110 sections 8.6, 15.3.5 and 15.4.5).
+    pub(super) const fn has_no_body(&self) -> bool {
+        matches!(self.status, 204 | 304)
+    }
+
+    /// The same with one more header.
+    pub(super) fn with_header(
+        mut self,
+        name: &'static str,
+        value: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// The whole message.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let Self { status, content_type, body, .. } = self;
-        let reason = name(*status).0;
-        let extra = self.header.map(|(name, value)| format!("{name}: {value}\r\n"));
-        let mut bytes = format!(
-            "HTTP/1.1 {status} {reason}\r\n{CLOSE}Content-Type: {content_type}\r\n\
-             Content-Length: {}\r\n{}\r\n",
-            body.len(),
-            extra.unwrap_or_default(),
-        )
-        .into_bytes();
-        bytes.extend_from_slice(body);
-        bytes
+        let mut head = format!("HTTP/1.1 {status} {}\r\n", name(*status).0);
+        if !self.has_no_body() {
+            let len = body.len();
+            head += &format!("Content-Type: {content_type}\r\nContent-Length: {len}\r\n");
+        }
+        for (name, value) in &self.headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        head += "\r\n";
+        [head.as_bytes(), if self.has_no_body() { b"" } else { body }].concat()
     }
 }
 
@@ -101,6 +121,8 @@ impl Reply {
 const fn name(status: u16) -> (&'static str, &'static str) {
     match status {
         200 => ("OK", "ok"),
+        204 => ("No Content", "ok"),
+        304 => ("Not Modified", "ok"),
         400 => ("Bad Request", "bad_request"),
         401 => ("Unauthorized", "unauthorized"),
         403 => ("Forbidden", "forbidden"),
@@ -110,15 +132,13 @@ const fn name(status: u16) -> (&'static str, &'static str) {
         411 => ("Length Required", "length_required"),
         413 => ("Content Too Large", "content_too_large"),
         417 => ("Expectation Failed", "expectation_failed"),
+        429 => ("Too Many Requests", "too_many_requests"),
         431 => ("Request Header Fields Too Large", "header_fields_too_large"),
         503 => ("Service Unavailable", "unavailable"),
         505 => ("HTTP Version Not Supported", "http_version_not_supported"),
         _ => ("Internal Server Error", "internal"),
     }
 }
-
-/// The header line that ends a connection.
-pub(super) const CLOSE: &str = "Connection: close\r\n";
 
 /// Media type of every API answer.
 const JSON: &str = "application/json";

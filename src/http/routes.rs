@@ -10,10 +10,13 @@ use serde::Serialize;
 use super::{
     alerts,
     door::Shared,
-    health::{self, Watch},
-    history, phone_reports, prometheus,
+    health::{self, ApiHealth, Watch},
+    history,
+    operator::{self, Someone},
+    phone_reports, prometheus,
     query::{self, Query},
     reply::Reply,
+    token::Role,
     trends,
 };
 use crate::{
@@ -41,6 +44,7 @@ pub(super) struct Api {
     store: Option<store::Reader>,
     alerts: Alerts,
     notify: Option<notify::Handle>,
+    operator: Someone,
     shared: Arc<Shared>,
     watch: Watch,
 }
@@ -52,9 +56,10 @@ impl Api {
         store: Option<store::Reader>,
         alerts: Alerts,
         notify: Option<notify::Handle>,
+        operator: Someone,
         shared: Arc<Shared>,
     ) -> Self {
-        Self { snapshots, store, alerts, notify, shared, watch: Watch::default() }
+        Self { snapshots, store, alerts, notify, operator, shared, watch: Watch::default() }
     }
 
     /// Answers a request at the time `now`. `target` is path and query.
@@ -67,6 +72,9 @@ impl Api {
         if !allowed.split(", ").any(|known| known == method) {
             let reply = Reply::error(405, &format!("{path} takes {allowed}, not {method}"));
             return reply.with_header("Allow", allowed);
+        }
+        if method == "OPTIONS" {
+            return Reply::empty().with_header("Allow", allowed);
         }
         let result = if ["GET", "HEAD"].contains(&method) {
             self.get(route, query, &self.snapshots.load(), now)
@@ -91,6 +99,9 @@ impl Api {
             Route::Thresholds => alerts::set_thresholds(body, alerts, now),
             Route::Rules => alerts::set_rule(body, alerts, now),
             Route::Rule(name) => alerts::remove_rule(name, alerts, now),
+            Route::Reload => operator::reload(&self.operator),
+            Route::HangUp(id) => operator::hang_up(id, &self.operator, &self.snapshots.load()),
+            Route::HangUpAll => operator::hang_up_all(&self.operator, &self.snapshots.load()),
             _ => Err(Reply::error(405, "this is only to be read")),
         }
     }
@@ -120,11 +131,15 @@ impl Api {
             }
             Route::Thresholds => Ok(alerts::thresholds(&self.alerts)),
             Route::Rules => Ok(alerts::rules(&self.alerts)),
-            Route::Acknowledge(_) | Route::ClearAlerts | Route::Rule(_) => {
-                Err(Reply::error(405, "this is only to be sent to"))
-            }
+            Route::Acknowledge(_)
+            | Route::ClearAlerts
+            | Route::Rule(_)
+            | Route::Reload
+            | Route::HangUp(_)
+            | Route::HangUpAll => Err(Reply::error(405, "this is only to be sent to")),
+            Route::Live => Err(Reply::error(503, "events are told at the door")),
             Route::Statistics => {
-                Ok(Reply::json(&Statistics::of(snapshot, self.alerts.figures().total)))
+                Ok(Reply::json(&statistics(snapshot, self.alerts.figures().total)))
             }
             Route::Sip => {
                 let registrar = snapshot.registrations();
@@ -132,22 +147,37 @@ impl Api {
             }
             Route::Health => {
                 let store = store.map(store::Reader::status);
-                Ok(Reply::json(&self.watch.judge(snapshot, store, self.notifiers(), now)))
+                let api = ApiHealth::of(&self.shared);
+                Ok(Reply::json(&self.watch.judge(snapshot, store, self.notifiers(), api, now)))
             }
             Route::Reports => Ok(phone_reports::list(page(&query)?, snapshot)),
+            Route::Document => Ok(Reply::json_text(DOCUMENT.to_owned())),
             Route::Prometheus => {
                 let text = prometheus::render(&prometheus::Sources {
                     snapshot,
                     store: store.map(store::Reader::status),
                     notifiers: &self.notifiers(),
                     alerts: self.alerts.figures(),
-                    door: &self.shared.counters,
+                    door: &self.shared,
                     now,
                 });
                 Ok(Reply::text(prometheus::CONTENT_TYPE, text))
             }
         }
     }
+}
+
+/// The path of live events, which the door itself serves.
+pub(super) const LIVE_PATH: &str = "/api/live";
+
+/// What `/api/qos/statistics` shows.
+pub(super) fn statistics(snapshot: &Snapshot, total_alerts: u64) -> impl Serialize {
+    Statistics::of(snapshot, total_alerts)
+}
+
+/// The least role that may change something at `path`. Nobody can where there is nothing.
+pub(super) fn role_to_change(path: &str) -> Role {
+    Route::of(path).map_or(Role::Read, Route::role_to_change)
 }
 
 /// A path of the API.
@@ -167,11 +197,20 @@ enum Route<'a> {
     Rules,
     /// With the rule's name as it stands in the path.
     Rule(&'a str),
+    /// The configuration is to be read again.
+    Reload,
+    /// With the call id as it stands in the path.
+    HangUp(&'a str),
+    HangUpAll,
     Statistics,
     Sip,
     Reports,
     Health,
     Prometheus,
+    /// Answered at the door.
+    Live,
+    /// The API itself.
+    Document,
 }
 
 impl<'a> Route<'a> {
@@ -186,16 +225,24 @@ impl<'a> Route<'a> {
             "/api/qos/reports" => Self::Reports,
             "/healthz" => Self::Health,
             "/metrics" => Self::Prometheus,
+            LIVE_PATH => Self::Live,
+            "/api/openapi.json" => Self::Document,
             "/api/qos/alerts" => Self::Alerts,
             "/api/qos/clear-alerts" => Self::ClearAlerts,
             "/api/qos/thresholds" => Self::Thresholds,
             "/api/qos/rules" => Self::Rules,
+            "/api/reload" => Self::Reload,
+            "/api/calls/hangup" => Self::HangUpAll,
             _ => {
                 let below = |base| path.strip_prefix(base).filter(|rest: &&str| !rest.is_empty());
                 let acknowledged = below("/api/qos/alerts/")
                     .and_then(|rest| rest.strip_suffix("/acknowledge"))
                     .map(Self::Acknowledge);
+                let hung_up = below("/api/calls/")
+                    .and_then(|rest| rest.strip_suffix("/hangup"))
+                    .map(Self::HangUp);
                 acknowledged
+                    .or(hung_up)
                     .or_else(|| below("/api/qos/rules/").map(Self::Rule))
                     .or_else(|| below("/api/qos/call/").map(Self::Call))?
             }
@@ -205,10 +252,23 @@ impl<'a> Route<'a> {
     /// What can be done with it.
     const fn methods(self) -> &'static str {
         match self {
-            Self::Acknowledge(_) | Self::ClearAlerts => "POST",
-            Self::Thresholds | Self::Rules => "GET, HEAD, POST",
-            Self::Rule(_) => "DELETE",
-            _ => "GET, HEAD",
+            Self::Acknowledge(_)
+            | Self::ClearAlerts
+            | Self::Reload
+            | Self::HangUp(_)
+            | Self::HangUpAll => "POST, OPTIONS",
+            Self::Thresholds | Self::Rules => "GET, HEAD, POST, OPTIONS",
+            Self::Rule(_) => "DELETE, OPTIONS",
+            Self::Live => "GET, OPTIONS",
+            _ => "GET, HEAD, OPTIONS",
+        }
+    }
+
+    /// The least role that may change something there.
+    const fn role_to_change(self) -> Role {
+        match self {
+            Self::Reload | Self::HangUp(_) | Self::HangUpAll => Role::Admin,
+            _ => Role::Operate,
         }
     }
 
@@ -506,6 +566,9 @@ fn ratio(sum: f64, of: u64) -> Option<f64> {
 const fn count(count: u64) -> f64 {
     count as f64
 }
+
+/// All of the API (OpenAPI 3.1): what is answered here and does not stand there fails a test.
+const DOCUMENT: &str = include_str!("openapi.json");
 
 /// Calls listed unless a request says otherwise.
 const LIMIT_DEFAULT: usize = 100;

@@ -29,7 +29,7 @@ mod worker;
 
 use std::{
     io,
-    sync::{Arc, mpsc},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
     thread,
     time::Duration,
 };
@@ -65,16 +65,21 @@ pub struct Options {
 
 /// The running notifiers. Dropping them leaves them to themselves; [`stop`](Self::stop) ends them.
 #[derive(Debug)]
-pub struct Notifiers {
-    handle: Handle,
-    ended: mpsc::Receiver<()>,
-}
+pub struct Notifiers(Handle);
 
 /// A handle to tell the notifiers with, and to see how they are. Cloning it gives another one.
 #[derive(Clone, Debug)]
 pub struct Handle {
-    desks: Arc<[Desk]>,
+    recipients: Arc<RwLock<Vec<Recipient>>>,
+    host: Arc<str>,
     clock: fn() -> Timestamp,
+}
+
+/// Somebody who is told.
+#[derive(Clone, Debug)]
+struct Recipient {
+    settings: Settings,
+    desk: Arc<Desk>,
 }
 
 impl Notifiers {
@@ -84,50 +89,29 @@ impl Notifiers {
     /// The system refuses a thread.
     pub fn start(options: Options) -> io::Result<Self> {
         let Options { notifiers, host, clock } = options;
-        let desk = |settings: &Settings| {
-            let resend = match settings.kind {
-                Kind::Alertmanager { resend, .. } => Some(resend),
-                _ => None,
-            };
-            let line = Line::new(settings, resend, fastrand::u64(..));
-            Desk::new(settings.name.clone(), settings.kind.name(), line)
-        };
-        let desks: Arc<[Desk]> = notifiers.iter().map(desk).collect();
-        let (tell_end, ended) = mpsc::channel();
-        for (index, settings) in notifiers.iter().enumerate() {
-            let (desks, sender) = (Arc::clone(&desks), Sender::new(settings, &host));
-            let tell_end = tell_end.clone();
-            let work = move || {
-                desks[index].work(sender, clock);
-                // Nobody may be waiting.
-                let _ = tell_end.send(());
-            };
-            thread::Builder::new().name(format!("notify-{}", settings.name)).spawn(work)?;
-        }
-        Ok(Self { handle: Handle { desks, clock }, ended })
+        let handle = Handle { recipients: Arc::default(), host: host.into(), clock };
+        handle.replace(&notifiers)?;
+        Ok(Self(handle))
     }
 
     /// A handle to tell them with.
     #[must_use]
     pub fn handle(&self) -> Handle {
-        self.handle.clone()
+        self.0.clone()
     }
 
     /// Tries once more to deliver what waits and ends the threads. One that is not done within
     /// `patience` is left behind: it ends with the process.
     pub fn stop(self, patience: Duration) {
-        let clock = self.handle.clock;
+        let Handle { clock, .. } = self.0;
+        let all = self.0.recipients();
         let until = clock() + patience;
-        self.handle.desks.iter().for_each(|desk| desk.tell(Line::close));
-        for _ in self.handle.desks.iter() {
+        all.iter().for_each(|recipient| recipient.desk.tell(Line::close));
+        for Recipient { desk, .. } in all.iter() {
             // A clock that was set back does not make it longer.
-            let left = until.since(clock()).min(patience);
-            // Over: all have ended, or one has not.
-            if self.ended.recv_timeout(left).is_err() {
-                break;
-            }
+            desk.wait_for_end(until.since(clock()).min(patience));
         }
-        for Status { name, queued, .. } in self.handle.status() {
+        for Status { name, queued, .. } in all.iter().map(|recipient| recipient.desk.status()) {
             if queued > 0 {
                 tracing::warn!(notifier = name, queued, "ends with notifications undelivered");
             }
@@ -140,13 +124,73 @@ impl Handle {
     pub fn notify(&self, notification: Notification) {
         let notification = Arc::new(notification);
         let now = (self.clock)();
-        self.desks.iter().for_each(|desk| desk.tell(|line| line.push(&notification, now)));
+        let tell = |recipient: &Recipient| {
+            recipient.desk.tell(|line| line.push(&notification, now));
+        };
+        self.recipients().iter().for_each(tell);
     }
 
     /// How each is doing, in the order of the configuration.
     #[must_use]
     pub fn status(&self) -> Vec<Status> {
-        self.desks.iter().map(Desk::status).collect()
+        self.recipients().iter().map(|recipient| recipient.desk.status()).collect()
+    }
+
+    /// From now on tells these. Who is told as before keeps what waits for him; who is told no
+    /// more, or otherwise, gets one more try of it.
+    ///
+    /// # Errors
+    /// The system refuses a thread; nothing has changed.
+    pub fn replace(&self, notifiers: &[Settings]) -> io::Result<()> {
+        let mut recipients = self.recipients.write().unwrap_or_else(PoisonError::into_inner);
+        let known = |settings: &Settings| {
+            let mut all = recipients.iter();
+            all.find(|known| known.settings == *settings).map(|known| Arc::clone(&known.desk))
+        };
+        let mut all = Vec::with_capacity(notifiers.len());
+        for settings in notifiers {
+            let desk = match known(settings) {
+                Some(desk) => desk,
+                None => match self.open(settings) {
+                    Ok(desk) => desk,
+                    Err(error) => {
+                        close_others(&all, &recipients);
+                        return Err(error);
+                    }
+                },
+            };
+            all.push(Recipient { settings: settings.clone(), desk });
+        }
+        close_others(&recipients, &all);
+        *recipients = all;
+        Ok(())
+    }
+
+    /// A desk with a thread of its own.
+    fn open(&self, settings: &Settings) -> io::Result<Arc<Desk>> {
+        let resend = match settings.kind {
+            Kind::Alertmanager { resend, .. } => Some(resend),
+            _ => None,
+        };
+        let line = Line::new(settings, resend, fastrand::u64(..));
+        let desk = Arc::new(Desk::new(settings.name.clone(), settings.kind.name(), line));
+        let (worker, sender) = (Arc::clone(&desk), Sender::new(settings, &self.host));
+        let clock = self.clock;
+        let thread = thread::Builder::new().name(format!("notify-{}", settings.name));
+        thread.spawn(move || worker.work(sender, clock))?;
+        Ok(desk)
+    }
+
+    fn recipients(&self) -> RwLockReadGuard<'_, Vec<Recipient>> {
+        self.recipients.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Closes the desks of those who are not among the others.
+fn close_others(some: &[Recipient], others: &[Recipient]) {
+    let is_other = |desk| others.iter().any(|other| Arc::ptr_eq(&other.desk, desk));
+    for Recipient { desk, .. } in some.iter().filter(|some| !is_other(&some.desk)) {
+        desk.tell(Line::close);
     }
 }
 

@@ -21,11 +21,20 @@ pub(super) struct Desk {
     kind: &'static str,
     line: Mutex<Line>,
     news: Condvar,
+    has_ended: Mutex<bool>,
+    end: Condvar,
 }
 
 impl Desk {
     pub(super) const fn new(name: String, kind: &'static str, line: Line) -> Self {
-        Self { name, kind, line: Mutex::new(line), news: Condvar::new() }
+        Self {
+            name,
+            kind,
+            line: Mutex::new(line),
+            news: Condvar::new(),
+            has_ended: Mutex::new(false),
+            end: Condvar::new(),
+        }
     }
 
     /// Changes the line and has the thread look at it.
@@ -39,8 +48,21 @@ impl Desk {
         line.counts().status(&self.name, self.kind, line.len())
     }
 
+    /// Waits until the line is closed and all is said, or for so long.
+    pub(super) fn wait_for_end(&self, patience: Duration) {
+        let has_ended = self.has_ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.end.wait_timeout_while(has_ended, patience, |has_ended| !*has_ended);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
     /// Delivers until the line is closed and has nothing more to say.
-    pub(super) fn work(&self, mut sender: Sender, clock: fn() -> Timestamp) {
+    pub(super) fn work(&self, sender: Sender, clock: fn() -> Timestamp) {
+        self.deliver(sender, clock);
+        *self.has_ended.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.end.notify_all();
+    }
+
+    fn deliver(&self, mut sender: Sender, clock: fn() -> Timestamp) {
         let mut line = self.line();
         let mut was_well = true;
         loop {

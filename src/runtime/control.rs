@@ -1,22 +1,35 @@
 //! The control thread: takes from the rings, has rules look at it, publishes snapshots.
 
-use std::{thread, time::Duration};
+use std::{
+    sync::{Arc, mpsc::Receiver},
+    thread,
+    time::Duration,
+};
 
 use super::systemd::Beat;
 use crate::{
     alerts::Alerts,
     control::{Calls, snapshot::SnapshotCell},
     id::ShardId,
+    quality::score::Scoring,
     ring::ControlEnd,
     source::clock,
     store::Feeder,
     time::Timestamp,
+    trunks::Trunks,
 };
+
+/// What a configuration that is read again changes here.
+pub(super) struct Settings {
+    pub(super) scoring: Scoring,
+    pub(super) trunks: Arc<Trunks>,
+}
 
 /// Runs until all shards are gone and all they said has been taken in.
 pub(super) fn run(
     mut calls: Calls,
     mut ends: Vec<ControlEnd>,
+    settings: &Receiver<Settings>,
     cell: &SnapshotCell,
     store: &Feeder,
     beat: &Beat,
@@ -28,6 +41,9 @@ pub(super) fn run(
         beat.beat();
         // Asked first: what comes after the last word is nothing.
         let is_done = ends.iter().all(ControlEnd::is_done);
+        while let Ok(Settings { scoring, trunks }) = settings.try_recv() {
+            calls = calls.with_scoring(scoring).with_trunks(trunks);
+        }
         let mut taken = 0;
         for (shard, end) in (0..).zip(&mut ends) {
             // Before the reports: who ends a call has seen its messages.

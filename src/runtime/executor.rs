@@ -41,14 +41,15 @@ pub(super) async fn run(parts: Parts, life: Life) -> io::Result<()> {
     let mut is_silent = false;
     loop {
         beat.beat();
+        // Before it takes anything in: who has seen another shard close is not answered here.
+        if close_by.is_none() && closing.is_told() {
+            turn.close();
+            close_by = Some(clock::now() + CLOSE_MAX);
+        }
         let done = turn.take(Load { busy: pace.busy, nap: pace.nap });
         let now = clock::now();
         if pace.has_stalled(now) {
             turn.shard.health_mut().stalls += 1;
-        }
-        if close_by.is_none() && closing.is_told() {
-            turn.close();
-            close_by = Some(now + CLOSE_MAX);
         }
         if close_by.is_some() && !is_silent && turn.shard.is_quiet() {
             is_silent = true;

@@ -7,20 +7,21 @@ use std::{
     fmt, fs, io,
     net::{SocketAddr, TcpListener},
     path::Path,
-    sync::{Arc, mpsc},
+    sync::{Arc, Mutex, mpsc},
     thread::{self, JoinHandle},
     time::Duration,
 };
 
 use ::ring::rand::{SecureRandom as _, SystemRandom};
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
-use rtrb::{Consumer, RingBuffer};
+use rtrb::{Consumer, Producer, RingBuffer};
 
 mod closing;
 mod connection;
 mod control;
 mod executor;
 mod listening;
+mod operator;
 mod park;
 mod streams;
 pub mod systemd;
@@ -29,10 +30,12 @@ mod tls;
 mod turn;
 mod usual;
 
+pub use self::operator::Reread;
 use self::{
     closing::Closing,
     executor::Life,
     listening::{Reserved, reserve},
+    operator::{Operator, shard_settings},
     park::Doorbell,
     streams::{Arrival, Handover, StreamParts},
     systemd::Beat,
@@ -49,8 +52,8 @@ use crate::{
     notify::{self, Notifiers},
     ring::{self, ControlEnd},
     shard::{
-        Shard, ShardConfig,
-        auth::{Auth, AuthSettings, NonceKey},
+        Command, Shard, ShardConfig,
+        auth::{Auth, NonceKey},
         keys::KeySource,
     },
     sound::Sounds,
@@ -66,17 +69,21 @@ use crate::{
 pub struct Appliance {
     sip: SocketAddr,
     sip_tls: Option<SocketAddr>,
-    shards: Vec<(ExecutorJoinHandle<io::Result<()>>, Doorbell)>,
+    shards: Vec<RunningShard>,
     control: JoinHandle<()>,
     http: http::Server,
     store: Store,
     notifiers: Notifiers,
+    operator: Arc<Operator>,
     /// Of each shard, then of control.
     beats: Vec<Arc<Beat>>,
     closing: Arc<Closing>,
     /// Dropped at the end, which ends its thread.
     _usual: mpsc::Sender<()>,
 }
+
+/// What ends with a shard's thread, and what wakes it.
+type RunningShard = (ExecutorJoinHandle<io::Result<()>>, Doorbell);
 
 impl fmt::Debug for Appliance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -89,79 +96,82 @@ impl fmt::Debug for Appliance {
 }
 
 impl Appliance {
-    /// Starts everything.
+    /// Starts everything. `reread` gives the configuration when it is to be read again.
     ///
     /// # Errors
     /// What the host lacks or refuses, in one sentence with the remedy.
-    pub fn start(config: &Config) -> Result<Self, StartError> {
+    pub fn start(config: &Config, reread: Reread) -> Result<Self, StartError> {
         check_host()?;
         // Two descriptors a socket; with many ports that is more than the usual soft limit.
         host::raise_descriptor_limit().map_err(StartError::Host)?;
         open_data(&config.data)?;
-        let token = config.api_token_file.as_deref().map(read_token).transpose()?;
-        let listener = TcpListener::bind(config.http).map_err(|source| StartError::Bind {
-            what: "HTTP",
-            address: config.http,
-            source,
-        })?;
+        let tokens = config.api_token_file.as_deref().map(follow_tokens).transpose()?;
+        let access_log = config.access_log.as_deref().map(open_access_log).transpose()?;
+        let listener = listen_http(config.http)?;
         let cores = host::allowed_cores().map_err(StartError::Host)?;
         let shards = config.shards.map_or(cores.len(), usize::from);
         let listening = listen(config)?;
         let (sip, sip_tls) = (listening.sip, listening.sip_tls);
-        let tls = config.sip_tls.as_ref().map(|tls| Acceptor::new(&tls.identity, &host::name()));
-        let tls = tls.transpose().map_err(|error| StartError::Tls(error.to_string()))?;
+        let tls = acceptor(config)?;
         let sockets = bind_all(config, sip, shards)?;
 
         let closing = Arc::new(Closing::new(shards));
         let keys = key_source()?;
-        let auth = config.sip_auth.as_ref().map(keyed).transpose()?;
-        let (parts, ends) =
-            assemble(config, sockets, keys, auth.as_ref(), &listening, tls.as_ref());
+        let nonces = NonceKey::new(&secret::<32>()?);
+        let settings = shard_settings(config, keyed(config, &nonces));
+        let Assembled { parts, ends, commands } =
+            assemble(config, &settings, sockets, keys, &listening, tls.as_ref());
         let cell = SnapshotCell::default();
-        let store = Store::start(store::Options {
-            path: config.data.join(HISTORY_FILE),
-            settings: config.store,
-            clock: clock::now,
-        })?;
-        let notifiers = Notifiers::start(notify::Options {
-            notifiers: config.notify.clone(),
-            host: host::name(),
-            clock: clock::now,
-        })
-        .map_err(StartError::Host)?;
+        let store = start_store(config)?;
+        let notifiers = start_notifiers(config).map_err(StartError::Host)?;
         let alerts = start_alerts(config, &store, &notifiers).map_err(StartError::Host)?;
         let _usual = usual::start(alerts.clone()).map_err(StartError::Host)?;
+        let bells = parts.iter().map(|(_, bell)| bell.clone());
+        let (control_settings, from_operator) = mpsc::channel();
+        let operator = Arc::new(Operator {
+            reread,
+            config: Mutex::new(config.clone()),
+            shards: Mutex::new(commands.into_iter().zip(bells).collect()),
+            control: control_settings,
+            alerts: alerts.clone(),
+            store: store.feeder(),
+            notifiers: notifiers.handle(),
+            tls,
+            nonces,
+            tokens: tokens.clone(),
+            access_log: access_log.as_ref().map(http::AccessLog::handle),
+        });
         let options = http::Options {
             listener,
-            token,
+            tokens,
             store: Some(store.reader()),
             alerts: alerts.clone(),
             notify: Some(notifiers.handle()),
+            limits: http_limits(config),
+            access_log,
+            operator: Some(Arc::clone(&operator) as Arc<dyn http::Operator>),
         };
         let http = http::Server::start(options, cell.clone()).map_err(StartError::Host)?;
-        let bells: Vec<_> = parts.iter().map(|(_, bell)| bell.clone()).collect();
-        let beats: Vec<Arc<Beat>> = (0..=shards).map(|_| Arc::default()).collect();
-        let (ready, listens) = mpsc::channel();
-        let mut executors = Vec::with_capacity(parts.len());
-        for (index, (parts, bell)) in parts.into_iter().enumerate() {
-            // One shard a core; where there are more, the scheduler places them.
-            let core = cores.get(index).filter(|_| shards <= cores.len());
-            let (closing, beat) = (Arc::clone(&closing), Arc::clone(&beats[index]));
-            let life = Life { bell, closing, beat, ready: ready.clone() };
-            executors.push(start_shard(index, core.copied(), parts, life)?);
-        }
-        drop(ready);
-        // Who is told where SIP comes in may call at once. A shard that fails says nothing, and is
-        // seen by whoever asks whether all run.
-        while listens.recv_timeout(LISTEN_PATIENCE).is_ok() {}
+        let beats: Vec<Arc<Beat>> = (0..=parts.len()).map(|_| Arc::default()).collect();
+        let shards = start_shards(parts, &cores, &closing, &beats)?;
         let (calls, feeder) = (calls(config), store.feeder());
-        let beat = Arc::clone(&beats[executors.len()]);
-        let control = thread::Builder::new()
-            .name("control".to_owned())
-            .spawn(move || control::run(calls, ends, &cell, &feeder, &beat, &alerts))
-            .map_err(StartError::Host)?;
-        let shards = executors.into_iter().zip(bells).collect();
-        Ok(Self { sip, sip_tls, shards, control, http, store, notifiers, beats, closing, _usual })
+        let beat = Arc::clone(&beats[shards.len()]);
+        let control = start_control(move || {
+            control::run(calls, ends, &from_operator, &cell, &feeder, &beat, &alerts);
+        })?;
+        Ok(Self {
+            sip,
+            sip_tls,
+            shards,
+            control,
+            http,
+            store,
+            notifiers,
+            operator,
+            beats,
+            closing,
+            _usual,
+        })
     }
 
     /// A handle to tell the notifiers with.
@@ -186,6 +196,18 @@ impl Appliance {
     #[must_use]
     pub fn http_addr(&self) -> SocketAddr {
         self.http.local_addr()
+    }
+
+    /// Whether the API needs a token, and its file holds one with nothing else on its line.
+    #[must_use]
+    pub fn needs_bare_token(&self) -> bool {
+        self.operator.tokens.as_ref().is_some_and(http::Tokens::is_bare)
+    }
+
+    /// Reads the configuration again and takes what can be taken; what cannot is named. It is
+    /// logged, as is why it was not taken.
+    pub fn reload(&self) {
+        let _ = http::Operator::reload(&*self.operator);
     }
 
     /// How many shards there are.
@@ -236,6 +258,14 @@ impl Appliance {
 /// Why the appliance cannot start, or has stopped. Each is one sentence with the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// The access log cannot be written.
+    #[error("access log {path}: {source}")]
+    AccessLog {
+        /// Which file.
+        path: String,
+        /// Why not.
+        source: io::Error,
+    },
     /// An address cannot be listened on.
     #[error("{what} cannot listen on {address}: {source}{}", remedy(.source))]
     Bind {
@@ -288,7 +318,7 @@ pub enum StartError {
     /// TLS cannot be spoken.
     #[error("TLS for SIP: {0}")]
     Tls(String),
-    /// The API token cannot be used.
+    /// The API tokens cannot be used.
     #[error("API token file {path}: {source}")]
     Token {
         /// Which file.
@@ -341,9 +371,27 @@ fn open_data(path: &Path) -> Result<(), StartError> {
     fs::remove_file(&probe).map_err(failed)
 }
 
-fn read_token(path: &Path) -> Result<http::Token, StartError> {
+fn follow_tokens(path: &Path) -> Result<http::Tokens, StartError> {
     let failed = |source| StartError::Token { path: path.display().to_string(), source };
-    http::Token::read(path).map_err(failed)
+    http::Tokens::follow(path).map_err(failed)
+}
+
+fn open_access_log(path: &Path) -> Result<http::AccessLog, StartError> {
+    let failed = |source| StartError::AccessLog { path: path.display().to_string(), source };
+    http::AccessLog::open(path).map_err(failed)
+}
+
+const fn http_limits(config: &Config) -> http::Limits {
+    http::Limits {
+        requests_per_second: config.http_requests_per_second,
+        failures_per_minute: config.http_failures_per_minute,
+        loopback: config.http_limits_loopback,
+    }
+}
+
+fn listen_http(address: SocketAddr) -> Result<TcpListener, StartError> {
+    let failed = |source| StartError::Bind { what: "HTTP", address, source };
+    TcpListener::bind(address).map_err(failed)
 }
 
 /// Finds out where SIP can come in.
@@ -415,9 +463,9 @@ fn key_source() -> Result<KeySource, StartError> {
 }
 
 /// Who has to sign in, with a key of this run for the nonces.
-fn keyed(settings: &Arc<AuthSettings>) -> Result<Arc<Auth>, StartError> {
-    let key = secret::<32>()?;
-    Ok(Arc::new(Auth { settings: Arc::clone(settings), key: NonceKey::new(&key) }))
+fn keyed(config: &Config, key: &NonceKey) -> Option<Arc<Auth>> {
+    let settings = config.sip_auth.as_ref()?;
+    Some(Arc::new(Auth { settings: Arc::clone(settings), key: key.clone() }))
 }
 
 /// Random numbers of the system, which nobody can guess.
@@ -429,15 +477,22 @@ fn secret<const LEN: usize>() -> Result<[u8; LEN], StartError> {
     Ok(secret)
 }
 
+/// What is made for the shards, and the other ends of their rings.
+struct Assembled {
+    parts: Vec<(Parts, Doorbell)>,
+    ends: Vec<ControlEnd>,
+    commands: Vec<Producer<Command>>,
+}
+
 /// Gives each shard its sockets and the ends of its rings.
 fn assemble(
     config: &Config,
+    settings: &ShardConfig,
     sockets: Vec<Sockets>,
     keys: KeySource,
-    auth: Option<&Arc<Auth>>,
     listening: &Listening,
     tls: Option<&Acceptor>,
-) -> (Vec<(Parts, Doorbell)>, Vec<ControlEnd>) {
+) -> Assembled {
     let seed = fastrand::u64(..);
     let shards = sockets.len();
     let bells: Vec<_> = (0..shards).map(|_| Doorbell::default()).collect();
@@ -454,34 +509,20 @@ fn assemble(
     }
     let (mut handovers, mut arrivals) = handovers(&bells);
     Sounds::prepare();
-    let scoring = Arc::new(config.scoring.clone());
-    let mut ends = Vec::with_capacity(shards);
+    let (mut ends, mut commands) = (Vec::with_capacity(shards), Vec::with_capacity(shards));
     let wired = sockets.into_iter().zip(others).zip(handed_in).zip(bells).enumerate();
     let parts = wired.map(|(index, (((sockets, others), handed_in), bell))| {
         let (ring, end) = ring::shard_to_control(REPORT_RING_SLOTS);
         ends.push(end);
+        let (orders, obeyed) = ring::commands();
+        commands.push(orders);
         let mut shard = Shard::new(ShardConfig {
             id: ShardId(u16::try_from(index).unwrap_or(u16::MAX)),
             sip_port: sockets.sip.local_addr().port(),
             rtp_ports: sockets.rtp_ports,
-            advertise: config.advertise,
-            dialogs_max: config.max_calls_per_shard,
-            answer_delay: config.answer_delay,
-            routes: Arc::clone(&config.routes),
-            sounds: config.sounds.clone(),
-            ring_timeout: config.ring_timeout,
-            idle_timeout: config.idle_timeout,
-            sip_limits: config.sip_limits,
-            auth: auth.cloned(),
-            registrar: config.registrar,
-            jitter_buffers: config.jitter_buffers,
-            rtcp_xr: config.rtcp_xr,
-            ladders: config.ladder.memory_mib > 0,
-            scoring: Arc::clone(&scoring),
-            trunks: Arc::clone(&config.trunks),
             seed,
             keys,
-            ..ShardConfig::default()
+            ..settings.clone()
         });
         host::prefer_huge_pages(shard.stream_memory());
         let (sip, media) = (sockets.sip, sockets.media);
@@ -494,9 +535,10 @@ fn assemble(
             connections_max: config.sip_connections_per_shard,
             seed,
         };
-        (Parts { shard, sip, media, ring, others, handed_in, streams, seed }, bell)
+        let commands = obeyed;
+        (Parts { shard, sip, media, ring, commands, others, handed_in, streams, seed }, bell)
     });
-    (parts.collect(), ends)
+    Assembled { parts: parts.collect(), ends, commands }
 }
 
 /// The ways of connections to each shard; `None` for the own.
@@ -544,6 +586,49 @@ fn start_alerts(config: &Config, store: &Store, notifiers: &Notifiers) -> io::Re
     let tell = telling::start(notifiers.handle())?;
     let alerts = Alerts::start(config.rules.clone(), Some(kept), Some(tell), clock::now());
     Ok(alerts.with_trunks(Arc::clone(&config.trunks)))
+}
+
+fn acceptor(config: &Config) -> Result<Option<Acceptor>, StartError> {
+    let tls = config.sip_tls.as_ref().map(|tls| Acceptor::new(&tls.identity, &host::name()));
+    tls.transpose().map_err(|error| StartError::Tls(error.to_string()))
+}
+
+fn start_store(config: &Config) -> Result<Store, store::StartError> {
+    let (path, settings) = (config.data.join(HISTORY_FILE), config.store);
+    Store::start(store::Options { path, settings, clock: clock::now })
+}
+
+fn start_notifiers(config: &Config) -> io::Result<Notifiers> {
+    let (notifiers, host) = (config.notify.clone(), host::name());
+    Notifiers::start(notify::Options { notifiers, host, clock: clock::now })
+}
+
+fn start_control(run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
+    thread::Builder::new().name("control".to_owned()).spawn(run).map_err(StartError::Host)
+}
+
+/// Starts all shards and waits until they listen.
+fn start_shards(
+    parts: Vec<(Parts, Doorbell)>,
+    cores: &[usize],
+    closing: &Arc<Closing>,
+    beats: &[Arc<Beat>],
+) -> Result<Vec<RunningShard>, StartError> {
+    let (ready, listens) = mpsc::channel();
+    let mut shards = Vec::with_capacity(parts.len());
+    // One shard a core; where there are more, the scheduler places them.
+    let is_placed = parts.len() <= cores.len();
+    for (index, (parts, bell)) in parts.into_iter().enumerate() {
+        let core = cores.get(index).filter(|_| is_placed);
+        let (closing, beat) = (Arc::clone(closing), Arc::clone(&beats[index]));
+        let life = Life { bell: bell.clone(), closing, beat, ready: ready.clone() };
+        shards.push((start_shard(index, core.copied(), parts, life)?, bell));
+    }
+    drop(ready);
+    // Who is told where SIP comes in may call at once. A shard that fails says nothing, and is
+    // seen by whoever asks whether all run.
+    while listens.recv_timeout(LISTEN_PATIENCE).is_ok() {}
+    Ok(shards)
 }
 
 fn start_shard(

@@ -5,7 +5,7 @@
 use std::{
     io::{self, Read as _, Write as _},
     path::Path,
-    sync::Arc,
+    sync::{Arc, PoisonError, RwLock},
 };
 
 use rustls::{
@@ -15,29 +15,40 @@ use rustls::{
 
 use crate::config::TlsIdentity;
 
-/// What every TLS connection is begun with.
+/// What every TLS connection is begun with, for all shards.
 #[derive(Clone, Debug)]
-pub(super) struct Acceptor(Arc<ServerConfig>);
+pub(super) struct Acceptor(Arc<RwLock<Arc<ServerConfig>>>);
 
 impl Acceptor {
     /// Reads the certificate and its key, or makes them for `host`.
     pub(super) fn new(identity: &TlsIdentity, host: &str) -> Result<Self, TlsError> {
-        let (chain, key) = match identity {
-            TlsIdentity::Files { certificate, key } => (read_chain(certificate)?, read_key(key)?),
-            TlsIdentity::SelfSigned => self_signed(host)?,
-        };
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
-            .map_err(TlsError::Unusable)?;
-        Ok(Self(Arc::new(config)))
+        Ok(Self(Arc::new(RwLock::new(server(identity, host)?))))
+    }
+
+    /// From now on begins connections with another certificate. Those that are up stay.
+    pub(super) fn renew(&self, config: Arc<ServerConfig>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = config;
     }
 
     /// The layer of a new connection; `None` if it cannot be begun.
     pub(super) fn layer(&self) -> Option<Layer> {
-        ServerConnection::new(Arc::clone(&self.0)).ok().map(|tls| Layer::Tls(Box::new(tls)))
+        let config = Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner));
+        ServerConnection::new(config).ok().map(|tls| Layer::Tls(Box::new(tls)))
     }
+}
+
+/// Reads a certificate and its key, or makes them for `host`.
+pub(super) fn server(identity: &TlsIdentity, host: &str) -> Result<Arc<ServerConfig>, TlsError> {
+    let (chain, key) = match identity {
+        TlsIdentity::Files { certificate, key } => (read_chain(certificate)?, read_key(key)?),
+        TlsIdentity::SelfSigned => self_signed(host)?,
+    };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
+        .map_err(TlsError::Unusable)?;
+    Ok(Arc::new(config))
 }
 
 /// What lies between a connection's bytes and its SIP messages.

@@ -5,11 +5,12 @@
 use std::{collections::VecDeque, io, net::SocketAddr, time::Duration};
 
 use arrayvec::ArrayVec;
+use rtrb::Consumer;
 
 use crate::{
     limits::{BATCHES_PER_TURN, MEDIA_SLOT_BYTES, SEND_QUEUE_MAX, SIP_BATCH, SIP_SLOT_BYTES},
     ring::{Handed, HandoffReceiver, HandoffSender, ShardEnd},
-    shard::{Outbox, Shard, Transmit, health::ShardHealth, owner, report::Report},
+    shard::{Command, Outbox, Shard, Transmit, health::ShardHealth, owner, report::Report},
     source::{
         clock,
         udp::{BATCH, Outgoing, RecvBatch, UdpSocket},
@@ -29,6 +30,7 @@ pub(super) struct Turn {
     sip: UdpSocket,
     media: Vec<MediaSocket>,
     ring: ShardEnd,
+    commands: Consumer<Command>,
     others: Vec<Option<Neighbour>>,
     handed_in: Vec<HandoffReceiver>,
     streams: Streams,
@@ -48,6 +50,7 @@ pub(super) struct Parts {
     pub(super) sip: UdpSocket,
     pub(super) media: Vec<UdpSocket>,
     pub(super) ring: ShardEnd,
+    pub(super) commands: Consumer<Command>,
     /// One a shard; `None` for the own.
     pub(super) others: Vec<Option<Neighbour>>,
     pub(super) handed_in: Vec<HandoffReceiver>,
@@ -113,6 +116,7 @@ impl Turn {
             sip: parts.sip,
             media: media.map(|socket| MediaSocket { socket, overflow: 0, hot: 0 }).collect(),
             ring: parts.ring,
+            commands: parts.commands,
             others: parts.others,
             handed_in: parts.handed_in,
             streams: Streams::new(parts.streams)?,
@@ -144,6 +148,9 @@ impl Turn {
         self.receive_media(&mut done);
         // Before SIP: its responses leave in this turn, and this is the turn's time.
         let now = clock::now();
+        while let Ok(command) = self.commands.pop() {
+            self.shard.obey(command, now, &mut self.outbox);
+        }
         self.shard.poll(now, &mut self.outbox);
         self.receive_sip(&mut done);
         self.receive_streams(&mut done);

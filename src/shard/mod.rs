@@ -20,6 +20,7 @@ pub mod auth;
 mod buckets;
 pub mod buffer;
 mod call;
+mod command;
 mod dialog;
 mod dialogs;
 pub mod distributions;
@@ -55,6 +56,7 @@ mod timers;
 mod user_agent;
 mod variation;
 
+pub use command::Command;
 pub use dialogs::owner;
 pub use outbox::{Outbox, Passed, Transmit};
 pub use sequence::Counts;
@@ -293,11 +295,7 @@ impl Shard {
     /// and further polls tell when all is done.
     pub fn close(&mut self, now: Timestamp, out: &mut Outbox) {
         self.is_closing = true;
-        let sent = out.transmits().len();
-        for slot in self.dialogs.slots_up() {
-            self.hang_up(slot, report::EndedBy::Callee, now, out);
-        }
-        self.note_sent(now, sent, out);
+        self.hang_up_all(self.dialogs.slots_up(), now, out);
     }
 
     /// Says all there is to say about calls that are only observed: nothing more will pass. Those

@@ -114,9 +114,10 @@ impl Store {
             condition: Mutex::default(),
             dropped: AtomicU64::new(0),
             is_loaded: AtomicBool::new(false),
+            settings: Mutex::new(options.settings),
             is_stopping: AtomicBool::new(false),
         });
-        let writer = Writer::new(Arc::clone(&shared), options.settings, db);
+        let writer = Writer::new(Arc::clone(&shared), db);
         let thread = thread::Builder::new().name("store".to_owned());
         let writer = thread.spawn(move || writer.run()).map_err(StartError::Thread)?;
         Ok(Self { shared, writer: Some(writer) })
@@ -168,6 +169,11 @@ impl Feeder {
         self.0.queue.push(Item::Text(name, text));
     }
 
+    /// From now on keeps as much as these settings say.
+    pub fn keep(&self, settings: Settings) {
+        *self.0.settings.lock().unwrap_or_else(PoisonError::into_inner) = settings;
+    }
+
     /// An alert was raised, or something about it has changed. Never waits.
     pub fn alert(&self, alert: Alert) {
         self.0.queue.push(Item::Alert(alert));
@@ -198,10 +204,16 @@ struct Shared {
     dropped: AtomicU64,
     /// Whether the catalog has all calls.
     is_loaded: AtomicBool,
+    /// How much is kept.
+    settings: Mutex<Settings>,
     is_stopping: AtomicBool,
 }
 
 impl Shared {
+    fn settings(&self) -> Settings {
+        *self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn backlog(&self) -> MutexGuard<'_, Backlog> {
         self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
     }

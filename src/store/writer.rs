@@ -18,7 +18,6 @@ use super::{
     queue::{Item, Taken},
     retention, rollup,
     schema::{self, OpenError, from_sql, to_sql},
-    settings::Settings,
     status::State,
 };
 use crate::time::Timestamp;
@@ -26,7 +25,6 @@ use crate::time::Timestamp;
 /// What the thread has.
 pub(super) struct Writer {
     shared: Arc<Shared>,
-    settings: Settings,
     db: Option<Connection>,
     next_id: u64,
     committed_at: Timestamp,
@@ -40,17 +38,12 @@ pub(super) struct Writer {
 
 impl Writer {
     /// A writer of the database, open or still to be opened.
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        settings: Settings,
-        db: Result<Connection, OpenError>,
-    ) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, db: Result<Connection, OpenError>) -> Self {
         let now = (shared.clock)();
         let mut writer = Self {
             // Without the database nobody knows its numbers; those of the clock are higher.
             next_id: now.as_nanos() / 1_000_000,
             shared,
-            settings,
             db: None,
             committed_at: now,
             retry_at: now,
@@ -225,7 +218,8 @@ impl Writer {
             return false;
         }
         let calls = self.shared.catalog().len();
-        let step = retention::step(db, &self.settings, calls, now).and_then(|gone| match gone {
+        let settings = self.shared.settings();
+        let step = retention::step(db, &settings, calls, now).and_then(|gone| match gone {
             Some(gone) => Ok((gone, true)),
             None => rollup::make_hour(db, now).map(|has_more| (Vec::new(), has_more)),
         });

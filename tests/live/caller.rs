@@ -37,6 +37,11 @@ impl Caller {
         self.request("INVITE", "sink", call, "", &self.offer(rtp_port));
     }
 
+    /// The same to someone.
+    pub(crate) fn invite_user(&self, user: &str, call: &str, rtp_port: u16) {
+        self.request("INVITE", user, call, "", &self.offer(rtp_port));
+    }
+
     /// Calls and is answered; returns the 200.
     pub(crate) fn dial(&self, call: &str, rtp_port: u16) -> Message {
         self.dial_user("sink", call, rtp_port)

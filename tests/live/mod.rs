@@ -113,6 +113,21 @@ impl Appliance {
         serde_json::from_str(&answer.body).unwrap()
     }
 
+    /// The answer to a POST.
+    pub(crate) fn post(&self, path: &str, body: &str) -> Answer {
+        post(self.http, path, "", body)
+    }
+
+    /// Writes its configuration anew; it does not read it by itself.
+    pub(crate) fn configure(&self, config: &str) {
+        self.dir.file("voxplane.toml", config);
+    }
+
+    /// All that it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap()
+    }
+
     /// Asks until the answer is as it should be, and returns it.
     pub(crate) fn wait_for(&self, path: &str, is_there: impl Fn(&Value) -> bool) -> Value {
         let mut last = Value::Null;
@@ -261,10 +276,20 @@ pub(crate) struct Answer {
 
 /// Asks an HTTP server; `headers` are whole lines.
 pub(crate) fn get(server: SocketAddr, path: &str, headers: &str) -> Answer {
+    ask(server, &format!("GET {path}"), headers, "")
+}
+
+/// Sends something to an HTTP server; `headers` are whole lines.
+pub(crate) fn post(server: SocketAddr, path: &str, headers: &str, body: &str) -> Answer {
+    let headers = format!("{headers}Content-Length: {}\r\n", body.len());
+    ask(server, &format!("POST {path}"), &headers, body)
+}
+
+fn ask(server: SocketAddr, what: &str, headers: &str, body: &str) -> Answer {
     let mut stream = TcpStream::connect(server).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let request =
-        format!("GET {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n{headers}\r\n");
+        format!("{what} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n{headers}\r\n{body}");
     stream.write_all(request.as_bytes()).unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();

@@ -10,7 +10,10 @@ mod page;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 pub(super) use self::page::Page;
-use super::{door::Counters, signalling};
+use super::{
+    door::{Counters, Shared},
+    signalling,
+};
 use crate::{
     alerts,
     control::{
@@ -31,7 +34,7 @@ pub(super) struct Sources<'a> {
     pub(super) store: Option<store::Status>,
     pub(super) notifiers: &'a [notify::Status],
     pub(super) alerts: alerts::Figures,
-    pub(super) door: &'a Counters,
+    pub(super) door: &'a Shared,
     pub(super) now: Timestamp,
 }
 
@@ -59,8 +62,21 @@ pub(super) fn render(sources: &Sources<'_>) -> String {
             page.sample(name, &labels, value(notifier));
         }
     }
+    let help = "Clients that listen to live events.";
+    page.single(
+        "voxplane_http_live_clients",
+        "gauge",
+        help,
+        door.counters.live_clients.load(Relaxed),
+    );
     for &(name, help, value) in DOOR {
-        page.single(name, "counter", help, value(door).load(Relaxed));
+        page.single(name, "counter", help, value(&door.counters).load(Relaxed));
+    }
+    if let Some(log) = &door.access_log {
+        let help = "Lines of the access log that were written.";
+        page.single("voxplane_http_log_lines_total", "counter", help, log.written());
+        let help = "Lines of the access log that were lost: the disk did not take them in time.";
+        page.single("voxplane_http_log_lines_lost_total", "counter", help, log.lost());
     }
     page.into_text()
 }
@@ -315,7 +331,7 @@ const ALERTS: &[AlertMetric] = &[
     (
         "voxplane_alert_notices_lost_total",
         "counter",
-        "Changes of alerts that no notifier was told of: it could not keep up.",
+        "Changes of alerts that notifiers or live clients were not told of: they did not keep up.",
         |a| a.notices_lost,
     ),
 ];
@@ -486,6 +502,23 @@ const DOOR: &[DoorMetric] = &[
     }),
     ("voxplane_http_accept_errors_total", "HTTP connections that could not be accepted.", |d| {
         &d.accept_errors
+    }),
+    (
+        "voxplane_http_limited_total",
+        "HTTP requests refused: their address had sent too many, or too many wrong tokens.",
+        |d| &d.limited,
+    ),
+    ("voxplane_http_auth_failures_total", "HTTP requests with a wrong token.", |d| {
+        &d.auth_failures
+    }),
+    ("voxplane_http_live_events_total", "Live events, each counted once for all clients.", |d| {
+        &d.live_events
+    }),
+    ("voxplane_http_live_dropped_total", "Live clients dropped: they did not keep up.", |d| {
+        &d.live_dropped
+    }),
+    ("voxplane_http_live_refused_total", "Live clients refused: there were 64 others.", |d| {
+        &d.live_refused
     }),
     ("voxplane_http_unanswered_total", "HTTP requests that failed on our side.", |d| &d.unanswered),
 ];

@@ -141,10 +141,9 @@ impl Shard {
 impl Admission {
     /// Nobody is known. `seed` is secret in a live appliance; `dialogs_max` is the room for calls.
     pub(crate) fn new(limits: &SipLimits, dialogs_max: usize, seed: u64) -> Self {
-        let sets = (limits.sources as usize).div_ceil(WAYS).max(1);
         let share = (dialogs_max / UNCONFIRMED_SHARE).max(UNCONFIRMED_MIN);
         Self {
-            sources: vec![Source::default(); sets * WAYS].into(),
+            sources: room(limits),
             hasher: foldhash::quality::FixedState::with_seed(seed ^ SEED_SALT),
             rates: Rates::of(limits),
             unverified: Bucket::default(),
@@ -154,6 +153,15 @@ impl Admission {
             unconfirmed_max: u32::try_from(share).unwrap_or(u32::MAX),
             news: Vec::new(),
             shed: Shed::default(),
+        }
+    }
+
+    /// Goes by other limits from now on. Another number of sources begins with none.
+    pub(crate) fn take_limits(&mut self, limits: &SipLimits) {
+        self.rates = Rates::of(limits);
+        let sources = room(limits);
+        if sources.len() != self.sources.len() {
+            self.sources = sources;
         }
     }
 
@@ -296,6 +304,11 @@ impl Admission {
         let start = usize::try_from(set).unwrap_or(0) * WAYS;
         start..start + WAYS
     }
+}
+
+fn room(limits: &SipLimits) -> Box<[Source]> {
+    let sets = (limits.sources as usize).div_ceil(WAYS).max(1);
+    vec![Source::default(); sets * WAYS].into()
 }
 
 impl Source {

@@ -150,6 +150,11 @@ impl Registrar {
         }
     }
 
+    /// From now on grants what these settings say. What has been granted stays.
+    pub(crate) const fn take_settings(&mut self, settings: RegistrarSettings) {
+        self.settings = settings;
+    }
+
     /// Counters and levels.
     pub(crate) fn counts(&self) -> Registrations {
         Registrations {
