@@ -1,5 +1,5 @@
-//! Our tags (RFC 3261 section 19.3), of which nothing is remembered: each is a hash of what it names,
-//! with a secret.
+//! Our tags (RFC 3261 section 19.3), of which nothing is remembered: each is a hash of what it
+//! names, with a secret.
 //!
 //! One half names the dialog, and any shard can see that it is of this appliance. The other also
 //! depends on the address that it was sent to: who comes from there and knows it reads what is sent

@@ -451,7 +451,9 @@ const DROPS: &[Drop] = &[
 ];
 
 /// Name and count of a part of [`Shed`].
-const SHED: &[(&str, fn(&Shed) -> u64)] = &[
+type Limit = (&'static str, fn(&Shed) -> u64);
+
+const SHED: &[Limit] = &[
     ("source", |s| s.source),
     ("unverified", |s| s.unverified),
     ("calls", |s| s.calls),

@@ -2,9 +2,9 @@
 //!
 //! Anybody can write any source address on a UDP datagram. A source is *verified* once it has shown
 //! that it reads what is sent to it: by our tag in To (see [`super::tags`]), by our nonce in its
-//! credentials, or by the handshake of a connection. Each verified source has a token bucket of its
-//! own, all others share one. What is over the limit is dropped without a word, unless it belongs to
-//! a dialog of ours.
+//! credentials, or by the handshake of a connection. Each verified source has a token bucket of
+//! its own, all others share one. What is over the limit is dropped without a word, unless it
+//! belongs to a dialog of ours.
 //!
 //! Its memory is fixed: sources stand in a table of sets, as lines do in a cache. One that is not
 //! verified never takes the place of one that is, and which ones share a set is a secret.
@@ -75,8 +75,8 @@ pub(crate) enum Unconfirmed {
 }
 
 impl Shard {
-    /// Whether a SIP message is to be handled. One over a limit is not, and counted; whoever receives
-    /// it asks this once, before anything else is done with it.
+    /// Whether a SIP message is to be handled. One over a limit is not, and counted; whoever
+    /// receives it asks this once, before anything else is done with it.
     #[must_use]
     pub fn takes_in(&mut self, datagram: &Datagram<'_>) -> bool {
         let over = match self.admission.take(datagram) {
@@ -97,8 +97,8 @@ impl Shard {
         self.admission.verify(source);
     }
 
-    /// Has the other shards told of the sources that have been verified: each that `tell` says no to
-    /// is told of again the next time.
+    /// Has the other shards told of the sources that have been verified: each that `tell` says no
+    /// to is told of again the next time.
     pub fn tell_verified(&mut self, mut tell: impl FnMut(IpAddr) -> bool) {
         self.admission.news.retain(|&source| !tell(source));
     }
@@ -393,8 +393,8 @@ fn key(ip: IpAddr) -> u64 {
     }
 }
 
-/// The most that is sent in return for a byte of a source that is not verified: who writes another's
-/// address on what it sends does that one little harm.
+/// The most that is sent in return for a byte of a source that is not verified: who writes
+/// another's address on what it sends does that one little harm.
 const AMPLIFICATION: usize = 3;
 
 /// Sources in one set: with half of the table verified, one set in 5,000 is full of them.

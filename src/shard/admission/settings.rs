@@ -53,7 +53,7 @@ impl RawSipLimits {
     /// A value is out of its range; the error names it.
     pub fn complete(&self) -> Result<SipLimits, SipLimitsError> {
         let within = |key, said: Option<u64>, default: u32, low: u32, high: u32| {
-            let value = said.unwrap_or(default.into());
+            let value = said.unwrap_or_else(|| default.into());
             let known = u32::try_from(value).ok().filter(|value| (low..=high).contains(value));
             known.ok_or(SipLimitsError { key, value, low, high })
         };
