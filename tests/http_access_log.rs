@@ -6,6 +6,7 @@ use std::{
     fs,
     io::Write,
     path::{Path, PathBuf},
+    process::Command,
     thread,
     time::Duration,
 };
@@ -149,6 +150,18 @@ fn a_full_disk_is_counted_and_stops_nothing() {
 }
 
 #[test]
+fn what_cannot_be_written_to_is_refused_at_the_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let pipe = directory.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for path in [Path::new("/nowhere/access.log"), directory.path(), &pipe] {
+        assert!(AccessLog::open(path).is_err(), "{}", path.display());
+    }
+    let refusal = live::Refusal::of_run("access_log = '/nowhere/access.log'", &[]);
+    refusal.assert(1, &["access log /nowhere/access.log", "No such file"]);
+}
+
+#[test]
 fn a_running_appliance_opens_it_again_on_sighup() {
     let directory = tempfile::tempdir().unwrap();
     let path = file(&directory);
@@ -163,6 +176,4 @@ fn a_running_appliance_opens_it_again_on_sighup() {
     stream.write_all(b"GET /api/qos/metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     assert_eq!(read_answer(&mut stream).unwrap().status, 200);
     assert_eq!(lines(&path, 1)[0][4], "/api/qos/metrics");
-    let refusal = AccessLog::open(Path::new("/nowhere/access.log")).unwrap_err();
-    assert_eq!(refusal.kind(), std::io::ErrorKind::NotFound);
 }

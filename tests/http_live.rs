@@ -3,13 +3,19 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::{
+    collections::BTreeMap,
     io::{BufRead, BufReader, Write},
     net::{SocketAddr, TcpStream},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     thread,
     time::Duration,
 };
 
+use clap::Parser as _;
+use loadgen::{
+    engine::{self, Route},
+    options::Options,
+};
 use serde_json::{Value, json};
 use voxplane::{
     alerts::{Alerts, Rules},
@@ -21,7 +27,9 @@ use voxplane::{
 };
 
 mod http;
+mod live;
 use http::{at, call, connect, ended, get, request, send, snapshot, start, start_alerts, timed};
+use live::Appliance;
 
 /// A client that listens.
 struct Listening {
@@ -384,6 +392,50 @@ fn who_listens_comes_again_when_the_tokens_change() {
     assert!(client.event().is_none(), "that was the last");
     Listening::with(to, "", "Authorization: Bearer new\r\n").event().unwrap();
     assert_eq!(request(to, "GET", "/api/live", "Authorization: Bearer old\r\n").status, 401);
+}
+
+/// Real calls, of which two lose packets.
+#[test]
+fn a_running_appliance_tells_of_every_call() {
+    let appliance = Appliance::start();
+    let mut client = Listening::to(appliance.http, "");
+    let line = format!(
+        "loadgen {} --calls 6 --rate 10 --duration 8s --loss 20 --impaired-calls 2",
+        appliance.sip
+    );
+    let options = Options::try_parse_from(line.split_whitespace()).unwrap();
+    let load = thread::spawn(move || {
+        let scenario = options.scenario().unwrap();
+        let route = Route::find(&options.target, &scenario.user, options.bind).unwrap();
+        engine::run(&scenario, &route, 1, &AtomicBool::new(false)).unwrap()
+    });
+    let mut lives: BTreeMap<String, Vec<Event>> = BTreeMap::new();
+    let mut alerts = Vec::new();
+    while lives.values().filter(|life| life.last().unwrap().name == "call_ended").count() < 6 {
+        let event = client.news();
+        if event.name == "alert" {
+            alerts.push(event.data["alert"]["type"].as_str().unwrap().to_owned());
+            continue;
+        }
+        let call = event.data["call_id"].as_str().unwrap().to_owned();
+        lives.entry(call).or_default().push(event);
+    }
+    load.join().unwrap();
+    assert_eq!(lives.len(), 6, "{lives:?}");
+    for (call, life) in &lives {
+        let names: Vec<&str> = life.iter().map(|event| event.name.as_str()).collect();
+        let (first, between) = names.split_first().unwrap();
+        let (last, between) = between.split_last().unwrap();
+        assert_eq!((*first, *last), ("call_started", "call_ended"), "{call}: {names:?}");
+        assert!(!between.is_empty() && between.iter().all(|name| *name == "call_updated"));
+        // What was told last is what the history has.
+        let listed = appliance.json(&format!("/api/qos/call/{call}"));
+        let told = life.last().unwrap().data.as_object().unwrap();
+        for (name, value) in told {
+            assert_eq!(&listed[name], value, "{call}: {name}");
+        }
+    }
+    assert!(alerts.iter().any(|rule| rule == "high_packet_loss"), "{alerts:?}");
 }
 
 #[test]

@@ -182,7 +182,9 @@ impl Writer {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(MODE).open(path)
+    // A pipe that nobody reads is an error then, and not a wait without end.
+    let flags = libc::O_NONBLOCK;
+    OpenOptions::new().append(true).create(true).mode(MODE).custom_flags(flags).open(path)
 }
 
 /// Lines that wait to be written: some seconds of a busy door.
