@@ -129,6 +129,19 @@ pub enum Change {
     Resolved,
 }
 
+impl Change {
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fired => "fired",
+            Self::Updated => "updated",
+            Self::Acknowledged => "acknowledged",
+            Self::Resolved => "resolved",
+        }
+    }
+}
+
 impl Alert {
     /// The alert as the store keeps it.
     #[must_use]

@@ -24,7 +24,7 @@ mod window;
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicU64, Ordering::Relaxed},
-    mpsc::SyncSender,
+    mpsc::{self, Receiver, SyncSender, TrySendError},
 };
 
 pub use self::{
@@ -63,6 +63,8 @@ struct Shared {
     kept: Option<Kept>,
     notices: Option<SyncSender<AlertEvent>>,
     notices_lost: AtomicU64,
+    /// Who else follows what happens.
+    watcher: Mutex<Option<SyncSender<AlertEvent>>>,
 }
 
 impl Alerts {
@@ -80,7 +82,8 @@ impl Alerts {
             Some(kept) => resume(rules, &kept.reader, now),
         };
         let (engine, notices_lost) = (Mutex::new(engine), AtomicU64::new(0));
-        let alerts = Self(Arc::new(Shared { engine, kept, notices, notices_lost }));
+        let watcher = Mutex::default();
+        let alerts = Self(Arc::new(Shared { engine, kept, notices, notices_lost, watcher }));
         alerts.publish(&mut alerts.engine());
         alerts
     }
@@ -166,6 +169,15 @@ impl Alerts {
         Ok(found)
     }
 
+    /// What happens to alerts from now on, until the receiver is dropped. Who watches takes the
+    /// place of who did before.
+    #[must_use]
+    pub fn watch(&self) -> Receiver<AlertEvent> {
+        let (watcher, events) = mpsc::sync_channel(WATCHED_MAX);
+        *self.watcher() = Some(watcher);
+        events
+    }
+
     /// Somebody knows of an alert; the alert, if it is open.
     #[must_use]
     pub fn acknowledge(&self, id: u64, now: Timestamp) -> Option<Alert> {
@@ -248,9 +260,24 @@ impl Alerts {
         self.0.engine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn watcher(&self) -> MutexGuard<'_, Option<SyncSender<AlertEvent>>> {
+        self.0.watcher.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell_watcher(&self, event: &AlertEvent) {
+        let mut watcher = self.watcher();
+        let Some(watching) = watcher.as_ref() else { return };
+        match watching.try_send(event.clone()) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => drop(self.0.notices_lost.fetch_add(1, Relaxed)),
+            Err(TrySendError::Disconnected(_)) => *watcher = None,
+        }
+    }
+
     /// Passes on what has happened, in order, while nothing else can.
     fn publish(&self, engine: &mut Engine) {
         for event in engine.events() {
+            self.tell_watcher(&event);
             if let Some(kept) = &self.0.kept {
                 kept.feeder.alert(event.alert.to_row());
             }
@@ -304,7 +331,7 @@ pub struct Figures {
     pub suppressed: u64,
     /// Finished calls since start that had an alert about their quality.
     pub calls_with_issues: u64,
-    /// Events that nobody was told of because the channel was full.
+    /// Events that some were not told of because their channel was full.
     pub notices_lost: u64,
 }
 
@@ -338,6 +365,9 @@ fn resume(rules: Rules, reader: &Reader, now: Timestamp) -> Engine {
 /// The names of texts in the store.
 const CHANGES: &str = "alert_rules";
 const CLEARED: &str = "alerts_cleared";
+
+/// Events that wait for who watches; he looks a few times a second.
+const WATCHED_MAX: usize = 8192;
 
 /// Rows that are read at once.
 const PAGE: usize = 500;

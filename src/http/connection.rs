@@ -9,8 +9,15 @@ use std::{
 };
 
 use mio::net::{TcpStream, UnixStream};
+use socket2::SockRef;
 
-use super::{guard::Guard, intake::Intake, reply::Reply};
+use super::{
+    guard::Guard,
+    intake::{Intake, Request},
+    listener::{Batch, Listener, Sending, UNSENT_MAX},
+    live::Event,
+    reply::Reply,
+};
 
 /// A connection and what it is doing.
 #[derive(Debug)]
@@ -26,7 +33,7 @@ pub(super) struct Connection {
 enum State {
     Receiving(Intake),
     /// The request is complete and waits for its turn.
-    Waiting(Vec<u8>),
+    Waiting(Request),
     /// The server behind the door has the request.
     Asking {
         server: UnixStream,
@@ -46,6 +53,8 @@ enum State {
         /// Bytes passed on since the client was last given more time.
         passed: usize,
     },
+    /// The client listens to live events for as long as it likes.
+    Listening(Listener),
     /// All is sent. What the client still sends is thrown away, because closing a socket with
     /// unread bytes resets it and may take the answer with it.
     Lingering {
@@ -93,6 +102,35 @@ impl Connection {
         matches!(self.state, State::Waiting(_))
     }
 
+    /// Its request, while that waits.
+    pub(super) const fn request(&self) -> Option<&Request> {
+        match &self.state {
+            State::Waiting(request) => Some(request),
+            _ => None,
+        }
+    }
+
+    /// Whether its client listens to live events.
+    pub(super) const fn is_listening(&self) -> bool {
+        matches!(self.state, State::Listening(_))
+    }
+
+    /// Has its client listen to live events from now on.
+    pub(super) fn start_listening(&mut self, call_id: Option<String>, now: Instant) -> Turn {
+        // What waits in the system would hide for long that a client is slow. The system may know
+        // better, and then what waits here still tells.
+        let _ = SockRef::from(&self.client).set_send_buffer_size(UNSENT_MAX);
+        self.state = State::Listening(Listener::new(call_id, now));
+        self.deadline = now + SEND_TIME;
+        self.listen(now)
+    }
+
+    /// Tells its client of live events; false if it has not kept up.
+    pub(super) fn tell(&mut self, events: &[Event], all: &Batch, now: Instant) -> bool {
+        let State::Listening(listener) = &mut self.state else { return true };
+        listener.is_over() || listener.tell(events, all, now)
+    }
+
     /// Whether the server behind the door is busy with its request.
     pub(super) const fn is_asking(&self) -> bool {
         matches!(self.state, State::Asking { .. } | State::Relaying { .. })
@@ -105,6 +143,7 @@ impl Connection {
             State::Waiting(_) | State::Asking { .. } => Turn::Open,
             State::Sending { .. } => self.send(now),
             State::Relaying { .. } => self.relay(now),
+            State::Listening(_) => self.listen(now),
             State::Lingering { .. } => self.linger(),
         }
     }
@@ -112,7 +151,7 @@ impl Connection {
     /// Hands the complete request to the server behind the door. The socket must be registered.
     pub(super) fn ask(&mut self, server: UnixStream, now: Instant) -> Turn {
         if let State::Waiting(request) = &mut self.state {
-            let request = core::mem::take(request);
+            let request = core::mem::take(&mut request.forward);
             self.state = State::Asking { server, request, sent: 0, response: Vec::new() };
         }
         self.server_ready(now)
@@ -167,9 +206,10 @@ impl Connection {
             State::Waiting(_) | State::Asking { .. } => {
                 Reply::error(503, "the request could not be answered in time")
             }
-            State::Sending { .. } | State::Relaying { .. } | State::Lingering { .. } => {
-                return Turn::Over;
-            }
+            State::Sending { .. }
+            | State::Relaying { .. }
+            | State::Listening(_)
+            | State::Lingering { .. } => return Turn::Over,
         };
         self.answer(&reply, now)
     }
@@ -198,6 +238,33 @@ impl Connection {
                 Ok(None) => {}
                 Err(reply) => return self.answer(&reply, now),
             }
+        }
+    }
+
+    /// Sends live events as far as the client takes them, and sees whether it is still there.
+    pub(super) fn listen(&mut self, now: Instant) -> Turn {
+        let State::Listening(listener) = &mut self.state else { return Turn::Open };
+        // It has nothing to say any more; what it says all the same is thrown away.
+        let mut chunk = [0; CHUNK];
+        for _ in 0..CHUNKS_MAX {
+            match self.client.read(&mut chunk) {
+                Ok(0) => return Turn::Over,
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(_) => return Turn::Over,
+            }
+        }
+        let unsent = listener.unsent();
+        let sending = listener.send(&mut self.client);
+        // Who takes anything has time for more; who takes too little is seen by what waits.
+        if sending == Sending::Done || listener.unsent() < unsent {
+            self.deadline = now + SEND_TIME;
+        }
+        match sending {
+            Sending::Blocked | Sending::Done => Turn::Open,
+            Sending::Over => self.close(now),
+            Sending::Gone => Turn::Over,
         }
     }
 
@@ -341,3 +408,6 @@ const LINGER_MAX: usize = 256 << 10;
 
 /// Bytes read at once.
 const CHUNK: usize = 8 << 10;
+
+/// How often a client of live events is read from before others have their turn.
+const CHUNKS_MAX: usize = 16;

@@ -2,7 +2,7 @@
 //!
 //! The server behind it trusts lengths, has no time-outs and gives each connection a thread; here
 //! connections, heads, bodies and times are bounded, and only complete requests go on, over a
-//! private socket. It answers nothing itself but errors.
+//! private socket. It answers nothing itself but errors, and tells live events.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -23,7 +23,11 @@ use super::{
     clock,
     connection::{Connection, Turn},
     guard::Guard,
+    listener::Batch,
+    live::{Event, Feed},
+    query::Query,
     reply::Reply,
+    routes::LIVE_PATH,
     tokens::Tokens,
 };
 
@@ -44,6 +48,14 @@ pub(super) struct Counters {
     pub(super) accept_errors: AtomicU64,
     /// Requests that the server behind the door did not answer.
     pub(super) unanswered: AtomicU64,
+    /// Clients that listen to live events now.
+    pub(super) live_clients: AtomicU64,
+    /// Live events, each counted once.
+    pub(super) live_events: AtomicU64,
+    /// Clients of live events that did not keep up.
+    pub(super) live_dropped: AtomicU64,
+    /// Clients of live events that were one too many.
+    pub(super) live_refused: AtomicU64,
 }
 
 /// What the door and the server behind it tell each other.
@@ -77,6 +89,9 @@ pub(super) struct Door {
     waiting: VecDeque<usize>,
     server: PathBuf,
     guard: Guard,
+    feed: Feed,
+    /// When it was last seen what there is to tell live.
+    told_at: Option<Instant>,
     shared: Arc<Shared>,
 }
 
@@ -97,6 +112,7 @@ impl Door {
         listener: TcpListener,
         server: PathBuf,
         tokens: Option<Tokens>,
+        feed: Feed,
         shared: Arc<Shared>,
     ) -> io::Result<(Self, Waker)> {
         listener.set_nonblocking(true)?;
@@ -114,6 +130,8 @@ impl Door {
             waiting: VecDeque::new(),
             server,
             guard: Guard::new(tokens),
+            feed,
+            told_at: None,
             shared,
         };
         Ok((door, waker))
@@ -151,6 +169,7 @@ impl Door {
                 swept = now;
                 self.sweep(now);
             }
+            self.tell(now);
             self.dispatch(now);
         }
     }
@@ -159,9 +178,14 @@ impl Door {
     fn patience(&self) -> Option<Duration> {
         match self.accepting {
             Accepting::More => Some(Duration::ZERO),
-            Accepting::AllDone if self.connections.is_empty() && self.spare.is_some() => None,
+            Accepting::AllDone if self.is_alone() => None,
             Accepting::AllDone | Accepting::Later => Some(TICK),
         }
+    }
+
+    /// Whether there is nobody, and nothing to put in order.
+    fn is_alone(&self) -> bool {
+        self.connections.is_empty() && self.spare.is_some() && !self.feed.is_looking()
     }
 
     fn accept(&mut self, now: Instant) {
@@ -242,7 +266,7 @@ impl Door {
     fn after(&mut self, key: usize, turn: Turn, now: Instant) {
         match turn {
             Turn::Open => {}
-            Turn::Complete => self.waiting.push_back(key),
+            Turn::Complete => self.complete(key, now),
             Turn::Answered => self.bound_unsent(),
             Turn::Unanswered => {
                 self.shared.renew.store(true, Relaxed);
@@ -251,6 +275,78 @@ impl Door {
             Turn::Over => {
                 self.connections.remove(&key);
             }
+        }
+    }
+
+    /// A request has come whole: it has to wait, or its client listens from now on.
+    fn complete(&mut self, key: usize, now: Instant) {
+        let Some(connection) = self.connections.get_mut(&key) else { return };
+        let Some(request) = connection.request() else { return };
+        let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
+        if request.method != "GET" || path != LIVE_PATH {
+            self.waiting.push_back(key);
+            return;
+        }
+        let turn = match Query::parse(query, LIVE_PARAMETERS) {
+            Ok(query) => {
+                let call_id = query.get("call_id").map(str::to_owned);
+                self.begin_listening(key, call_id, now)
+            }
+            Err(reply) => connection.answer(&reply, now),
+        };
+        self.after(key, turn, now);
+    }
+
+    fn begin_listening(&mut self, key: usize, call_id: Option<String>, now: Instant) -> Turn {
+        let others = self.listeners();
+        let Some(connection) = self.connections.get_mut(&key) else { return Turn::Over };
+        if others >= LISTENERS_MAX {
+            self.shared.counters.live_refused.fetch_add(1, Relaxed);
+            let message = format!("{LISTENERS_MAX} clients listen already, try again later");
+            return connection.answer(&Reply::error(503, &message), now);
+        }
+        self.feed.begin();
+        let standing = call_id.as_deref().and_then(|call_id| self.feed.standing(call_id));
+        self.shared.counters.live_clients.store(others as u64 + 1, Relaxed);
+        match connection.start_listening(call_id, now) {
+            Turn::Open => {
+                connection.tell(standing.as_slice(), &Batch::from([]), now);
+                connection.listen(now)
+            }
+            turn => turn,
+        }
+    }
+
+    /// How many clients listen.
+    fn listeners(&self) -> usize {
+        self.connections.values().filter(|connection| connection.is_listening()).count()
+    }
+
+    /// Tells all who listen what has happened, if it is time to.
+    fn tell(&mut self, now: Instant) {
+        let is_due =
+            self.told_at.is_none_or(|at| now.saturating_duration_since(at) >= TELL_INTERVAL);
+        if !is_due {
+            return;
+        }
+        self.told_at = Some(now);
+        let listeners = self.listeners();
+        self.shared.counters.live_clients.store(listeners as u64, Relaxed);
+        if listeners == 0 {
+            return self.feed.end();
+        }
+        let events: Vec<Event> = self.feed.look(now);
+        self.shared.counters.live_events.fetch_add(events.len() as u64, Relaxed);
+        let all = events.iter().flat_map(|event| event.text.iter().copied());
+        let all = Batch::from(all.collect::<Vec<_>>());
+        let listening = self.connections.iter().filter(|(_, connection)| connection.is_listening());
+        for key in listening.map(|(&key, _)| key).collect::<Vec<_>>() {
+            let Some(connection) = self.connections.get_mut(&key) else { continue };
+            if !connection.tell(&events, &all, now) {
+                self.shared.counters.live_dropped.fetch_add(1, Relaxed);
+            }
+            let turn = connection.listen(now);
+            self.after(key, turn, now);
         }
     }
 
@@ -347,6 +443,15 @@ const CONNECTIONS_MAX: usize = 512;
 
 /// Most requests that the server behind the door has at once: it makes a thread for each.
 const ASKING_MAX: usize = 8;
+
+/// Most clients of live events at once.
+const LISTENERS_MAX: usize = 64;
+
+/// What such a client can ask for.
+const LIVE_PARAMETERS: &[&str] = &["call_id"];
+
+/// How often they are told what has happened.
+const TELL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Most bytes of answers that clients have yet to take.
 const UNSENT_MAX: usize = 64 << 20;

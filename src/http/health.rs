@@ -3,7 +3,7 @@
 //! It judges the appliance, never the calls.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, PoisonError, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -46,6 +46,10 @@ pub(super) struct ApiHealth {
     tokens: Option<usize>,
     /// Why the file of tokens could not be used when it was read last.
     token_file_error: Option<String>,
+    /// Clients that listen to live events.
+    live_clients: u64,
+    /// Such clients that did not keep up.
+    live_dropped: u64,
 }
 
 impl ApiHealth {
@@ -54,6 +58,8 @@ impl ApiHealth {
         Self {
             tokens: tokens.map(|tokens| tokens.set().len()),
             token_file_error: tokens.and_then(Tokens::error),
+            live_clients: shared.counters.live_clients.load(Relaxed),
+            live_dropped: shared.counters.live_dropped.load(Relaxed),
         }
     }
 }

@@ -16,9 +16,21 @@ pub(super) struct Intake {
     head: Option<Head>,
 }
 
+/// A request that has come whole.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Request {
+    pub(super) method: String,
+    /// Path and query.
+    pub(super) target: String,
+    /// The request as it goes on.
+    pub(super) forward: Vec<u8>,
+}
+
 /// What the head of a request says, as far as it matters here.
 #[derive(Debug, PartialEq, Eq)]
 struct Head {
+    method: String,
+    target: String,
     /// The head as it goes on.
     forward: Vec<u8>,
     /// Where the body starts.
@@ -33,7 +45,7 @@ impl Intake {
     /// # Errors
     ///
     /// The answer to a request that is not to be passed on.
-    pub(super) fn push(&mut self, bytes: &[u8], guard: &Guard) -> Result<Option<Vec<u8>>, Reply> {
+    pub(super) fn push(&mut self, bytes: &[u8], guard: &Guard) -> Result<Option<Request>, Reply> {
         self.buffer.extend_from_slice(bytes);
         if self.head.is_none() {
             self.head = self.take_head(guard)?;
@@ -42,7 +54,11 @@ impl Intake {
         let Some(body) = self.buffer.get(head.len..head.len + head.content_length) else {
             return Ok(None);
         };
-        Ok(Some([head.forward.as_slice(), body].concat()))
+        Ok(Some(Request {
+            method: head.method.clone(),
+            target: head.target.clone(),
+            forward: [head.forward.as_slice(), body].concat(),
+        }))
     }
 
     /// Whether nothing has come yet.
@@ -118,7 +134,8 @@ fn parse(bytes: &[u8], guard: &Guard) -> Result<Head, Reply> {
         "{method} {target} HTTP/1.1\r\nHost: voxplane\r\nConnection: close\r\n\
          Content-Length: {content_length}\r\n{form}\r\n"
     );
-    Ok(Head { forward: forward.into_bytes(), len, content_length })
+    let (method, target) = (method.to_owned(), target.to_owned());
+    Ok(Head { method, target, forward: forward.into_bytes(), len, content_length })
 }
 
 /// The length of the body (RFC 9112 section 6), which only one plain Content-Length can give.
@@ -183,7 +200,8 @@ mod tests {
     use super::{super::tokens::Tokens, *};
 
     fn take(bytes: &[u8]) -> Result<Option<Vec<u8>>, u16> {
-        Intake::default().push(bytes, &Guard::default()).map_err(|reply| reply.status)
+        let request = Intake::default().push(bytes, &Guard::default());
+        request.map(|request| request.map(|r| r.forward)).map_err(|reply| reply.status)
     }
 
     fn post(headers: &str) -> Result<Option<Vec<u8>>, u16> {
@@ -307,7 +325,7 @@ mod tests {
         ) {
             let whole = [pieces.concat(), random].concat();
             let (mut intake, guard) = (Intake::default(), Guard::default());
-            let one_by_one = whole.iter().try_fold(None, |done: Option<Vec<u8>>, byte| {
+            let one_by_one = whole.iter().try_fold(None, |done: Option<Request>, byte| {
                 match done {
                     Some(request) => Ok(Some(request)),
                     None => intake.push(&[*byte], &guard),

@@ -5,8 +5,9 @@
 //!             one thread, bounded connections         four threads
 //! ```
 //!
-//! Nothing here touches a shard or waits for one. JSON answers show values that are not known as
-//! `null`; an error is `{"error":{"code","message"}}`.
+//! Live events do not go that way: the door tells them itself. Nothing here touches a shard or
+//! waits for one. JSON answers show values that are not known as `null`; an error is
+//! `{"error":{"code","message"}}`.
 
 mod alerts;
 mod backend;
@@ -18,6 +19,8 @@ mod guard;
 mod health;
 mod history;
 mod intake;
+mod listener;
+mod live;
 mod operator;
 mod phone_reports;
 mod prometheus;
@@ -40,6 +43,7 @@ use std::{
 use self::{
     backend::Den,
     door::{Door, Shared},
+    live::Feed,
     routes::Api,
 };
 use crate::{alerts::Alerts, control::snapshot::SnapshotCell, notify, store};
@@ -85,10 +89,10 @@ impl Server {
         let shared = Arc::new(Shared { tokens: options.tokens.clone(), ..Shared::default() });
         let den = Den::new()?;
         let private = UnixListener::bind(den.socket())?;
-        let (door, waker) =
-            Door::new(options.listener, den.socket(), options.tokens, Arc::clone(&shared))?;
+        let Options { listener, tokens, store, notify, alerts, operator } = options;
+        let feed = Feed::new(snapshots.clone(), alerts.clone());
+        let (door, waker) = Door::new(listener, den.socket(), tokens, feed, Arc::clone(&shared))?;
         let local_addr = door.local_addr()?;
-        let Options { store, alerts, notify, operator, .. } = options;
         let api = Api::new(snapshots, store, alerts, notify, operator, Arc::clone(&shared));
         // From here on an error drops `server`, which ends the threads that have started.
         let mut server = Self { local_addr, shared, waker, threads: Vec::new() };

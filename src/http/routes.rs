@@ -137,8 +137,9 @@ impl Api {
             | Route::Reload
             | Route::HangUp(_)
             | Route::HangUpAll => Err(Reply::error(405, "this is only to be sent to")),
+            Route::Live => Err(Reply::error(503, "events are told at the door")),
             Route::Statistics => {
-                Ok(Reply::json(&Statistics::of(snapshot, self.alerts.figures().total)))
+                Ok(Reply::json(&statistics(snapshot, self.alerts.figures().total)))
             }
             Route::Sip => {
                 let registrar = snapshot.registrations();
@@ -164,6 +165,14 @@ impl Api {
             }
         }
     }
+}
+
+/// The path of live events, which the door itself serves.
+pub(super) const LIVE_PATH: &str = "/api/live";
+
+/// What `/api/qos/statistics` shows.
+pub(super) fn statistics(snapshot: &Snapshot, total_alerts: u64) -> impl Serialize {
+    Statistics::of(snapshot, total_alerts)
 }
 
 /// The least role that may change something at `path`. Nobody can where there is nothing.
@@ -198,6 +207,8 @@ enum Route<'a> {
     Reports,
     Health,
     Prometheus,
+    /// Answered at the door.
+    Live,
     /// The API itself.
     Document,
 }
@@ -214,6 +225,7 @@ impl<'a> Route<'a> {
             "/api/qos/reports" => Self::Reports,
             "/healthz" => Self::Health,
             "/metrics" => Self::Prometheus,
+            LIVE_PATH => Self::Live,
             "/api/openapi.json" => Self::Document,
             "/api/qos/alerts" => Self::Alerts,
             "/api/qos/clear-alerts" => Self::ClearAlerts,
@@ -247,6 +259,7 @@ impl<'a> Route<'a> {
             | Self::HangUpAll => "POST, OPTIONS",
             Self::Thresholds | Self::Rules => "GET, HEAD, POST, OPTIONS",
             Self::Rule(_) => "DELETE, OPTIONS",
+            Self::Live => "GET, OPTIONS",
             _ => "GET, HEAD, OPTIONS",
         }
     }

@@ -59,6 +59,8 @@ pub(super) fn render(sources: &Sources<'_>) -> String {
             page.sample(name, &labels, value(notifier));
         }
     }
+    let help = "Clients that listen to live events.";
+    page.single("voxplane_http_live_clients", "gauge", help, door.live_clients.load(Relaxed));
     for &(name, help, value) in DOOR {
         page.single(name, "counter", help, value(door).load(Relaxed));
     }
@@ -307,7 +309,7 @@ const ALERTS: &[AlertMetric] = &[
     (
         "voxplane_alert_notices_lost_total",
         "counter",
-        "Changes of alerts that no notifier was told of: it could not keep up.",
+        "Changes of alerts that notifiers or live clients were not told of: they did not keep up.",
         |a| a.notices_lost,
     ),
 ];
@@ -470,6 +472,15 @@ const DOOR: &[DoorMetric] = &[
     }),
     ("voxplane_http_accept_errors_total", "HTTP connections that could not be accepted.", |d| {
         &d.accept_errors
+    }),
+    ("voxplane_http_live_events_total", "Live events, each counted once for all clients.", |d| {
+        &d.live_events
+    }),
+    ("voxplane_http_live_dropped_total", "Live clients dropped: they did not keep up.", |d| {
+        &d.live_dropped
+    }),
+    ("voxplane_http_live_refused_total", "Live clients refused: there were 64 others.", |d| {
+        &d.live_refused
     }),
     ("voxplane_http_unanswered_total", "HTTP requests that failed on our side.", |d| &d.unanswered),
 ];
