@@ -56,6 +56,14 @@ pub struct Config {
     pub http: SocketAddr,
     /// The file that holds the bearer tokens of the API.
     pub api_token_file: Option<PathBuf>,
+    /// Requests a second that one address may send to the API; 0 for any number.
+    pub http_requests_per_second: u32,
+    /// Wrong tokens a minute that one address may send to the API; 0 for any number.
+    pub http_failures_per_minute: u32,
+    /// Whether both hold for clients on this host as well.
+    pub http_limits_loopback: bool,
+    /// The file that has a line for each request to the API.
+    pub access_log: Option<PathBuf>,
     /// The appliance's own directory.
     pub data: PathBuf,
     /// Calls that one shard holds at once, finished ones of the last half minute included.
@@ -122,6 +130,14 @@ pub struct RawConfig {
     pub http: Option<SocketAddr>,
     /// See [`Config::api_token_file`].
     pub api_token_file: Option<PathBuf>,
+    /// See [`Config::http_requests_per_second`].
+    pub http_requests_per_second: Option<u32>,
+    /// See [`Config::http_failures_per_minute`].
+    pub http_failures_per_minute: Option<u32>,
+    /// See [`Config::http_limits_loopback`].
+    pub http_limits_loopback: Option<bool>,
+    /// See [`Config::access_log`]; empty for none.
+    pub access_log: Option<PathBuf>,
     /// See [`Config::data`].
     pub data: Option<PathBuf>,
     /// See [`Config::max_calls_per_shard`].
@@ -201,6 +217,14 @@ impl RawConfig {
             advertise: self.advertise.or(below.advertise),
             http: self.http.or(below.http),
             api_token_file: self.api_token_file.or(below.api_token_file),
+            http_requests_per_second: self
+                .http_requests_per_second
+                .or(below.http_requests_per_second),
+            http_failures_per_minute: self
+                .http_failures_per_minute
+                .or(below.http_failures_per_minute),
+            http_limits_loopback: self.http_limits_loopback.or(below.http_limits_loopback),
+            access_log: self.access_log.or(below.access_log),
             data: self.data.or(below.data),
             max_calls_per_shard: self.max_calls_per_shard.or(below.max_calls_per_shard),
             history_calls: self.history_calls.or(below.history_calls),
@@ -244,6 +268,12 @@ impl RawConfig {
             advertise: self.advertise,
             http: self.http.unwrap_or(DEFAULT_HTTP),
             api_token_file: self.api_token_file,
+            http_requests_per_second: self.http_requests_per_second.unwrap_or(DEFAULT_HTTP_RATE),
+            http_failures_per_minute: self
+                .http_failures_per_minute
+                .unwrap_or(DEFAULT_HTTP_FAILURES),
+            http_limits_loopback: self.http_limits_loopback.unwrap_or(false),
+            access_log: self.access_log.filter(|file| !file.as_os_str().is_empty()),
             data: self.data.unwrap_or_else(|| PathBuf::from(DEFAULT_DATA)),
             max_calls_per_shard: self.max_calls_per_shard.unwrap_or(DIALOGS_MAX),
             history_calls: self.history_calls.unwrap_or(DEFAULT_HISTORY_CALLS),
@@ -338,6 +368,9 @@ impl Config {
         };
         let shards = self.shards.map_or(1, u64::from);
         range("shards", shards, 1, SHARDS_MAX)?;
+        let (rate, failures) = (self.http_requests_per_second, self.http_failures_per_minute);
+        range("http_requests_per_second", rate.into(), 0, HTTP_RATE_MAX)?;
+        range("http_failures_per_minute", failures.into(), 0, HTTP_RATE_MAX)?;
         range("max_calls_per_shard", self.max_calls_per_shard as u64, 1, CALLS_PER_SHARD_MAX)?;
         let connections = self.sip_connections_per_shard as u64;
         range("sip_connections_per_shard", connections, 1, CONNECTIONS_PER_SHARD_MAX)?;
@@ -553,6 +586,14 @@ pub enum ConfigError {
 const DEFAULT_SIP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 5060);
 const DEFAULT_RTP_PORTS: PortRange = PortRange { first: 20_000, last: 20_063 };
 const DEFAULT_HTTP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+/// A dashboard and some pollers; a script that has gone wild is more.
+const DEFAULT_HTTP_RATE: u32 = 100;
+
+/// More than somebody mistypes, and nothing for somebody who guesses.
+const DEFAULT_HTTP_FAILURES: u32 = 20;
+
+const HTTP_RATE_MAX: u64 = 1_000_000;
+
 const DEFAULT_DATA: &str = "./voxplane-data";
 /// About 20 MB.
 const DEFAULT_HISTORY_CALLS: usize = 10_000;

@@ -3,13 +3,19 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::{
+    collections::BTreeMap,
     io::{BufRead, BufReader, Write},
     net::{SocketAddr, TcpStream},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     thread,
     time::Duration,
 };
 
+use clap::Parser as _;
+use loadgen::{
+    engine::{self, Route},
+    options::Options,
+};
 use serde_json::{Value, json};
 use voxplane::{
     alerts::{Alerts, Rules},
@@ -21,7 +27,9 @@ use voxplane::{
 };
 
 mod http;
+mod live;
 use http::{at, call, connect, ended, get, request, send, snapshot, start, start_alerts, timed};
+use live::Appliance;
 
 /// A client that listens.
 struct Listening {
@@ -39,8 +47,12 @@ struct Event {
 
 impl Listening {
     fn to(server: SocketAddr, query: &str) -> Self {
+        Self::with(server, query, "")
+    }
+
+    fn with(server: SocketAddr, query: &str, headers: &str) -> Self {
         let mut stream = connect(server).unwrap();
-        let head = format!("GET /api/live{query} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        let head = format!("GET /api/live{query} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n");
         stream.write_all(head.as_bytes()).unwrap();
         let mut listening = Self { head: String::new(), lines: BufReader::new(stream) };
         while !listening.head.ends_with("\r\n\r\n") {
@@ -299,6 +311,131 @@ fn of_two_thousand_calls_those_that_changed_are_told() {
         assert_eq!((event.name.as_str(), &event.data["mos_score"]), ("call_updated", &json!(mos)));
         assert_eq!(event.data["call_id"], format!("c{changed}"));
     }
+}
+
+/// All the clients that there may be, calls that change as those of 2,000 do, and others that poll.
+#[test]
+fn listeners_do_not_make_others_wait() {
+    let mut calls: Vec<_> = (0..2000).map(|n| Arc::new(call(&format!("c{n}"), n, None))).collect();
+    let (server, snapshots, _) = server(with_calls(&calls, &[]));
+    let to = server.local_addr();
+    let readers: Vec<_> = (0..64)
+        .map(|_| {
+            let mut client = Listening::to(to, "");
+            thread::spawn(move || {
+                let mut told = 0;
+                loop {
+                    let block = client.block().unwrap();
+                    assert!(!block.contains("event: dropped"));
+                    told += usize::from(block.contains("event: call_"));
+                    if block.contains("\"call_id\":\"last\"") {
+                        return told;
+                    }
+                }
+            })
+        })
+        .collect();
+    let pollers: Vec<_> = (0..20)
+        .map(|_| {
+            thread::spawn(move || {
+                let asked = (0..25).map(|_| {
+                    thread::sleep(Duration::from_millis(100));
+                    let (answer, took) = timed(|| get(to, "/api/qos/metrics?limit=50&sort=mos"));
+                    assert_eq!(answer.status, 200);
+                    took
+                });
+                asked.collect::<Vec<_>>()
+            })
+        })
+        .collect();
+    // Two streams of each call are reported every 5 s.
+    for round in 0..15 {
+        for n in 0..160 {
+            let n = (round * 160 + n) % calls.len();
+            calls[n] = Arc::new(call(&format!("c{n}"), n as u64, Some(4.0)));
+        }
+        snapshots.store(with_calls(&calls, &[]));
+        thread::sleep(Duration::from_millis(200));
+    }
+    let mut took: Vec<Duration> = pollers.into_iter().flat_map(|p| p.join().unwrap()).collect();
+    took.sort_unstable();
+    println!("API with 64 listeners: p50 {:?}, p99 {:?}", took[249], took[494]);
+    assert!(took[494] < Duration::from_secs(2), "{:?}", took[494]);
+    calls.push(Arc::new(call("last", 1, None)));
+    snapshots.store(with_calls(&calls, &[]));
+    for reader in readers {
+        assert_eq!(reader.join().unwrap(), 15 * 160 + 1, "each change once");
+    }
+}
+
+#[test]
+fn who_listens_comes_again_when_the_tokens_change() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "read old").unwrap();
+    let tokens = Tokens::follow(file.path()).unwrap();
+    let server = start(SnapshotCell::default(), Some(tokens));
+    let to = server.local_addr();
+    let mut client = Listening::with(to, "", "Authorization: Bearer old\r\n");
+    assert_eq!(client.event().unwrap().name, "stats");
+    std::fs::write(file.path(), "read new").unwrap();
+    let (last, took) = timed(|| {
+        loop {
+            let event = client.event().unwrap();
+            if event.name != "stats" {
+                break event;
+            }
+        }
+    });
+    assert_eq!(last.name, "dropped");
+    assert!(last.data["reason"].as_str().unwrap().contains("tokens have changed"), "{last:?}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(client.event().is_none(), "that was the last");
+    Listening::with(to, "", "Authorization: Bearer new\r\n").event().unwrap();
+    assert_eq!(request(to, "GET", "/api/live", "Authorization: Bearer old\r\n").status, 401);
+}
+
+/// Real calls, of which two lose packets.
+#[test]
+fn a_running_appliance_tells_of_every_call() {
+    let appliance = Appliance::start();
+    let mut client = Listening::to(appliance.http, "");
+    let line = format!(
+        "loadgen {} --calls 6 --rate 10 --duration 8s --loss 20 --impaired-calls 2",
+        appliance.sip
+    );
+    let options = Options::try_parse_from(line.split_whitespace()).unwrap();
+    let load = thread::spawn(move || {
+        let scenario = options.scenario().unwrap();
+        let route = Route::find(&options.target, &scenario.user, options.bind).unwrap();
+        engine::run(&scenario, &route, 1, &AtomicBool::new(false)).unwrap()
+    });
+    let mut lives: BTreeMap<String, Vec<Event>> = BTreeMap::new();
+    let mut alerts = Vec::new();
+    while lives.values().filter(|life| life.last().unwrap().name == "call_ended").count() < 6 {
+        let event = client.news();
+        if event.name == "alert" {
+            alerts.push(event.data["alert"]["type"].as_str().unwrap().to_owned());
+            continue;
+        }
+        let call = event.data["call_id"].as_str().unwrap().to_owned();
+        lives.entry(call).or_default().push(event);
+    }
+    load.join().unwrap();
+    assert_eq!(lives.len(), 6, "{lives:?}");
+    for (call, life) in &lives {
+        let names: Vec<&str> = life.iter().map(|event| event.name.as_str()).collect();
+        let (first, between) = names.split_first().unwrap();
+        let (last, between) = between.split_last().unwrap();
+        assert_eq!((*first, *last), ("call_started", "call_ended"), "{call}: {names:?}");
+        assert!(!between.is_empty() && between.iter().all(|name| *name == "call_updated"));
+        // What was told last is what the history has.
+        let listed = appliance.json(&format!("/api/qos/call/{call}"));
+        let told = life.last().unwrap().data.as_object().unwrap();
+        for (name, value) in told {
+            assert_eq!(&listed[name], value, "{call}: {name}");
+        }
+    }
+    assert!(alerts.iter().any(|rule| rule == "high_packet_loss"), "{alerts:?}");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use std::{
     io::{ErrorKind, Read, Write},
-    net::Shutdown,
+    net::{IpAddr, Shutdown},
     time::{Duration, Instant},
 };
 
@@ -12,8 +12,10 @@ use mio::net::{TcpStream, UnixStream};
 use socket2::SockRef;
 
 use super::{
+    access_log::Entry,
+    clock,
     guard::Guard,
-    intake::{Intake, Request},
+    intake::{Asked, Intake},
     listener::{Batch, Listener, Sending, UNSENT_MAX},
     live::Event,
     reply::Reply,
@@ -26,6 +28,14 @@ pub(super) struct Connection {
     pub(super) client: TcpStream,
     /// When what it is doing must be done.
     pub(super) deadline: Instant,
+    from: IpAddr,
+    asked: Asked,
+    /// When the head of the request had come, or what cannot be one.
+    asked_at: Option<Instant>,
+    /// Of the answer.
+    status: Option<u16>,
+    /// Bytes of the answer that were sent.
+    sent: u64,
     state: State,
 }
 
@@ -33,7 +43,7 @@ pub(super) struct Connection {
 enum State {
     Receiving(Intake),
     /// The request is complete and waits for its turn.
-    Waiting(Request),
+    Waiting(Vec<u8>),
     /// The server behind the door has the request.
     Asking {
         server: UnixStream,
@@ -79,8 +89,17 @@ pub(super) enum Turn {
 
 impl Connection {
     /// A connection that has just been accepted.
-    pub(super) fn new(client: TcpStream, now: Instant) -> Self {
-        Self { client, deadline: now + HEAD_TIME, state: State::Receiving(Intake::default()) }
+    pub(super) fn new(client: TcpStream, from: IpAddr, now: Instant) -> Self {
+        Self {
+            client,
+            deadline: now + HEAD_TIME,
+            from,
+            asked: Asked::default(),
+            asked_at: None,
+            status: None,
+            sent: 0,
+            state: State::Receiving(Intake::default()),
+        }
     }
 
     /// Whether it may be closed to make room: no complete request depends on it.
@@ -102,12 +121,33 @@ impl Connection {
         matches!(self.state, State::Waiting(_))
     }
 
-    /// Its request, while that waits.
-    pub(super) const fn request(&self) -> Option<&Request> {
-        match &self.state {
-            State::Waiting(request) => Some(request),
-            _ => None,
-        }
+    /// What its request asks for.
+    pub(super) const fn asked(&self) -> &Asked {
+        &self.asked
+    }
+
+    /// Whether all of the answer is sent.
+    pub(super) const fn is_answered(&self) -> bool {
+        matches!(self.state, State::Lingering { .. })
+    }
+
+    /// Notes that the log has its line.
+    pub(super) const fn logged(&mut self) {
+        self.asked_at = None;
+    }
+
+    /// The line of the log; none of who has asked for nothing, and none a second time.
+    pub(super) fn entry(&self, now: Instant) -> Option<Entry<'_>> {
+        Some(Entry {
+            at: clock::wall(),
+            from: self.from,
+            token: self.asked.token.as_deref(),
+            method: or_dash(&self.asked.method),
+            path: or_dash(self.asked.path()),
+            status: self.status,
+            bytes: self.sent,
+            took: now.saturating_duration_since(self.asked_at?),
+        })
     }
 
     /// Whether its client listens to live events.
@@ -120,9 +160,17 @@ impl Connection {
         // What waits in the system would hide for long that a client is slow. The system may know
         // better, and then what waits here still tells.
         let _ = SockRef::from(&self.client).set_send_buffer_size(UNSENT_MAX);
+        self.status = Some(200);
         self.state = State::Listening(Listener::new(call_id, now));
         self.deadline = now + SEND_TIME;
         self.listen(now)
+    }
+
+    /// Has its client listen no more; `last` says why.
+    pub(super) fn end_listening(&mut self, last: &[u8]) {
+        if let State::Listening(listener) = &mut self.state {
+            listener.end(last);
+        }
     }
 
     /// Tells its client of live events; false if it has not kept up.
@@ -137,7 +185,7 @@ impl Connection {
     }
 
     /// The client's socket has become readable or writable.
-    pub(super) fn client_ready(&mut self, guard: &Guard, now: Instant) -> Turn {
+    pub(super) fn client_ready(&mut self, guard: &mut Guard, now: Instant) -> Turn {
         match &self.state {
             State::Receiving(_) => self.receive(guard, now),
             State::Waiting(_) | State::Asking { .. } => Turn::Open,
@@ -151,7 +199,7 @@ impl Connection {
     /// Hands the complete request to the server behind the door. The socket must be registered.
     pub(super) fn ask(&mut self, server: UnixStream, now: Instant) -> Turn {
         if let State::Waiting(request) = &mut self.state {
-            let request = core::mem::take(&mut request.forward);
+            let request = core::mem::take(request);
             self.state = State::Asking { server, request, sent: 0, response: Vec::new() };
         }
         self.server_ready(now)
@@ -202,7 +250,10 @@ impl Connection {
     pub(super) fn overdue(&mut self, now: Instant) -> Turn {
         let reply = match &self.state {
             State::Receiving(intake) if intake.is_empty() => return Turn::Over,
-            State::Receiving(_) => Reply::error(408, "the request took too long to arrive"),
+            State::Receiving(_) => {
+                self.asked_at = Some(now);
+                Reply::error(408, "the request took too long to arrive")
+            }
             State::Waiting(_) | State::Asking { .. } => {
                 Reply::error(503, "the request could not be answered in time")
             }
@@ -214,7 +265,7 @@ impl Connection {
         self.answer(&reply, now)
     }
 
-    fn receive(&mut self, guard: &Guard, now: Instant) -> Turn {
+    fn receive(&mut self, guard: &mut Guard, now: Instant) -> Turn {
         let mut chunk = [0; CHUNK];
         loop {
             let State::Receiving(intake) = &mut self.state else { return Turn::Open };
@@ -226,7 +277,12 @@ impl Connection {
                 Err(_) => return Turn::Over,
             };
             let awaited_body = intake.awaits_body();
-            match intake.push(bytes, guard) {
+            let taken = intake.push(bytes, &mut guard.visit(self.from, now));
+            if !matches!(taken, Ok(None)) {
+                self.asked_at = Some(now);
+                self.asked = intake.asked().clone();
+            }
+            match taken {
                 Ok(Some(request)) => {
                     self.state = State::Waiting(request);
                     self.deadline = now + ANSWER_TIME;
@@ -258,7 +314,9 @@ impl Connection {
         let unsent = listener.unsent();
         let sending = listener.send(&mut self.client);
         // Who takes anything has time for more; who takes too little is seen by what waits.
-        if sending == Sending::Done || listener.unsent() < unsent {
+        let sent = unsent - listener.unsent();
+        self.sent += sent as u64;
+        if sending == Sending::Done || sent > 0 {
             self.deadline = now + SEND_TIME;
         }
         match sending {
@@ -278,6 +336,7 @@ impl Connection {
         if !say_close(&mut response) {
             return Turn::Unanswered;
         }
+        self.status = status(&response);
         self.state = State::Relaying { server, piece: response, sent: 0, passed: 0 };
         self.deadline = now + SEND_TIME;
         self.relay(now)
@@ -309,6 +368,7 @@ impl Connection {
                 Ok(written) => {
                     *sent += written;
                     *passed += written;
+                    self.sent += written as u64;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Turn::Open,
@@ -324,6 +384,7 @@ impl Connection {
     }
 
     fn start_sending(&mut self, response: Vec<u8>, now: Instant) -> Turn {
+        self.status = status(&response);
         self.state = State::Sending { response, sent: 0 };
         self.deadline = now + SEND_TIME;
         self.send(now)
@@ -333,7 +394,10 @@ impl Connection {
         let State::Sending { response, sent } = &mut self.state else { return Turn::Open };
         while *sent < response.len() {
             match self.client.write(&response[*sent..]) {
-                Ok(written) => *sent += written,
+                Ok(written) => {
+                    *sent += written;
+                    self.sent += written as u64;
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Turn::Open,
                 Err(_) => return Turn::Over,
@@ -368,12 +432,25 @@ impl Connection {
     }
 }
 
+/// The status of an answer (RFC 9112 section 4).
+fn status(response: &[u8]) -> Option<u16> {
+    let code = response.get(STATUS)?;
+    core::str::from_utf8(code).ok()?.parse().ok()
+}
+
+fn or_dash(text: &str) -> &str {
+    if text.is_empty() { "-" } else { text }
+}
+
 /// Tells the client that the connection ends with this answer; whether it is one.
 fn say_close(response: &mut Vec<u8>) -> bool {
     let Some(line_end) = memchr::memchr(b'\n', response) else { return false };
     response.splice(line_end + 1..line_end + 1, CLOSE.bytes());
     true
 }
+
+/// Where the status stands: after `HTTP/1.1 `.
+const STATUS: core::ops::Range<usize> = 9..12;
 
 /// The header line that ends a connection.
 const CLOSE: &str = "Connection: close\r\n";

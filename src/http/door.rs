@@ -8,7 +8,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     fs::File,
     io,
-    net::{SocketAddr, TcpListener},
+    net::{IpAddr, SocketAddr, TcpListener},
     path::PathBuf,
     sync::{
         Arc,
@@ -20,11 +20,12 @@ use std::{
 use mio::{Events, Interest, Poll, Waker, net::UnixStream};
 
 use super::{
+    access_log::{AccessLog, AccessLogHandle},
     clock,
     connection::{Connection, Turn},
-    guard::Guard,
+    guard::{Guard, Limits},
     listener::Batch,
-    live::{Event, Feed},
+    live::{Event, Feed, OTHER_TOKENS},
     query::Query,
     reply::Reply,
     routes::LIVE_PATH,
@@ -46,6 +47,10 @@ pub(super) struct Counters {
     pub(super) refused: AtomicU64,
     /// Accepts that failed.
     pub(super) accept_errors: AtomicU64,
+    /// Requests refused because their address had sent too many, or too many wrong tokens.
+    pub(super) limited: AtomicU64,
+    /// Requests with a wrong token.
+    pub(super) auth_failures: AtomicU64,
     /// Requests that the server behind the door did not answer.
     pub(super) unanswered: AtomicU64,
     /// Clients that listen to live events now.
@@ -67,6 +72,8 @@ pub(super) struct Shared {
     pub(super) renew: AtomicBool,
     /// Answers that are being streamed.
     pub(super) streaming: AtomicUsize,
+    /// What is known of the access log; `None` without one.
+    pub(super) access_log: Option<AccessLogHandle>,
     /// The tokens in force; `None` where none is needed.
     pub(super) tokens: Option<Tokens>,
     /// What the door has seen.
@@ -89,6 +96,7 @@ pub(super) struct Door {
     waiting: VecDeque<usize>,
     server: PathBuf,
     guard: Guard,
+    log: Option<AccessLog>,
     feed: Feed,
     /// When it was last seen what there is to tell live.
     told_at: Option<Instant>,
@@ -111,7 +119,8 @@ impl Door {
     pub(super) fn new(
         listener: TcpListener,
         server: PathBuf,
-        tokens: Option<Tokens>,
+        limits: &Limits,
+        log: Option<AccessLog>,
         feed: Feed,
         shared: Arc<Shared>,
     ) -> io::Result<(Self, Waker)> {
@@ -129,7 +138,8 @@ impl Door {
             next: FIRST,
             waiting: VecDeque::new(),
             server,
-            guard: Guard::new(tokens),
+            guard: Guard::new(limits, Arc::clone(&shared)),
+            log,
             feed,
             told_at: None,
             shared,
@@ -191,7 +201,7 @@ impl Door {
     fn accept(&mut self, now: Instant) {
         for _ in 0..ACCEPT_BATCH {
             match self.listener.accept() {
-                Ok((client, _)) => self.admit(client, now),
+                Ok((client, address)) => self.admit(client, address.ip().to_canonical(), now),
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => {
                         self.accepting = Accepting::AllDone;
@@ -214,10 +224,10 @@ impl Door {
         }
     }
 
-    fn admit(&mut self, client: mio::net::TcpStream, now: Instant) {
+    fn admit(&mut self, client: mio::net::TcpStream, from: IpAddr, now: Instant) {
         self.shared.counters.connections.fetch_add(1, Relaxed);
-        let mut connection = Connection::new(client, now);
-        if self.connections.len() >= CONNECTIONS_MAX && !self.evict() {
+        let mut connection = Connection::new(client, from, now);
+        if self.connections.len() >= CONNECTIONS_MAX && !self.evict(now) {
             self.shared.counters.refused.fetch_add(1, Relaxed);
             connection.answer(&Reply::error(503, "too many requests at once"), now);
             return;
@@ -232,20 +242,20 @@ impl Door {
     }
 
     /// Closes the oldest connection that no complete request depends on.
-    fn evict(&mut self) -> bool {
+    fn evict(&mut self, now: Instant) -> bool {
         let idle = self.connections.iter().find(|(_, connection)| connection.is_idle());
         let Some((&key, _)) = idle else { return false };
         self.shared.counters.evicted.fetch_add(1, Relaxed);
-        self.connections.remove(&key);
+        self.remove(key, now);
         true
     }
 
     /// Gets a descriptor to spare again, from an idle connection if need be.
-    fn restock(&mut self) {
+    fn restock(&mut self, now: Instant) {
         if self.spare.is_none() {
             self.spare = File::open(SPARE).ok();
         }
-        if self.spare.is_none() && self.evict() {
+        if self.spare.is_none() && self.evict(now) {
             self.spare = File::open(SPARE).ok();
         }
     }
@@ -256,7 +266,7 @@ impl Door {
         let owner = key & !SERVER_SIDE;
         let Some(connection) = self.connections.get_mut(&owner) else { return };
         let turn = if key == owner {
-            connection.client_ready(&self.guard, now)
+            connection.client_ready(&mut self.guard, now)
         } else {
             connection.server_ready(now)
         };
@@ -267,26 +277,42 @@ impl Door {
         match turn {
             Turn::Open => {}
             Turn::Complete => self.complete(key, now),
-            Turn::Answered => self.bound_unsent(),
+            Turn::Answered => self.bound_unsent(now),
             Turn::Unanswered => {
                 self.shared.renew.store(true, Relaxed);
                 self.apologize(key, now);
             }
-            Turn::Over => {
-                self.connections.remove(&key);
-            }
+            Turn::Over => self.remove(key, now),
         }
+        if self.connections.get(&key).is_some_and(Connection::is_answered) {
+            self.log(key, now);
+        }
+    }
+
+    /// Ends a connection.
+    fn remove(&mut self, key: usize, now: Instant) {
+        self.log(key, now);
+        self.connections.remove(&key);
+    }
+
+    /// Has the log say what became of a request.
+    fn log(&mut self, key: usize, now: Instant) {
+        let Some(connection) = self.connections.get_mut(&key) else { return };
+        if let (Some(log), Some(entry)) = (&self.log, connection.entry(now)) {
+            log.write(&entry);
+        }
+        connection.logged();
     }
 
     /// A request has come whole: it has to wait, or its client listens from now on.
     fn complete(&mut self, key: usize, now: Instant) {
         let Some(connection) = self.connections.get_mut(&key) else { return };
-        let Some(request) = connection.request() else { return };
-        let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
-        if request.method != "GET" || path != LIVE_PATH {
+        let asked = connection.asked();
+        if asked.method != "GET" || asked.path() != LIVE_PATH {
             self.waiting.push_back(key);
             return;
         }
+        let query = asked.target.split_once('?').map_or("", |(_, query)| query);
         let turn = match Query::parse(query, LIVE_PARAMETERS) {
             Ok(query) => {
                 let call_id = query.get("call_id").map(str::to_owned);
@@ -332,6 +358,7 @@ impl Door {
         self.told_at = Some(now);
         let listeners = self.listeners();
         self.shared.counters.live_clients.store(listeners as u64, Relaxed);
+        let has_other_tokens = self.guard.has_other_tokens();
         if listeners == 0 {
             return self.feed.end();
         }
@@ -342,6 +369,9 @@ impl Door {
         let listening = self.connections.iter().filter(|(_, connection)| connection.is_listening());
         for key in listening.map(|(&key, _)| key).collect::<Vec<_>>() {
             let Some(connection) = self.connections.get_mut(&key) else { continue };
+            if has_other_tokens {
+                connection.end_listening(OTHER_TOKENS);
+            }
             if !connection.tell(&events, &all, now) {
                 self.shared.counters.live_dropped.fetch_add(1, Relaxed);
             }
@@ -394,26 +424,25 @@ impl Door {
         self.shared.counters.unanswered.fetch_add(1, Relaxed);
         let Some(connection) = self.connections.get_mut(&key) else { return };
         let reply = Reply::error(503, "the request could not be answered, try again");
-        if connection.answer(&reply, now) == Turn::Over {
-            self.connections.remove(&key);
-        }
+        let turn = connection.answer(&reply, now);
+        self.after(key, turn, now);
     }
 
     /// Closes the connections that have been sending longest until what is unsent fits its bound.
-    fn bound_unsent(&mut self) {
+    fn bound_unsent(&mut self, now: Instant) {
         let mut unsent: usize = self.connections.values().map(Connection::unsent).sum();
         while unsent > UNSENT_MAX {
             let slowest = self.connections.iter().find(|(_, connection)| connection.unsent() > 0);
             let Some((&key, connection)) = slowest else { return };
             unsent -= connection.unsent();
             self.shared.counters.evicted.fetch_add(1, Relaxed);
-            self.connections.remove(&key);
+            self.remove(key, now);
         }
     }
 
     /// Ends what has run out of time, and tries again what could not be done before.
     fn sweep(&mut self, now: Instant) {
-        self.restock();
+        self.restock(now);
         if self.accepting == Accepting::Later {
             self.accepting = Accepting::More;
         }

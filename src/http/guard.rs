@@ -1,24 +1,89 @@
-//! Who may ask for what: a token of a role that is enough, or, without tokens, no page of another
-//! site. It does no I/O but to read the tokens again.
+//! Who may ask for what, and how often: a token of a role that is enough, or, without tokens, no
+//! page of another site. It does no I/O but to read the tokens again.
 
 use std::{
     net::IpAddr,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
-use super::{reply::Reply, routes, token::Role, tokens::Tokens};
+use super::{
+    door::Shared,
+    intake::Asked,
+    rate::Rate,
+    reply::Reply,
+    routes,
+    token::{Role, TokenSet},
+    tokens::Tokens,
+};
+
+/// How often one address may ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Requests a second in the long run, and twice as many at once; 0 for any number.
+    pub requests_per_second: u32,
+    /// Requests a minute with a wrong token, before those of that address are refused unseen; 0
+    /// for any number.
+    pub failures_per_minute: u32,
+    /// Whether clients on this host count as well.
+    pub loopback: bool,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { requests_per_second: 100, failures_per_minute: 20, loopback: false }
+    }
+}
 
 /// What stands between a request's head and its body.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Guard {
     tokens: Option<Tokens>,
+    /// The tokens as they were when somebody last asked whether they have changed.
+    known: Option<Arc<TokenSet>>,
     looked_at: Option<Instant>,
+    requests: Option<Rate>,
+    failures: Option<Rate>,
+    spares_loopback: bool,
+    shared: Arc<Shared>,
+}
+
+/// The guard in front of one client at one moment.
+#[derive(Debug)]
+pub(super) struct Visit<'a> {
+    guard: &'a mut Guard,
+    from: IpAddr,
+    now: Instant,
 }
 
 impl Guard {
-    /// A guard that asks for one of `tokens`, or lets everyone on this host in.
-    pub(super) fn new(tokens: Option<Tokens>) -> Self {
-        Self { tokens, looked_at: None }
+    /// A guard that asks for one of the tokens, or lets everyone on this host in.
+    pub(super) fn new(limits: &Limits, shared: Arc<Shared>) -> Self {
+        let requests = f64::from(limits.requests_per_second);
+        let failures = f64::from(limits.failures_per_minute);
+        Self {
+            tokens: shared.tokens.clone(),
+            known: shared.tokens.as_ref().map(Tokens::set),
+            looked_at: None,
+            requests: (requests > 0.0).then(|| Rate::new(requests, requests * 2.0)),
+            failures: (failures > 0.0).then(|| Rate::new(failures / 60.0, failures)),
+            spares_loopback: !limits.loopback,
+            shared,
+        }
+    }
+
+    /// Whether the tokens have changed since this was last asked.
+    pub(super) fn has_other_tokens(&mut self) -> bool {
+        let (Some(tokens), Some(known)) = (&self.tokens, &mut self.known) else { return false };
+        let newest = tokens.set();
+        let is_other = !Arc::ptr_eq(&newest, known);
+        *known = newest;
+        is_other
+    }
+
+    /// The guard in front of the client at `from`.
+    pub(super) fn visit(&mut self, from: IpAddr, now: Instant) -> Visit<'_> {
+        Visit { guard: self, from, now }
     }
 
     /// Has the tokens read again if that was not done lately.
@@ -30,48 +95,74 @@ impl Guard {
             let _ = tokens.reload();
         }
     }
+}
 
-    /// Lets a request in.
+impl Visit<'_> {
+    /// Lets a request in, and notes what its token is called.
     ///
     /// # Errors
     ///
-    /// The answer to who may not ask for this.
+    /// The answer to who may not ask for this, or not so often.
     pub(super) fn admit(
-        &self,
-        method: &str,
-        target: &str,
+        &mut self,
+        asked: &mut Asked,
         headers: &[httparse::Header<'_>],
     ) -> Result<(), Reply> {
-        let path = target.split('?').next().unwrap_or(target);
-        match &self.tokens {
-            Some(_) if path == OPEN_PATH => Ok(()),
-            Some(tokens) => authorize(method, path, headers, tokens),
-            None if HARMLESS.contains(&method) => Ok(()),
-            None => refuse_pages(headers),
+        let is_spared = self.guard.spares_loopback && self.from.is_loopback();
+        if let Some(requests) = self.guard.requests.as_mut().filter(|_| !is_spared)
+            && let Err(wait) = requests.take(self.from, self.now)
+        {
+            self.guard.shared.counters.limited.fetch_add(1, Relaxed);
+            return Err(too_many("too many requests from your address", wait));
         }
+        let Some(tokens) = &self.guard.tokens else {
+            let is_harmless = HARMLESS.contains(&&*asked.method);
+            return if is_harmless { Ok(()) } else { refuse_pages(headers) };
+        };
+        if asked.path() == OPEN_PATH {
+            return Ok(());
+        }
+        // Before any token is looked at: who guesses must not learn whether he was right.
+        if let Some(failures) = self.guard.failures.as_ref().filter(|_| !is_spared)
+            && let Err(wait) = failures.check(self.from, self.now)
+        {
+            self.guard.shared.counters.limited.fetch_add(1, Relaxed);
+            return Err(too_many("too many wrong tokens from your address", wait));
+        }
+        let offered = values(headers, "Authorization").next();
+        let tokens = tokens.set();
+        let Some(token) = offered.and_then(|offered| tokens.find(offered)) else {
+            if offered.is_some() {
+                self.guard.shared.counters.auth_failures.fetch_add(1, Relaxed);
+                let failures = self.guard.failures.as_mut().filter(|_| !is_spared);
+                // That there is one left was seen above.
+                let _ = failures.map(|failures| failures.take(self.from, self.now));
+            }
+            let reply = Reply::error(401, "send an API token as `Authorization: Bearer TOKEN`");
+            return Err(reply.with_header("WWW-Authenticate", "Bearer"));
+        };
+        asked.token = Some(Arc::clone(&token.name));
+        check_role(token.role, asked)
     }
 }
 
-fn authorize(
-    method: &str,
-    path: &str,
-    headers: &[httparse::Header<'_>],
-    tokens: &Tokens,
-) -> Result<(), Reply> {
-    let tokens = tokens.set();
-    let Some(token) = values(headers, "Authorization").next().and_then(|text| tokens.find(text))
-    else {
-        let reply = Reply::error(401, "send an API token as `Authorization: Bearer TOKEN`");
-        return Err(reply.with_header("WWW-Authenticate", "Bearer"));
-    };
-    let needed = if HARMLESS.contains(&method) { Role::Read } else { routes::role_to_change(path) };
-    if token.role < needed {
-        let (needed, role) = (needed.name(), token.role.name());
-        let message = format!("this needs a token of the role {needed}, and yours is {role}");
-        let challenge = "Bearer error=\"insufficient_scope\"";
-        return Err(Reply::error(403, &message).with_header("WWW-Authenticate", challenge));
+fn check_role(role: Role, asked: &Asked) -> Result<(), Reply> {
+    let is_harmless = HARMLESS.contains(&&*asked.method);
+    let needed = if is_harmless { Role::Read } else { routes::role_to_change(asked.path()) };
+    if role >= needed {
+        return Ok(());
     }
-    Ok(())
+    let (needed, role) = (needed.name(), role.name());
+    let message = format!("this needs a token of the role {needed}, and yours is {role}");
+    let challenge = "Bearer error=\"insufficient_scope\"";
+    Err(Reply::error(403, &message).with_header("WWW-Authenticate", challenge))
+}
+
+fn too_many(message: &str, wait: Duration) -> Reply {
+    // Whole seconds (RFC 9110 section 10.2.3), and none too few.
+    let seconds = wait.as_secs() + 1;
+    let message = format!("{message}: try again in {seconds} s");
+    Reply::error(429, &message).with_header("Retry-After", seconds.to_string())
 }
 
 /// Refuses what the page of another site makes a browser send: without a token, that it comes from

@@ -9,7 +9,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::{door::Shared, tokens::Tokens};
+use super::{access_log::AccessLogHandle, door::Shared, tokens::Tokens};
 use crate::{
     control::record::{ShardHealth, Snapshot},
     notify,
@@ -50,6 +50,10 @@ pub(super) struct ApiHealth {
     live_clients: u64,
     /// Such clients that did not keep up.
     live_dropped: u64,
+    /// Requests refused: their address had sent too many, or too many wrong tokens.
+    limited: u64,
+    /// Lines of the access log that were lost; `null` without a log.
+    log_lines_lost: Option<u64>,
 }
 
 impl ApiHealth {
@@ -60,6 +64,8 @@ impl ApiHealth {
             token_file_error: tokens.and_then(Tokens::error),
             live_clients: shared.counters.live_clients.load(Relaxed),
             live_dropped: shared.counters.live_dropped.load(Relaxed),
+            limited: shared.counters.limited.load(Relaxed),
+            log_lines_lost: shared.access_log.as_ref().map(AccessLogHandle::lost),
         }
     }
 }

@@ -1,9 +1,11 @@
 //! The bytes of a client on their way to a request: bounded, checked, written anew for the server
 //! behind the door. It does no I/O and passes on no header as a client wrote it.
 
+use std::sync::Arc;
+
 use super::{
     form::Form,
-    guard::{Guard, values},
+    guard::{Visit, values},
     reply::Reply,
 };
 
@@ -14,23 +16,29 @@ pub(super) struct Intake {
     /// Up to here there is no end of the head.
     scanned: usize,
     head: Option<Head>,
+    asked: Asked,
 }
 
-/// A request that has come whole.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Request {
+/// What a request asks for; empty as long as that is not known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Asked {
     pub(super) method: String,
     /// Path and query.
     pub(super) target: String,
-    /// The request as it goes on.
-    pub(super) forward: Vec<u8>,
+    /// What its token is called.
+    pub(super) token: Option<Arc<str>>,
+}
+
+impl Asked {
+    /// The target without its query.
+    pub(super) fn path(&self) -> &str {
+        self.target.split('?').next().unwrap_or_default()
+    }
 }
 
 /// What the head of a request says, as far as it matters here.
 #[derive(Debug, PartialEq, Eq)]
 struct Head {
-    method: String,
-    target: String,
     /// The head as it goes on.
     forward: Vec<u8>,
     /// Where the body starts.
@@ -45,20 +53,25 @@ impl Intake {
     /// # Errors
     ///
     /// The answer to a request that is not to be passed on.
-    pub(super) fn push(&mut self, bytes: &[u8], guard: &Guard) -> Result<Option<Request>, Reply> {
+    pub(super) fn push(
+        &mut self,
+        bytes: &[u8],
+        visit: &mut Visit<'_>,
+    ) -> Result<Option<Vec<u8>>, Reply> {
         self.buffer.extend_from_slice(bytes);
         if self.head.is_none() {
-            self.head = self.take_head(guard)?;
+            self.head = self.take_head(visit)?;
         }
         let Some(head) = &self.head else { return Ok(None) };
         let Some(body) = self.buffer.get(head.len..head.len + head.content_length) else {
             return Ok(None);
         };
-        Ok(Some(Request {
-            method: head.method.clone(),
-            target: head.target.clone(),
-            forward: [head.forward.as_slice(), body].concat(),
-        }))
+        Ok(Some([head.forward.as_slice(), body].concat()))
+    }
+
+    /// What it asks for, as far as that is known.
+    pub(super) fn asked(&self) -> &Asked {
+        &self.asked
     }
 
     /// Whether nothing has come yet.
@@ -71,7 +84,7 @@ impl Intake {
         self.head.is_some()
     }
 
-    fn take_head(&mut self, guard: &Guard) -> Result<Option<Head>, Reply> {
+    fn take_head(&mut self, visit: &mut Visit<'_>) -> Result<Option<Head>, Reply> {
         // RFC 9112 section 2.2: empty lines before the request line are ignored.
         if self.scanned == 0 {
             let blank = self.buffer.iter().take_while(|byte| b"\r\n".contains(byte)).count();
@@ -86,7 +99,7 @@ impl Intake {
         }
         // The end of the head is at most three bytes long; its first two may be here already.
         self.scanned = self.buffer.len().saturating_sub(2);
-        end.map(|end| parse(&self.buffer[..end], guard)).transpose()
+        end.map(|end| parse(&self.buffer[..end], visit, &mut self.asked)).transpose()
     }
 }
 
@@ -102,7 +115,7 @@ fn head_end(buffer: &[u8], from: usize) -> Option<usize> {
     })
 }
 
-fn parse(bytes: &[u8], guard: &Guard) -> Result<Head, Reply> {
+fn parse(bytes: &[u8], visit: &mut Visit<'_>, asked: &mut Asked) -> Result<Head, Reply> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut headers);
     let len = match request.parse(bytes) {
@@ -120,6 +133,7 @@ fn parse(bytes: &[u8], guard: &Guard) -> Result<Head, Reply> {
     else {
         return Err(Reply::error(400, "the request line is incomplete"));
     };
+    method.clone_into(&mut asked.method);
     let content_length = body_length(request.headers)?;
     let hosts = values(request.headers, "Host").count();
     // RFC 9112 section 3.2
@@ -127,15 +141,15 @@ fn parse(bytes: &[u8], guard: &Guard) -> Result<Head, Reply> {
         return Err(Reply::error(400, "HTTP/1.1 needs exactly one Host header"));
     }
     let target = origin_form(target)?;
-    guard.admit(method, target, request.headers)?;
+    target.clone_into(&mut asked.target);
+    visit.admit(asked, request.headers)?;
     let accepted = values(request.headers, "Accept-Encoding");
     let form = Form::of(accepted, values(request.headers, "If-None-Match")).fields();
     let forward = format!(
         "{method} {target} HTTP/1.1\r\nHost: voxplane\r\nConnection: close\r\n\
          Content-Length: {content_length}\r\n{form}\r\n"
     );
-    let (method, target) = (method.to_owned(), target.to_owned());
-    Ok(Head { method, target, forward: forward.into_bytes(), len, content_length })
+    Ok(Head { forward: forward.into_bytes(), len, content_length })
 }
 
 /// The length of the body (RFC 9112 section 6), which only one plain Content-Length can give.
@@ -197,11 +211,33 @@ const HEADERS_MAX: usize = 64;
 mod tests {
     use proptest::prelude::*;
 
-    use super::{super::tokens::Tokens, *};
+    use super::{
+        super::{
+            clock,
+            door::Shared,
+            guard::{Guard, Limits},
+            tokens::Tokens,
+        },
+        *,
+    };
+
+    /// A guard that asks for a token, or for none.
+    fn guard(token: Option<&str>) -> Guard {
+        let tokens = token.map(|token| Tokens::parse(token).unwrap());
+        let shared = Shared { tokens, ..Shared::default() };
+        Guard::new(&Limits::default(), shared.into())
+    }
+
+    fn push(
+        intake: &mut Intake,
+        bytes: &[u8],
+        guard: &mut Guard,
+    ) -> Result<Option<Vec<u8>>, Reply> {
+        intake.push(bytes, &mut guard.visit([127, 0, 0, 1].into(), clock::now()))
+    }
 
     fn take(bytes: &[u8]) -> Result<Option<Vec<u8>>, u16> {
-        let request = Intake::default().push(bytes, &Guard::default());
-        request.map(|request| request.map(|r| r.forward)).map_err(|reply| reply.status)
+        push(&mut Intake::default(), bytes, &mut guard(None)).map_err(|reply| reply.status)
     }
 
     fn post(headers: &str) -> Result<Option<Vec<u8>>, u16> {
@@ -254,9 +290,9 @@ mod tests {
             assert_eq!(post(host, ""), Some(403), "{host}");
             assert_eq!(post(host, &format!("Origin: http://{host}\r\n")), Some(403), "{host}");
         }
-        let guard = Guard::new(Some(Tokens::parse("s3cret").unwrap()));
+        let mut guard = guard(Some("s3cret"));
         let bytes = b"POST / HTTP/1.1\r\nHost: noc.example\r\nAuthorization: Bearer s3cret\r\n\r\n";
-        assert!(Intake::default().push(bytes, &guard).unwrap().is_some());
+        assert!(push(&mut Intake::default(), bytes, &mut guard).unwrap().is_some());
     }
 
     #[test]
@@ -275,20 +311,20 @@ mod tests {
 
     #[test]
     fn a_head_without_end_is_cut_off() {
-        let mut intake = Intake::default();
+        let (mut intake, mut guard) = (Intake::default(), guard(None));
         let filler = [b'a'; HEAD_MAX];
-        assert_eq!(intake.push(&filler, &Guard::default()), Ok(None));
-        assert_eq!(intake.push(b"a", &Guard::default()).unwrap_err().status, 431);
+        assert_eq!(push(&mut intake, &filler, &mut guard), Ok(None));
+        assert_eq!(push(&mut intake, b"a", &mut guard).unwrap_err().status, 431);
         let many = "x: y\r\n".repeat(HEADERS_MAX);
         assert_eq!(post(&many), Err(431));
     }
 
     #[test]
     fn the_token_is_asked_for_before_the_body() {
-        let guard = Guard::new(Some(Tokens::parse("s3cret").unwrap()));
-        let status = |head: &str| {
+        let mut guard = guard(Some("s3cret"));
+        let mut status = |head: &str| {
             let bytes = format!("{head}\r\nHost: x\r\nContent-Length: 5\r\n\r\n");
-            Intake::default().push(bytes.as_bytes(), &guard).map_err(|reply| reply.status)
+            push(&mut Intake::default(), bytes.as_bytes(), &mut guard).map_err(|reply| reply.status)
         };
         assert_eq!(status("GET /metrics HTTP/1.1"), Err(401));
         assert_eq!(status("GET /healthz/ HTTP/1.1"), Err(401));
@@ -324,14 +360,14 @@ mod tests {
             random in prop::collection::vec(any::<u8>(), 0..40),
         ) {
             let whole = [pieces.concat(), random].concat();
-            let (mut intake, guard) = (Intake::default(), Guard::default());
-            let one_by_one = whole.iter().try_fold(None, |done: Option<Request>, byte| {
+            let (mut intake, mut guard) = (Intake::default(), guard(None));
+            let one_by_one = whole.iter().try_fold(None, |done: Option<Vec<u8>>, byte| {
                 match done {
                     Some(request) => Ok(Some(request)),
-                    None => intake.push(&[*byte], &guard),
+                    None => push(&mut intake, &[*byte], &mut guard),
                 }
             });
-            prop_assert_eq!(one_by_one, Intake::default().push(&whole, &guard));
+            prop_assert_eq!(one_by_one, push(&mut Intake::default(), &whole, &mut guard));
         }
     }
 }

@@ -78,7 +78,7 @@ impl Listener {
         match (batch.is_empty(), is_quiet) {
             (true, false) => return true,
             _ if self.unsent > UNSENT_MAX => {
-                self.give_up();
+                self.end(DROPPED);
                 return false;
             }
             (true, true) => self.push(Batch::from(HEARTBEAT)),
@@ -117,15 +117,18 @@ impl Listener {
         }
     }
 
-    /// Keeps no more than the event that has begun and what tells the client of its end.
-    fn give_up(&mut self) {
+    /// Keeps no more than the event that has begun, and what tells the client why that is all.
+    pub(super) fn end(&mut self, last: &[u8]) {
+        if self.is_over {
+            return;
+        }
         let begun = self.queue.pop_front().map(|batch| {
             let end = end_of_event(&batch, self.sent);
             Batch::from(&batch[self.sent..end])
         });
         self.queue.clear();
         (self.sent, self.unsent, self.is_over) = (0, 0, true);
-        begun.into_iter().chain([Batch::from(DROPPED)]).for_each(|batch| self.push(batch));
+        begun.into_iter().chain([Batch::from(last)]).for_each(|batch| self.push(batch));
     }
 }
 

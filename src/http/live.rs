@@ -190,5 +190,10 @@ pub(super) const DROPPED: &[u8] =
     b"event: dropped\ndata: {\"reason\":\"you have not taken what was \
                                     sent to you in time; come back, and ask for less\"}\n\n";
 
+/// What a client gets last whose token may be in force no more.
+pub(super) const OTHER_TOKENS: &[u8] =
+    b"event: dropped\ndata: {\"reason\":\"the tokens have changed; \
+                                         come back with one that is in force\"}\n\n";
+
 /// How often the statistics are told.
 const STATS_INTERVAL: Duration = Duration::from_millis(950);

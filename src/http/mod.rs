@@ -9,6 +9,7 @@
 //! waits for one. JSON answers show values that are not known as `null`; an error is
 //! `{"error":{"code","message"}}`.
 
+mod access_log;
 mod alerts;
 mod backend;
 mod clock;
@@ -25,6 +26,7 @@ mod operator;
 mod phone_reports;
 mod prometheus;
 mod query;
+mod rate;
 mod reply;
 mod routes;
 mod signalling;
@@ -49,6 +51,8 @@ use self::{
 use crate::{alerts::Alerts, control::snapshot::SnapshotCell, notify, store};
 
 pub use self::{
+    access_log::{AccessLog, AccessLogHandle},
+    guard::Limits,
     operator::{Operator, Reloaded},
     tokens::Tokens,
 };
@@ -60,6 +64,10 @@ pub struct Options {
     pub listener: TcpListener,
     /// Of which every request but `/healthz` must carry one; `None` lets everyone in.
     pub tokens: Option<Tokens>,
+    /// How often one address may ask.
+    pub limits: Limits,
+    /// Where a line for each request goes.
+    pub access_log: Option<AccessLog>,
     /// The history; without one, only what the snapshots still have is shown.
     pub store: Option<store::Reader>,
     /// The notifiers, for health and metrics.
@@ -86,12 +94,18 @@ impl Server {
     ///
     /// What making the private directory and socket, the event queue or a thread gives.
     pub fn start(options: Options, snapshots: SnapshotCell) -> io::Result<Self> {
-        let shared = Arc::new(Shared { tokens: options.tokens.clone(), ..Shared::default() });
+        let Options { listener, tokens, limits, access_log, .. } = options;
+        let Options { store, notify, alerts, operator, .. } = options;
+        let shared = Arc::new(Shared {
+            tokens,
+            access_log: access_log.as_ref().map(AccessLog::handle),
+            ..Shared::default()
+        });
         let den = Den::new()?;
         let private = UnixListener::bind(den.socket())?;
-        let Options { listener, tokens, store, notify, alerts, operator } = options;
         let feed = Feed::new(snapshots.clone(), alerts.clone());
-        let (door, waker) = Door::new(listener, den.socket(), tokens, feed, Arc::clone(&shared))?;
+        let (door, waker) =
+            Door::new(listener, den.socket(), &limits, access_log, feed, Arc::clone(&shared))?;
         let local_addr = door.local_addr()?;
         let api = Api::new(snapshots, store, alerts, notify, operator, Arc::clone(&shared));
         // From here on an error drops `server`, which ends the threads that have started.

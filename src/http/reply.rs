@@ -132,6 +132,7 @@ const fn name(status: u16) -> (&'static str, &'static str) {
         411 => ("Length Required", "length_required"),
         413 => ("Content Too Large", "content_too_large"),
         417 => ("Expectation Failed", "expectation_failed"),
+        429 => ("Too Many Requests", "too_many_requests"),
         431 => ("Request Header Fields Too Large", "header_fields_too_large"),
         503 => ("Service Unavailable", "unavailable"),
         505 => ("HTTP Version Not Supported", "http_version_not_supported"),

@@ -158,7 +158,7 @@ impl Api {
                     store: store.map(store::Reader::status),
                     notifiers: &self.notifiers(),
                     alerts: self.alerts.figures(),
-                    door: &self.shared.counters,
+                    door: &self.shared,
                     now,
                 });
                 Ok(Reply::text(prometheus::CONTENT_TYPE, text))

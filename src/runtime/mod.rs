@@ -106,6 +106,7 @@ impl Appliance {
         host::raise_descriptor_limit().map_err(StartError::Host)?;
         open_data(&config.data)?;
         let tokens = config.api_token_file.as_deref().map(follow_tokens).transpose()?;
+        let access_log = config.access_log.as_deref().map(open_access_log).transpose()?;
         let listener = listen_http(config.http)?;
         let cores = host::allowed_cores().map_err(StartError::Host)?;
         let shards = config.shards.map_or(cores.len(), usize::from);
@@ -138,6 +139,7 @@ impl Appliance {
             tls,
             nonces,
             tokens: tokens.clone(),
+            access_log: access_log.as_ref().map(http::AccessLog::handle),
         });
         let options = http::Options {
             listener,
@@ -145,6 +147,8 @@ impl Appliance {
             store: Some(store.reader()),
             alerts: alerts.clone(),
             notify: Some(notifiers.handle()),
+            limits: http_limits(config),
+            access_log,
             operator: Some(Arc::clone(&operator) as Arc<dyn http::Operator>),
         };
         let http = http::Server::start(options, cell.clone()).map_err(StartError::Host)?;
@@ -152,12 +156,9 @@ impl Appliance {
         let shards = start_shards(parts, &cores, &closing, &beats)?;
         let (calls, feeder) = (calls(config), store.feeder());
         let beat = Arc::clone(&beats[shards.len()]);
-        let control = thread::Builder::new()
-            .name("control".to_owned())
-            .spawn(move || {
-                control::run(calls, ends, &from_operator, &cell, &feeder, &beat, &alerts)
-            })
-            .map_err(StartError::Host)?;
+        let control = start_control(move || {
+            control::run(calls, ends, &from_operator, &cell, &feeder, &beat, &alerts);
+        })?;
         Ok(Self {
             sip,
             sip_tls,
@@ -257,6 +258,14 @@ impl Appliance {
 /// Why the appliance cannot start, or has stopped. Each is one sentence with the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// The access log cannot be written.
+    #[error("access log {path}: {source}")]
+    AccessLog {
+        /// Which file.
+        path: String,
+        /// Why not.
+        source: io::Error,
+    },
     /// An address cannot be listened on.
     #[error("{what} cannot listen on {address}: {source}{}", remedy(.source))]
     Bind {
@@ -365,6 +374,19 @@ fn open_data(path: &Path) -> Result<(), StartError> {
 fn follow_tokens(path: &Path) -> Result<http::Tokens, StartError> {
     let failed = |source| StartError::Token { path: path.display().to_string(), source };
     http::Tokens::follow(path).map_err(failed)
+}
+
+fn open_access_log(path: &Path) -> Result<http::AccessLog, StartError> {
+    let failed = |source| StartError::AccessLog { path: path.display().to_string(), source };
+    http::AccessLog::open(path).map_err(failed)
+}
+
+const fn http_limits(config: &Config) -> http::Limits {
+    http::Limits {
+        requests_per_second: config.http_requests_per_second,
+        failures_per_minute: config.http_failures_per_minute,
+        loopback: config.http_limits_loopback,
+    }
 }
 
 fn listen_http(address: SocketAddr) -> Result<TcpListener, StartError> {
@@ -579,6 +601,10 @@ fn start_store(config: &Config) -> Result<Store, store::StartError> {
 fn start_notifiers(config: &Config) -> io::Result<Notifiers> {
     let (notifiers, host) = (config.notify.clone(), host::name());
     Notifiers::start(notify::Options { notifiers, host, clock: clock::now })
+}
+
+fn start_control(run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
+    thread::Builder::new().name("control".to_owned()).spawn(run).map_err(StartError::Host)
 }
 
 /// Starts all shards and waits until they listen.

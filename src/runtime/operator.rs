@@ -41,6 +41,7 @@ pub(super) struct Operator {
     pub(super) tls: Option<Acceptor>,
     pub(super) nonces: NonceKey,
     pub(super) tokens: Option<http::Tokens>,
+    pub(super) access_log: Option<http::AccessLogHandle>,
 }
 
 impl fmt::Debug for Operator {
@@ -51,6 +52,10 @@ impl fmt::Debug for Operator {
 
 impl http::Operator for Operator {
     fn reload(&self) -> Result<http::Reloaded, String> {
+        // Whoever moves the log away says so in this way, whatever has become of the rest.
+        if let Some(log) = &self.access_log {
+            log.reopen();
+        }
         let new = (self.reread)().map_err(|error| error.to_string());
         let taken = new.and_then(|new| self.take(new));
         match &taken {

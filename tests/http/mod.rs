@@ -27,7 +27,7 @@ use voxplane::{
         spreads::{Distribution, Spread, Spreads},
         streams::CallStreams,
     },
-    http::{Options, Server, Tokens},
+    http::{Limits, Options, Server, Tokens},
     id::{CallRef, ShardId, Ssrc, StreamRef, Trunk},
     notify::Handle,
     quality::{MosBasis, MosKind, Rating, Scale, Source},
@@ -106,41 +106,39 @@ pub(crate) fn serve(snapshot: Snapshot) -> Server {
 
 /// A server over `snapshots` that asks for one of `tokens`.
 pub(crate) fn start(snapshots: SnapshotCell, tokens: Option<Tokens>) -> Server {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (store, alerts, notify) = (None, alerts(), None);
-    Server::start(Options { listener, tokens, store, alerts, notify, operator: None }, snapshots)
-        .unwrap()
+    Server::start(Options { tokens, ..options() }, snapshots).unwrap()
 }
 
 /// A server over `snapshots` and a history.
 pub(crate) fn start_with(snapshots: SnapshotCell, store: Reader) -> Server {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (tokens, store, alerts, notify) = (None, Some(store), alerts(), None);
-    Server::start(Options { listener, tokens, store, alerts, notify, operator: None }, snapshots)
-        .unwrap()
+    Server::start(Options { store: Some(store), ..options() }, snapshots).unwrap()
 }
 
 /// A server over `snapshot` that shows how notifiers are.
 pub(crate) fn start_notifying(snapshot: Snapshot, notify: Handle) -> Server {
     let snapshots = SnapshotCell::default();
     snapshots.store(snapshot);
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (tokens, store, alerts, notify) = (None, None, alerts(), Some(notify));
-    Server::start(Options { listener, tokens, store, alerts, notify, operator: None }, snapshots)
-        .unwrap()
+    Server::start(Options { notify: Some(notify), ..options() }, snapshots).unwrap()
 }
 
 /// A server over `snapshots` and alerts.
 pub(crate) fn start_alerts(snapshots: SnapshotCell, alerts: Alerts) -> Server {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (tokens, store, notify) = (None, None, None);
-    Server::start(Options { listener, tokens, store, alerts, notify, operator: None }, snapshots)
-        .unwrap()
+    Server::start(Options { alerts, ..options() }, snapshots).unwrap()
 }
 
-/// The program's rules, and nothing that they could judge.
-fn alerts() -> Alerts {
-    Alerts::start(Rules::default(), None, None, at(0))
+/// A server on a port of its own that asks for nothing and has the program's rules, and nothing
+/// that they could judge.
+pub(crate) fn options() -> Options {
+    Options {
+        listener: TcpListener::bind("127.0.0.1:0").unwrap(),
+        tokens: None,
+        limits: Limits::default(),
+        access_log: None,
+        store: None,
+        notify: None,
+        alerts: Alerts::start(Rules::default(), None, None, at(0)),
+        operator: None,
+    }
 }
 
 /// A connection that gives up reading after half a minute.

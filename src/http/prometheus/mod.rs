@@ -10,7 +10,10 @@ mod page;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 pub(super) use self::page::Page;
-use super::{door::Counters, signalling};
+use super::{
+    door::{Counters, Shared},
+    signalling,
+};
 use crate::{
     alerts,
     control::{
@@ -31,7 +34,7 @@ pub(super) struct Sources<'a> {
     pub(super) store: Option<store::Status>,
     pub(super) notifiers: &'a [notify::Status],
     pub(super) alerts: alerts::Figures,
-    pub(super) door: &'a Counters,
+    pub(super) door: &'a Shared,
     pub(super) now: Timestamp,
 }
 
@@ -60,9 +63,20 @@ pub(super) fn render(sources: &Sources<'_>) -> String {
         }
     }
     let help = "Clients that listen to live events.";
-    page.single("voxplane_http_live_clients", "gauge", help, door.live_clients.load(Relaxed));
+    page.single(
+        "voxplane_http_live_clients",
+        "gauge",
+        help,
+        door.counters.live_clients.load(Relaxed),
+    );
     for &(name, help, value) in DOOR {
-        page.single(name, "counter", help, value(door).load(Relaxed));
+        page.single(name, "counter", help, value(&door.counters).load(Relaxed));
+    }
+    if let Some(log) = &door.access_log {
+        let help = "Lines of the access log that were written.";
+        page.single("voxplane_http_log_lines_total", "counter", help, log.written());
+        let help = "Lines of the access log that were lost: the disk did not take them in time.";
+        page.single("voxplane_http_log_lines_lost_total", "counter", help, log.lost());
     }
     page.into_text()
 }
@@ -472,6 +486,14 @@ const DOOR: &[DoorMetric] = &[
     }),
     ("voxplane_http_accept_errors_total", "HTTP connections that could not be accepted.", |d| {
         &d.accept_errors
+    }),
+    (
+        "voxplane_http_limited_total",
+        "HTTP requests refused: their address had sent too many, or too many wrong tokens.",
+        |d| &d.limited,
+    ),
+    ("voxplane_http_auth_failures_total", "HTTP requests with a wrong token.", |d| {
+        &d.auth_failures
     }),
     ("voxplane_http_live_events_total", "Live events, each counted once for all clients.", |d| {
         &d.live_events
