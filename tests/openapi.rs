@@ -317,14 +317,7 @@ fn a_running_appliance_answers_as_the_document_says() {
     });
     let to = appliance.http;
     let listener = thread::spawn(move || listen(to));
-    let set = client.send("POST", "/api/qos/thresholds", "", "{\"mos_min\":4.2}");
-    assert_eq!(set["thresholds"]["mos_min"], 4.2);
-    client.send("GET", "/api/qos/thresholds", "", "");
-    let rule = "{\"name\":\"many\",\"metric\":\"active_calls\",\"threshold\":1}";
-    client.send("POST", "/api/qos/rules", "", rule);
-    let usual = "{\"name\":\"usual\",\"metric\":\"mos\",\"deviations\":3}";
-    assert_eq!(client.send("POST", "/api/qos/rules", "", usual)["rule"]["threshold"], Value::Null);
-    client.send("GET", "/api/qos/rules", "", "");
+    set_rules(&client);
     appliance.wait_for("/api/qos/alerts", |alerts| {
         let alerts = alerts["alerts"].as_array().unwrap();
         ["high_packet_loss", "low_mos", "many"]
@@ -353,6 +346,23 @@ fn a_running_appliance_answers_as_the_document_says() {
     listener.join().unwrap();
     client.send("GET", "/api/live", "?call_id=none", "");
 
+    look_back(&client, &appliance, call);
+    client.assert_complete();
+}
+
+fn set_rules(client: &Client) {
+    let set = client.send("POST", "/api/qos/thresholds", "", "{\"mos_min\":4.2}");
+    assert_eq!(set["thresholds"]["mos_min"], 4.2);
+    client.send("GET", "/api/qos/thresholds", "", "");
+    let rule = "{\"name\":\"many\",\"metric\":\"active_calls\",\"threshold\":1}";
+    client.send("POST", "/api/qos/rules", "", rule);
+    let usual = "{\"name\":\"usual\",\"metric\":\"mos\",\"deviations\":3}";
+    assert_eq!(client.send("POST", "/api/qos/rules", "", usual)["rule"]["threshold"], Value::Null);
+    client.send("GET", "/api/qos/rules", "", "");
+}
+
+/// What is asked once all calls are over.
+fn look_back(client: &Client, appliance: &Appliance, call: &str) {
     appliance.history(6);
     let history = client.send("GET", "/api/qos/history", "?limit=2", "");
     assert!(history["next"].is_string(), "{history:#}");
@@ -371,7 +381,6 @@ fn a_running_appliance_answers_as_the_document_says() {
     client.send("GET", "/metrics", "", "");
     let health = client.send("GET", "/healthz", "", "");
     assert_eq!(health["notifiers"][0]["name"], "noc", "{health:#}");
-    client.assert_complete();
 }
 
 /// A client that checks every answer.
