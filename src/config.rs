@@ -25,6 +25,7 @@ use crate::{
         settings::{RawScoring, ScoringError},
     },
     shard::{
+        admission::{RawSipLimits, SipLimits, SipLimitsError},
         auth::{AuthError, AuthSettings, RawAuth},
         buffer::{BufferError, JitterBuffers, RawJitterBuffers},
         registrar::{RawRegistrar, RegistrarError, RegistrarSettings},
@@ -88,6 +89,8 @@ pub struct Config {
     pub scoring: Scoring,
     /// The jitter buffers that are emulated for every stream.
     pub jitter_buffers: JitterBuffers,
+    /// How much SIP is taken in from whom.
+    pub sip_limits: SipLimits,
     /// Who has to sign in for what; `None` for nobody.
     pub sip_auth: Option<Arc<AuthSettings>>,
     /// What the registrar grants.
@@ -162,6 +165,8 @@ pub struct RawConfig {
     pub scoring: Option<RawScoring>,
     /// See [`Config::jitter_buffers`]; a table.
     pub jitter_buffer: Option<RawJitterBuffers>,
+    /// See [`Config::sip_limits`]; a table.
+    pub sip_limits: Option<RawSipLimits>,
     /// See [`Config::sip_auth`]; a table.
     pub sip_auth: Option<RawAuth>,
     /// See [`Config::registrar`]; a table.
@@ -237,6 +242,7 @@ impl RawConfig {
             ladder: self.ladder.or(below.ladder),
             scoring: self.scoring.or(below.scoring),
             jitter_buffer: self.jitter_buffer.or(below.jitter_buffer),
+            sip_limits: self.sip_limits.or(below.sip_limits),
             sip_auth: self.sip_auth.or(below.sip_auth),
             registrar: self.registrar.or(below.registrar),
             store: self.store.or(below.store),
@@ -286,6 +292,7 @@ impl RawConfig {
             jitter_buffers,
             rtcp_xr: self.rtcp_xr.unwrap_or(true),
             ladder: LadderSettings::of(&self.ladder.unwrap_or_default()),
+            sip_limits: self.sip_limits.unwrap_or_default().complete()?,
             sip_auth: self.sip_auth.unwrap_or_default().complete()?,
             registrar: self.registrar.unwrap_or_default().complete()?,
             store: self.store.unwrap_or_default().complete()?,
@@ -539,6 +546,9 @@ pub enum ConfigError {
     /// The recording cannot be used.
     #[error(transparent)]
     Recording(#[from] RecordingError),
+    /// The table of limits is wrong.
+    #[error(transparent)]
+    Limits(#[from] SipLimitsError),
     /// The table of who has to sign in is wrong.
     #[error(transparent)]
     Auth(#[from] AuthError),

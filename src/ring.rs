@@ -158,6 +158,8 @@ pub enum Handed<'a> {
     Received(Datagram<'a>),
     /// A message from `src` to `dst` for a connection that the other shard holds.
     ToSend(Datagram<'a>),
+    /// A source that has shown to be where it says.
+    Verified(IpAddr),
 }
 
 /// What stands before the bytes of a message on its way to control: its call, its time, its
@@ -234,6 +236,15 @@ impl HandoffSender {
         self.push(datagram, OUTGOING)
     }
 
+    /// Tells of a source that has shown to be where it says; false if it did not fit.
+    #[must_use]
+    pub fn tell_verified(&mut self, source: IpAddr) -> bool {
+        let src = SocketAddr::new(source, 0);
+        let (received_at, transport) = (Timestamp::MIN, Transport::Udp);
+        let marks = IpMarks::UNKNOWN;
+        self.push(&Datagram { received_at, src, dst: src, transport, marks, payload: &[] }, NEWS)
+    }
+
     fn push(&mut self, datagram: &Datagram<'_>, direction: u8) -> bool {
         let Ok(len) = u32::try_from(datagram.payload.len()) else { return false };
         if self.0.slots() < HEAD + datagram.payload.len() {
@@ -272,11 +283,13 @@ impl HandoffReceiver {
             received_at: Timestamp::from_nanos(u64::from_le_bytes(array(&head[..8]))),
             src: unpack(&head[8..26]),
             dst: unpack(&head[26..44]),
-            transport: TRANSPORTS[usize::from(head[48] & !OUTGOING) % TRANSPORTS.len()],
+            transport: TRANSPORTS[usize::from(head[48] & !(OUTGOING | NEWS)) % TRANSPORTS.len()],
             marks: IpMarks::UNKNOWN,
             payload: &self.payload,
         };
-        Some(if head[48] & OUTGOING == 0 {
+        Some(if head[48] & NEWS != 0 {
+            Handed::Verified(datagram.src.ip())
+        } else if head[48] & OUTGOING == 0 {
             Handed::Received(datagram)
         } else {
             Handed::ToSend(datagram)
@@ -318,6 +331,9 @@ const HEAD: usize = 8 + 18 + 18 + 4 + 1;
 
 /// Beside the number of the transport: it is to be sent.
 const OUTGOING: u8 = 0x80;
+
+/// Stands for a source that is where it says, and no message.
+const NEWS: u8 = 0x40;
 
 /// Transports by the numbers that they have in a ring.
 const TRANSPORTS: [Transport; 3] = [Transport::Udp, Transport::Tcp, Transport::Tls];
@@ -385,6 +401,15 @@ mod tests {
             assert!(sender.send_out(&Datagram { transport, ..datagram(b"x") }));
             let Some(Handed::ToSend(sent)) = receiver.receive() else { panic!() };
             assert_eq!((sent.transport, sent.payload), (transport, &b"x"[..]));
+        }
+    }
+
+    #[test]
+    fn a_source_that_is_verified_is_told_of() {
+        let (mut sender, mut receiver) = handoff(200);
+        for source in ["192.0.2.1", "2001:db8::1"].map(|ip| ip.parse().unwrap()) {
+            assert!(sender.tell_verified(source));
+            assert!(matches!(receiver.receive(), Some(Handed::Verified(ip)) if ip == source));
         }
     }
 

@@ -131,7 +131,7 @@ fn loss_takes_nothing_from_the_allocator_once_a_stream_has_lost_a_packet() {
         }
     }
     assert_eq!(TAKEN.get() - before, 0, "allocations for packets that are lost");
-    assert_eq!(world.shard.health().streams_active, u64::from(STREAMS));
+    assert_eq!(world.shard.health().streams_active, STREAMS);
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn a_million_packets_take_nothing_from_the_allocator() {
     }
     let taken = TAKEN.get() - before;
     assert_eq!(world.shard.health().rtp_packets, u64::from(STREAMS * (WARM_UP + ROUNDS)));
-    assert_eq!(world.shard.health().streams_active, u64::from(STREAMS));
+    assert_eq!(world.shard.health().streams_active, STREAMS);
     assert_eq!(echoes, (STREAMS * ROUNDS / 2) as usize);
     assert_eq!(taken, 0, "allocations for a million packets");
 }
@@ -221,7 +221,7 @@ fn bytes_of(calls: u32) -> usize {
         let us = addr("192.0.2.9:20000");
         send(&mut shard, &mut out, caller.media, us, &rtp(0, false, 0, 0, index));
     }
-    assert_eq!(shard.health().streams_active, u64::from(calls));
+    assert_eq!(shard.health().streams_active, calls);
     assert_eq!(shard.calls_up(), max);
     // A minute on: nothing is waited for, and timers are as many as they will be.
     for second in 0..60 {

@@ -168,9 +168,9 @@ impl Run {
         }
         let health = self.world.shard.health();
         assert_eq!(self.world.shard.calls_up(), self.model.up.len());
-        assert_eq!(health.calls_active, self.model.up.len() as u64);
+        assert_eq!(health.calls_active as usize, self.model.up.len());
         assert!(self.model.up.len() <= DIALOGS_MAX);
-        assert!(health.streams_active <= STREAMS_MAX as u64);
+        assert!(health.streams_active as usize <= STREAMS_MAX);
     }
 }
 

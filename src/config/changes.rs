@@ -62,6 +62,7 @@ settings! {
         ring_timeout: "ring_timeout_s",
         rtcp_xr: "rtcp_xr",
         scoring: "scoring",
+        sip_limits: "sip_limits",
         sip_auth: "sip_auth",
         registrar: "registrar",
         store: "store",

@@ -21,7 +21,7 @@ use super::{
     ladders::Ladders, phone_reports::PhoneReports, spreads::Spreads, streams::CallStreams,
 };
 pub use crate::shard::{
-    health::{Registrations, ShardHealth},
+    health::{Registrations, ShardHealth, Shed},
     report::{Direction, EndedBy},
 };
 use crate::{

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     history,
-    query::{Query, bad},
+    query::{COUNT_MAX, Query, bad},
     reply::Reply,
 };
 use crate::{
@@ -36,7 +36,7 @@ struct List {
 
 /// A page of alerts, newest first.
 pub(super) fn list(query: &Query, limit: usize, alerts: &Alerts) -> Result<Reply, Reply> {
-    let before = query.count("before", usize::MAX, usize::MAX)?;
+    let before = query.count("before", COUNT_MAX, COUNT_MAX)?;
     let asked = Asked {
         state: named(query, "state", &State::ALL)?,
         severity: named(query, "severity", &SEVERITIES)?,
@@ -135,7 +135,8 @@ fn object(body: &[u8]) -> Result<Table, Reply> {
 }
 
 fn refused(error: &RuleError) -> Reply {
-    let status = if matches!(error, RuleError::NoRule { .. }) { 404 } else { 400 };
+    let is_nothing = matches!(error, RuleError::NoRule { .. } | RuleError::NotChanged { .. });
+    let status = if is_nothing { 404 } else { 400 };
     Reply::error(status, &error.to_string())
 }
 

@@ -31,6 +31,8 @@ pub(super) struct Health<'a> {
     active_calls: usize,
     /// Everything that we lost ourselves since start.
     own_drops: u64,
+    /// SIP that was over a limit since start: nothing of ours is lost with it.
+    shed: u64,
     /// How the history is; `null` without one.
     store: Option<Status>,
     /// How those are who tell of alerts.
@@ -91,6 +93,7 @@ impl Watch {
         now: Timestamp,
     ) -> Health<'a> {
         let own_drops = own_drops(snapshot);
+        let shed = snapshot.shards.iter().map(|shard| shard.shed.total()).sum();
         let mut reasons = Vec::new();
         if snapshot.shards.is_empty() {
             reasons.push("no shard has reported yet");
@@ -119,6 +122,7 @@ impl Watch {
             snapshot_time: snapshot.taken_at,
             active_calls: snapshot.active.len(),
             own_drops,
+            shed,
             store,
             notifiers,
             api,

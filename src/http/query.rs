@@ -49,7 +49,6 @@ impl Query {
         let Some(text) = self.get(name) else { return Ok(default) };
         match text.parse() {
             Ok(count) if count <= max => Ok(count),
-            _ if max == usize::MAX => Err(bad(name, text, "a whole number from 0 up")),
             _ => Err(bad(name, text, &format!("a whole number from 0 to {max}"))),
         }
     }
@@ -87,6 +86,10 @@ impl Query {
         }
     }
 }
+
+/// Most that a number can be which counts something without a bound of its own: the greatest that
+/// JSON carries everywhere (RFC 8259 section 6).
+pub(super) const COUNT_MAX: usize = (1 << 53) - 1;
 
 /// 400 for a parameter that is not what it should be.
 pub(super) fn bad(name: &str, text: &str, what: &str) -> Reply {

@@ -426,7 +426,7 @@ fn call(
 
 fn page(query: &Query) -> Result<(usize, usize), Reply> {
     let limit = query.count("limit", LIMIT_DEFAULT, LIMIT_MAX)?;
-    Ok((limit, query.count("offset", 0, usize::MAX)?))
+    Ok((limit, query.count("offset", 0, query::COUNT_MAX)?))
 }
 
 /// The body of `/api/qos/sip`.

@@ -150,6 +150,7 @@ pub(super) fn shard_settings(config: &Config, auth: Option<Arc<Auth>>) -> ShardC
         sounds: config.sounds.clone(),
         ring_timeout: config.ring_timeout,
         idle_timeout: config.idle_timeout,
+        sip_limits: config.sip_limits,
         auth,
         registrar: config.registrar,
         jitter_buffers: config.jitter_buffers,

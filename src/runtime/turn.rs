@@ -248,8 +248,9 @@ impl Turn {
             for _ in 0..BATCHES_PER_TURN * SIP_BATCH {
                 match receiver.receive() {
                     Some(Handed::Received(datagram)) => {
-                        self.shard.handle(&[datagram], &mut self.outbox);
+                        self.shard.handle_admitted(&datagram, &mut self.outbox);
                     }
+                    Some(Handed::Verified(source)) => self.shard.verify(source),
                     Some(Handed::ToSend(sent)) => {
                         if !self.streams.send(sent.src, sent.dst, sent.payload) {
                             self.shard.health_mut().connection_gone += 1;
@@ -271,6 +272,11 @@ impl Turn {
         let lost = self.ring.publish(self.outbox.reports());
         self.shard.health_mut().ring_full += lost;
         self.outbox.clear();
+        let others = &mut self.others;
+        self.shard.tell_verified(|source| {
+            let mut told = others.iter_mut().flatten().map(|to| to.ring.tell_verified(source));
+            told.all(|told| told)
+        });
     }
 
     /// Sends the outbox; what finds no room waits, within bounds.
@@ -339,7 +345,7 @@ impl Turn {
     }
 }
 
-/// Gives a SIP message to the shard that owns its call.
+/// Gives a SIP message to the shard that owns its call, if it is to be taken in.
 fn give(
     datagram: &Datagram<'_>,
     shard: &mut Shard,
@@ -347,10 +353,14 @@ fn give(
     outbox: &mut Outbox,
     seed: u64,
 ) {
+    // Whatever is over a limit has cost little until here.
+    if !shard.takes_in(datagram) {
+        return;
+    }
     let shards = u16::try_from(others.len()).unwrap_or(1);
     let owner = usize::from(owner(datagram.payload, shards, seed).0);
     let Some(other) = others.get_mut(owner).and_then(Option::as_mut) else {
-        shard.handle(&[*datagram], outbox);
+        shard.handle_admitted(datagram, outbox);
         return;
     };
     if other.ring.send(datagram) {

@@ -167,18 +167,30 @@ impl Shard {
     ) {
         let Some(dialog) = self.dialogs.get_mut(slot) else { return };
         let Phase::Ringing { .. } = dialog.phase else { return };
-        let Some(response) = dialog.response.as_deref_mut() else { return };
-        response.bytes = as_refusal(&response.bytes, status);
-        let refusal = response.clone();
-        refusal.send(out);
         dialog.answer = None;
-        dialog.resend = Some(Resend::unless_reliable(refusal, Awaits::Ack(dialog.invite_cseq), at));
+        dialog.resend = None;
+        if let Some(response) = dialog.response.as_deref_mut() {
+            response.bytes = as_refusal(&response.bytes, status);
+            let refusal = response.clone();
+            refusal.send(out);
+            let awaits = Awaits::Ack(dialog.invite_cseq);
+            dialog.resend = Some(Resend::unless_reliable(refusal, awaits, at));
+        }
         self.end(slot, CallEvent::Failed(status.0, by), at);
     }
 
     /// Marks a call as over. What is said about it waits for the packets still under way.
     pub(super) fn end(&mut self, slot: u32, event: CallEvent, at: Timestamp) {
+        self.confirm(slot);
         self.dialogs.end(slot, Phase::Ended { event, at });
+    }
+
+    /// Nobody answers for a call any more that its caller has confirmed, or that is over.
+    pub(super) fn confirm(&mut self, slot: u32) {
+        let dialog = self.dialogs.get_mut(slot);
+        if let Some(call) = dialog.and_then(|dialog| dialog.unconfirmed.take()) {
+            self.admission.close_call(call);
+        }
     }
 
     /// Passes on all there is to say about a call that is over since `at`.

@@ -41,6 +41,7 @@ impl Shard {
 
     fn take_settings(&mut self, settings: ShardConfig) {
         self.registrar.take_settings(settings.registrar);
+        self.admission.take_limits(&settings.sip_limits);
         let ShardConfig {
             role, id, sip_port, dialogs_max, streams_max, ladders, seed, keys, ..
         } = self.config;

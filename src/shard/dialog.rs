@@ -9,6 +9,7 @@ use std::{
 use arrayvec::ArrayVec;
 
 use super::{
+    admission::Unconfirmed,
     answer::Refused,
     observe::{FORGOTTEN, SETTLED, UNANSWERED},
     outbox::Outbox,
@@ -69,6 +70,8 @@ pub(crate) struct Dialog {
     pub(crate) action: Action,
     /// Which way media is expected to go, as control knows it.
     pub(crate) flow: Flow,
+    /// Who answers for it until its ACK comes.
+    pub(crate) unconfirmed: Option<Unconfirmed>,
     /// When the far end was last heard, by SIP or RTCP; streams know for themselves.
     pub(crate) last_heard: Timestamp,
     /// When RTCP is next due.

@@ -8,11 +8,11 @@ pub struct ShardHealth {
     /// Which shard.
     pub shard: u16,
     /// Calls in its dialog table that are up.
-    pub calls_active: u64,
+    pub calls_active: u32,
     /// Calls it has accepted since start.
     pub calls_total: u64,
     /// Streams in its table.
-    pub streams_active: u64,
+    pub streams_active: u32,
     /// RTP packets handled.
     pub rtp_packets: u64,
     /// RTP packets sent that were made here, for calls of test numbers.
@@ -68,23 +68,47 @@ pub struct ShardHealth {
     /// Packets not measured because the stream table was full.
     pub streams_refused: u64,
     /// Times that it came to its work more than 50 ms late: the machine was too busy.
-    pub stalls: u64,
+    pub stalls: u32,
     /// Reports in the ring to control that had not been taken when this was said.
     pub reports_waiting: u32,
     /// How long it naps between turns now, microseconds.
     pub nap_us: u32,
     /// Requests answered with a challenge, wrong credentials among them.
-    pub auth_challenges: u64,
+    pub auth_challenges: u32,
     /// Requests with wrong credentials, or those of another user.
-    pub auth_failures: u64,
+    pub auth_failures: u32,
     /// Reports of phones that were taken.
-    pub phone_reports: u64,
+    pub phone_reports: u32,
     /// Those that were none.
-    pub phone_reports_refused: u64,
+    pub phone_reports_refused: u32,
+    /// SIP that was over a limit.
+    pub shed: Shed,
     /// What its registrar did.
     pub registrations: Registrations,
     /// Share of time spent working, 0 to 1, over the last interval.
     pub busy: f64,
+}
+
+/// SIP that was not handled, as there was more of it than the limits allow: nothing that the
+/// appliance has lost, since it was not to be taken in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Shed {
+    /// Messages of verified sources that sent more than one may.
+    pub source: u64,
+    /// Messages of sources that are not verified, which together may send so much.
+    pub unverified: u64,
+    /// Calls of sources that had too many without an ACK.
+    pub calls: u64,
+    /// Answers to malformed requests, and those far longer than their requests.
+    pub answers: u64,
+}
+
+impl Shed {
+    /// All of it.
+    #[must_use]
+    pub const fn total(&self) -> u64 {
+        self.source + self.unverified + self.calls + self.answers
+    }
 }
 
 /// What registrars did: two levels, and counters that only grow.
@@ -167,7 +191,7 @@ impl ShardHealth {
     /// Everything that may have harmed its calls, in the lower bits of counters.
     #[must_use]
     pub const fn own_faults(&self) -> OwnFaults {
-        OwnFaults { drops: lower(self.own_drops()), stalls: lower(self.stalls) }
+        OwnFaults { drops: lower(self.own_drops()), stalls: self.stalls }
     }
 
     /// Everything the shard lost itself.

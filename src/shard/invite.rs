@@ -10,10 +10,10 @@ use arrayvec::ArrayVec;
 use super::{
     Shard,
     answer::{Agreed, Ourselves, PTIME_MS, write_answer, write_offer},
-    dialog::{Awaits, Dialog, DialogId, Media, Phase, Sent, SentMedia, Text, Texts},
+    dialog::{Awaits, Dialog, DialogId, Media, Phase, SentMedia, Text, Texts},
     outbox::Outbox,
     report::{CallEvent, EndedBy, Flow},
-    response::{ALLOW, Content, SUPPORTED, Status, write_response, write_to},
+    response::{Content, Status, write_to},
     routes::Action,
     rtcp::{Participant, XrWanted},
     session_timer,
@@ -60,7 +60,17 @@ impl Shard {
             self.respond(datagram, request, status, NO_AUDIO, out);
             return;
         };
-        let dialog = self.new_dialog(id, datagram, request, uri, agreed, action);
+        let Some(unconfirmed) = self.admission.open_call(datagram) else {
+            // To answer all that strangers send would be to make more of it.
+            if self.admission.is_verified(datagram) {
+                self.health.calls_refused += 1;
+                let status = Status::SERVICE_UNAVAILABLE;
+                self.respond(datagram, request, status, RETRY_AFTER, out);
+            }
+            return;
+        };
+        let mut dialog = self.new_dialog(id, datagram, request, uri, agreed, action);
+        dialog.unconfirmed = Some(unconfirmed);
         self.health.calls_total += 1;
         self.dialogs.insert(dialog);
         self.report_opened(id.slot, request, datagram.received_at, out);
@@ -70,33 +80,38 @@ impl Shard {
         if let Action::Refuse(code) = action {
             self.refuse_at_once(id.slot, datagram, request, Status(code), out);
         } else {
-            self.prepare_answer(id.slot, datagram, request);
-            self.tell_progress(id.slot, datagram, request, out);
-            self.run_dialog(id.slot, now, out);
+            let is_prepared = self.prepare_answer(id.slot, datagram, request);
+            if self.tell_progress(id.slot, datagram, request, out) && is_prepared {
+                self.run_dialog(id.slot, now, out);
+            } else {
+                // Too little came to be answered with so much.
+                let status = Status::SERVICE_UNAVAILABLE;
+                self.refuse(id.slot, status, EndedBy::Callee, now, out);
+            }
         }
         self.arm(id.slot);
     }
 
-    /// Says that the call rings, or what its media is before it is answered. Who has offered
-    /// nothing cannot be answered yet (RFC 3261 section 13.2.1).
+    /// Says that the call rings, or what its media is before it is answered; false if that may not
+    /// be sent. Who has offered nothing cannot be answered yet (RFC 3261 section 13.2.1).
     fn tell_progress(
         &mut self,
         slot: u32,
         datagram: &Datagram<'_>,
         request: &SipMessage<'_>,
         out: &mut Outbox,
-    ) {
+    ) -> bool {
         let now = self.now.max(datagram.received_at);
-        let Some(dialog) = self.dialogs.get(slot) else { return };
+        let Some(dialog) = self.dialogs.get(slot) else { return false };
         let is_early = dialog.action == Action::Early && !dialog.is_offering;
         let status = if is_early { Status::SESSION_PROGRESS } else { Status::RINGING };
         let is_reliable = self.is_reliable(slot, request, now);
         let rseq = if is_reliable { self.next_rseq(slot) } else { 0 };
         // What is announced early is the answer, and says what the 200 will say.
-        let mut headers = if is_early { format!("{ALLOW}{SUPPORTED}") } else { String::new() };
-        if is_reliable {
-            headers += &format!("Require: 100rel\r\nRSeq: {rseq}\r\n");
-        }
+        let headers = match is_reliable {
+            true => format!("Require: 100rel\r\nRSeq: {rseq}\r\n"),
+            false => String::new(),
+        };
         let sdp = match is_early || self.is_early_offer(slot, request, now) {
             true => self.write_description(slot, datagram, request),
             false => Vec::new(),
@@ -104,20 +119,26 @@ impl Shard {
         let content = Content {
             contact: Some(self.contact(datagram)),
             makes_dialog: true,
+            capabilities: is_early,
             headers: &headers,
             sdp: &sdp,
             ..Content::default()
         };
-        self.respond_with(datagram, request, status, content, out);
+        let Some(response) = self.response(datagram, request, status, content) else {
+            return false;
+        };
+        response.send(out);
         self.report_event(slot, now, CallEvent::Progressed(status.0), out);
         self.update_sending(slot, now);
-        self.keep_response(slot, datagram, request, out);
-        if let Some(dialog) = self.dialogs.get_mut(slot).filter(|_| is_reliable) {
-            dialog.extras().is_settled = is_early;
-            if let Some(response) = dialog.response.as_deref().cloned() {
-                dialog.await_prack(response, rseq, now);
+        if let Some(dialog) = self.dialogs.get_mut(slot) {
+            if is_reliable {
+                dialog.extras().is_settled = is_early;
+                dialog.await_prack(response.clone(), rseq, now);
             }
+            // For an INVITE that comes again.
+            dialog.response = Some(Box::new(response));
         }
+        true
     }
 
     /// Whether our offer goes out before the 2xx: it stands in the first response that is sent
@@ -136,12 +157,10 @@ impl Shard {
         status: Status,
         out: &mut Outbox,
     ) {
-        let content = Content { to_tag: self.tag_for(request), ..Content::default() };
-        let mut bytes = Vec::new();
-        write_response(&mut bytes, request, datagram.src, status, &content);
+        let response = self.response(datagram, request, status, Content::default());
         let now = self.now.max(datagram.received_at);
         let Some(dialog) = self.dialogs.get_mut(slot) else { return };
-        dialog.response = Some(Box::new(Sent::response(datagram, request, &bytes)));
+        dialog.response = response.map(Box::new);
         self.refuse(slot, status, EndedBy::Callee, now, out);
     }
 
@@ -176,7 +195,9 @@ impl Shard {
                 return;
             }
             // What was answered with an ACK since is not answered again (RFC 6026 section 7.1).
-            if let Some(sent) = dialog.response.as_deref() {
+            if let Some(sent) = dialog.response.as_deref()
+                && self.admission.allows(datagram, sent.bytes.len())
+            {
                 sent.send(out);
             }
             return;
@@ -226,8 +247,9 @@ impl Shard {
                 dialog.texts.replace(Text::Target, contact);
             }
         }
-        self.prepare_answer(slot, datagram, request);
-        self.send_answer(slot, self.now.max(datagram.received_at), out);
+        if self.prepare_answer(slot, datagram, request) {
+            self.send_answer(slot, self.now.max(datagram.received_at), out);
+        }
     }
 
     pub(super) fn on_ack(
@@ -244,6 +266,8 @@ impl Shard {
         }
         dialog.resend = None;
         dialog.response = None;
+        self.confirm(slot);
+        let Some(dialog) = self.dialogs.get_mut(slot) else { return };
         // An INVITE without an offer has its answer here.
         let action = dialog.action;
         let is_answer = core::mem::take(&mut dialog.is_offering);
@@ -284,7 +308,11 @@ impl Shard {
         let tag = remote_tag(request);
         let number = request.cseq().map_or(0, |cseq| cseq.number);
         let mut local = Vec::new();
-        write_to(&mut local, request.to().unwrap_or_default(), Some(self.local_tag(request)));
+        write_to(
+            &mut local,
+            request.to().unwrap_or_default(),
+            Some(self.local_tag(datagram, request)),
+        );
         let routes: Vec<_> = request.values(HeaderName::RecordRoute).collect();
         let texts = Texts::pack([
             call_id,
@@ -331,6 +359,7 @@ impl Shard {
             answer: None,
             resend: None,
             is_offering: false,
+            unconfirmed: None,
             extras: None,
             media,
             seen: None,
@@ -388,11 +417,17 @@ impl Shard {
         sdp
     }
 
-    /// Writes the 2xx to an INVITE and keeps it until it is time to send it.
-    fn prepare_answer(&mut self, slot: u32, datagram: &Datagram<'_>, request: &SipMessage<'_>) {
+    /// Writes the 2xx to an INVITE and keeps it until it is time to send it; false if that may not
+    /// be sent.
+    fn prepare_answer(
+        &mut self,
+        slot: u32,
+        datagram: &Datagram<'_>,
+        request: &SipMessage<'_>,
+    ) -> bool {
         let now = self.now.max(datagram.received_at);
         let interval = session_timer::interval(request).ok().flatten();
-        let Some(dialog) = self.dialogs.get_mut(slot) else { return };
+        let Some(dialog) = self.dialogs.get_mut(slot) else { return false };
         dialog.is_offering = request.body().trim_ascii().is_empty();
         dialog.set_session(interval);
         // Offer and answer that a reliable response before it has are not said again.
@@ -403,36 +438,22 @@ impl Shard {
         if is_settled {
             sdp.clear();
         }
-        let headers = format!("{ALLOW}{SUPPORTED}{}", session_timer::headers(interval));
+        let headers = session_timer::headers(interval);
         let content = Content {
-            to_tag: self.tag_for(request),
             contact: Some(self.contact(datagram)),
             makes_dialog: true,
+            capabilities: true,
             headers: &headers,
             sdp: &sdp,
             ..Content::default()
         };
-        let mut bytes = Vec::new();
-        write_response(&mut bytes, request, datagram.src, Status::OK, &content);
-        if let Some(dialog) = self.dialogs.get_mut(slot) {
-            dialog.answer = Some(Box::new(Sent::response(datagram, request, &bytes)));
-        }
+        let answer = self.response(datagram, request, Status::OK, content);
         self.scratch = sdp;
-    }
-
-    /// Keeps the provisional response just sent, for an INVITE that comes again.
-    fn keep_response(
-        &mut self,
-        slot: u32,
-        datagram: &Datagram<'_>,
-        request: &SipMessage<'_>,
-        out: &Outbox,
-    ) {
-        let Some((_, bytes)) = out.transmits().last() else { return };
-        let sent = Sent::response(datagram, request, bytes);
+        let is_prepared = answer.is_some();
         if let Some(dialog) = self.dialogs.get_mut(slot) {
-            dialog.response = Some(Box::new(sent));
+            dialog.answer = answer.map(Box::new);
         }
+        is_prepared
     }
 }
 

@@ -14,6 +14,7 @@ use std::{
 
 use arrayvec::ArrayVec;
 
+pub mod admission;
 mod answer;
 pub mod auth;
 mod buckets;
@@ -50,6 +51,7 @@ pub mod signalling;
 mod silence;
 mod stream;
 mod streams;
+mod tags;
 mod timers;
 mod user_agent;
 mod variation;
@@ -60,6 +62,7 @@ pub use outbox::{Outbox, Passed, Transmit};
 pub use sequence::Counts;
 
 use self::{
+    admission::{Admission, SipLimits},
     auth::{Auth, Door},
     buffer::{Depths, JitterBuffers},
     dialog::Dialog,
@@ -74,6 +77,7 @@ use self::{
     routes::Routes,
     signalling::{Signalling, SipFigures},
     streams::Streams,
+    tags::Tags,
     timers::{Timer, Timers},
 };
 use crate::{
@@ -123,6 +127,8 @@ pub struct ShardConfig {
     pub ring_timeout: Duration,
     /// A call of which nothing has been heard for so long is over.
     pub idle_timeout: Duration,
+    /// How much SIP is taken in from whom.
+    pub sip_limits: SipLimits,
     /// Who has to sign in; `None` for nobody.
     pub auth: Option<Arc<Auth>>,
     /// What the registrar grants.
@@ -158,6 +164,7 @@ impl Default for ShardConfig {
             sounds: Sounds::default(),
             ring_timeout: Duration::from_secs(180),
             idle_timeout: Duration::from_secs(300),
+            sip_limits: SipLimits::default(),
             auth: None,
             registrar: RegistrarSettings::default(),
             jitter_buffers: JitterBuffers::default(),
@@ -184,6 +191,8 @@ pub struct Shard {
     pacing: Pacing,
     health: ShardHealth,
     signalling: Signalling,
+    admission: Admission,
+    tags: Tags,
     door: Door,
     registrar: Registrar,
     /// `None` where calls are only observed: nobody asks for those of a capture.
@@ -214,6 +223,8 @@ impl Shard {
             pacing: Pacing::default(),
             health: ShardHealth { shard: config.id.0, ..ShardHealth::default() },
             signalling: Signalling::new(config.dialogs_max, config.seed, config.ladders),
+            admission: Admission::new(&config.sip_limits, config.dialogs_max, config.seed),
+            tags: Tags::new(config.seed),
             door: Door::default(),
             registrar: Registrar::new(config.registrar, config.seed),
             distributions: (config.role == Role::Answer).then(Box::default),
@@ -234,21 +245,25 @@ impl Shard {
             return;
         }
         let sip_port = self.config.sip_port;
-        let is_sip = |datagram: &Datagram<'_>| {
-            datagram.dst.port() == sip_port || datagram.transport.is_stream()
-        };
-        for part in batch.chunk_by(|a, b| is_sip(a) == is_sip(b)) {
-            if is_sip(&part[0]) {
+        for part in batch.chunk_by(|a, b| is_sip(a, sip_port) == is_sip(b, sip_port)) {
+            if is_sip(&part[0], sip_port) {
                 for datagram in part {
-                    let sent = out.transmits().len();
-                    self.handle_sip(datagram, out);
-                    self.signalling.pass_on(datagram, out);
-                    self.note_sent(self.now.max(datagram.received_at), sent, out);
+                    if self.takes_in(datagram) {
+                        self.handle_admitted(datagram, out);
+                    }
                 }
             } else {
                 part.chunks(media::BATCH).for_each(|part| self.handle_media(part, out));
             }
         }
+    }
+
+    /// Takes in a SIP message that this shard or another has [taken in](Self::takes_in).
+    pub fn handle_admitted(&mut self, datagram: &Datagram<'_>, out: &mut Outbox) {
+        let sent = out.transmits().len();
+        self.handle_sip(datagram, out);
+        self.signalling.pass_on(datagram, out);
+        self.note_sent(self.now.max(datagram.received_at), sent, out);
     }
 
     /// Does what is due by `now`, a bounded part of it, and says when more is.
@@ -314,8 +329,9 @@ impl Shard {
     #[must_use]
     pub fn health(&self) -> ShardHealth {
         ShardHealth {
-            calls_active: self.dialogs.up() as u64,
-            streams_active: self.streams.len() as u64,
+            calls_active: u32::try_from(self.dialogs.up()).unwrap_or(u32::MAX),
+            streams_active: u32::try_from(self.streams.len()).unwrap_or(u32::MAX),
+            shed: self.admission.shed(),
             registrations: self.registrar.counts(),
             ..self.health
         }
@@ -417,6 +433,11 @@ impl Shard {
         let advertise = self.config.advertise.filter(|ip| ip.is_ipv4() == local.is_ipv4());
         SocketAddr::new(advertise.unwrap_or_else(|| local.ip()), local.port())
     }
+}
+
+/// Whether a datagram is SIP and no media.
+fn is_sip(datagram: &Datagram<'_>, sip_port: u16) -> bool {
+    datagram.dst.port() == sip_port || datagram.transport.is_stream()
 }
 
 /// A batch of media, parsed.

@@ -380,6 +380,7 @@ fn observed(
     number: u32,
 ) -> Dialog {
     Dialog {
+        unconfirmed: None,
         id,
         hash,
         texts: Texts::pack([call_id, tag, b"", b"", b"", b""]),

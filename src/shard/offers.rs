@@ -7,7 +7,7 @@ use super::{
     dialog::{Awaits, Dialog, Phase, Resend, Sent, Text},
     invite::{NO_AUDIO, RETRY_SOON, contact_uri, read_body},
     outbox::Outbox,
-    response::{ALLOW, Content, SUPPORTED, Status, write_response},
+    response::{Content, Status},
     session_timer,
 };
 use crate::{
@@ -28,7 +28,7 @@ impl Shard {
         request: &SipMessage<'_>,
         out: &mut Outbox,
     ) {
-        if self.answer_again(slot, request, out) {
+        if self.answer_again(slot, datagram, request, out) {
             return;
         }
         let Some(dialog) = self.dialogs.get(slot) else { return };
@@ -42,6 +42,8 @@ impl Shard {
         let Some(dialog) = self.dialogs.get_mut(slot) else { return };
         dialog.resend = None;
         dialog.is_offering = false;
+        self.confirm(slot);
+        let Some(dialog) = self.dialogs.get_mut(slot) else { return };
         let is_answer_due = dialog.extras().is_answer_due;
         match read_body(datagram, request, action) {
             // An answer that cannot be taken is none: media may still tell where it comes from.
@@ -68,7 +70,7 @@ impl Shard {
         request: &SipMessage<'_>,
         out: &mut Outbox,
     ) {
-        if self.answer_again(slot, request, out) {
+        if self.answer_again(slot, datagram, request, out) {
             return;
         }
         let number = request.cseq().map_or(0, |cseq| cseq.number);
@@ -176,17 +178,14 @@ impl Shard {
         sdp: &[u8],
         out: &mut Outbox,
     ) {
-        let headers = format!("{ALLOW}{SUPPORTED}{headers}");
         let content = Content {
-            to_tag: self.tag_for(request),
             contact: Some(self.contact(datagram)),
-            headers: &headers,
+            capabilities: true,
+            headers,
             sdp,
             ..Content::default()
         };
-        let mut bytes = Vec::new();
-        write_response(&mut bytes, request, datagram.src, status, &content);
-        let sent = Sent::response(datagram, request, &bytes);
+        let Some(sent) = self.response(datagram, request, status, content) else { return };
         sent.send(out);
         let number = request.cseq().map_or(0, |cseq| cseq.number);
         if let Some(dialog) = self.dialogs.get_mut(slot) {
@@ -195,12 +194,20 @@ impl Shard {
     }
 
     /// Whether this is the last PRACK or UPDATE again, which then gets its response again.
-    fn answer_again(&self, slot: u32, request: &SipMessage<'_>, out: &mut Outbox) -> bool {
+    fn answer_again(
+        &mut self,
+        slot: u32,
+        datagram: &Datagram<'_>,
+        request: &SipMessage<'_>,
+        out: &mut Outbox,
+    ) -> bool {
         let number = request.cseq().map_or(0, |cseq| cseq.number);
         let extras = self.dialogs.get(slot).and_then(|dialog| dialog.extras.as_deref());
         let answered = extras.and_then(|extras| extras.answered.as_ref());
         let Some((_, sent)) = answered.filter(|&&(known, _)| known == number) else { return false };
-        sent.send(out);
+        if self.admission.allows(datagram, sent.bytes.len()) {
+            sent.send(out);
+        }
         true
     }
 

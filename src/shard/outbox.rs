@@ -101,6 +101,13 @@ impl Outbox {
         &mut self.bytes[start..]
     }
 
+    /// Takes back the datagram that was added last.
+    pub(crate) fn withdraw(&mut self) {
+        if let Some(last) = self.transmits.pop() {
+            self.bytes.truncate(last.range.start);
+        }
+    }
+
     /// Adds a message that was received.
     pub(crate) fn pass_received(&mut self, call: u64, datagram: &Datagram<'_>, is_again: bool) {
         let Datagram { received_at: at, src, dst, transport, payload, .. } = *datagram;

@@ -44,7 +44,7 @@ impl Shard {
             Ok(()) => (Status::OK, self.published(request)),
             Err(refused) => refused,
         };
-        self.health.phone_reports_refused += u64::from(status != Status::OK);
+        self.health.phone_reports_refused += u32::from(status != Status::OK);
         self.respond(datagram, request, status, &headers, out);
         true
     }

@@ -132,6 +132,8 @@ pub(crate) struct Content<'a> {
     pub(crate) contact: Option<Contact>,
     /// Copy Record-Route: the response makes a dialog.
     pub(crate) makes_dialog: bool,
+    /// Tell what is understood here: Allow and Supported.
+    pub(crate) capabilities: bool,
     /// More header lines, each with its line end.
     pub(crate) headers: &'a str,
     /// Header lines that tell the contacts of a user, each with its line end.
@@ -140,13 +142,33 @@ pub(crate) struct Content<'a> {
     pub(crate) sdp: &'a [u8],
 }
 
-/// Appends the response to a request that came from `source` (RFC 3261 section 8.2.6).
+/// Appends the response to a request that came from `source` (RFC 3261 section 8.2.6), or nothing
+/// if it cannot be had in `allowance` bytes, even without what nobody has to be told.
 pub(crate) fn write_response(
+    out: &mut Vec<u8>,
+    allowance: usize,
+    request: &SipMessage<'_>,
+    source: SocketAddr,
+    status: Status,
+    content: &Content<'_>,
+) {
+    let start = out.len();
+    for is_brief in [false, true] {
+        write_whole(out, request, source, status, content, is_brief);
+        if out.len() - start <= allowance {
+            return;
+        }
+        out.truncate(start);
+    }
+}
+
+fn write_whole(
     out: &mut Vec<u8>,
     request: &SipMessage<'_>,
     source: SocketAddr,
     status: Status,
     content: &Content<'_>,
+    is_brief: bool,
 ) {
     let _ = write!(out, "SIP/2.0 {} {}\r\n", status.0, status.reason());
     let names = if request.is_compact() { &COMPACT } else { &LONG };
@@ -175,8 +197,14 @@ pub(crate) fn write_response(
         out.extend_from_slice(b"\r\n");
     }
     out.extend_from_slice(content.bindings);
+    if content.capabilities && !is_brief {
+        out.extend_from_slice(ALLOW.as_bytes());
+        out.extend_from_slice(SUPPORTED.as_bytes());
+    }
     out.extend_from_slice(content.headers.as_bytes());
-    out.extend_from_slice(SERVER.as_bytes());
+    if !is_brief {
+        out.extend_from_slice(SERVER.as_bytes());
+    }
     write_body(out, content.sdp, names);
 }
 
@@ -285,7 +313,7 @@ pub(crate) const ALLOW: &str = "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGIST
     PRACK, UPDATE, MESSAGE, PUBLISH\r\n";
 
 /// The extensions that are known, for Supported (RFC 3261 section 20.37).
-pub(crate) const SUPPORTED: &str = "Supported: 100rel, timer\r\n";
+const SUPPORTED: &str = "Supported: 100rel, timer\r\n";
 
 /// The names of headers that have a compact form (RFC 3261 section 7.3.3).
 #[derive(Debug)]

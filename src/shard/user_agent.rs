@@ -2,14 +2,12 @@
 //!
 //! What a request does to a call is `invite`'s and `call`'s business.
 
-use core::hash::{BuildHasher, Hasher};
-
 use super::{
     Shard,
-    dialog::{Awaits, Text},
+    dialog::{Awaits, Sent, Text},
     invite::has_to_tag,
     outbox::Outbox,
-    response::{ALLOW, Content, SUPPORTED, Status, response_address, write_response},
+    response::{ALLOW, Content, Status, response_address, write_response},
 };
 use crate::wire::{
     Datagram,
@@ -50,12 +48,13 @@ impl Shard {
         if let Err(defect) = request.check() {
             self.health.sip_malformed += 1;
             // An ACK is never answered; what has no Via has no one to answer.
-            if method != Method::Ack && request.via().is_some() {
+            if method != Method::Ack && request.via().is_some() && self.admission.may_explain(at) {
                 let headers = explanation(request, defect);
                 self.respond(datagram, request, Status(defect.status()), &headers, out);
             }
             return;
         }
+        self.look_for_proof(datagram, request);
         let dialog = request.call_id().and_then(|id| self.dialogs.find(id, remote_tag(request)));
         if let Some(slot) = dialog {
             self.heard(slot, datagram, request);
@@ -102,8 +101,8 @@ impl Shard {
             ) => self.respond(datagram, request, Status::CALL_DOES_NOT_EXIST, "", out),
             _ if self.takes_phone_report(datagram, request, out) => {}
             (Method::Options, _) => {
-                let headers = format!("{ALLOW}{SUPPORTED}{ACCEPT}");
-                self.respond(datagram, request, Status::OK, &headers, out);
+                let content = Content { capabilities: true, headers: ACCEPT, ..Content::default() };
+                self.respond_with(datagram, request, Status::OK, content, out);
             }
             // There is no event to tell of or to be told of (RFC 6665 section 8.3.2).
             (Method::Subscribe | Method::Notify | Method::Publish, _) => {
@@ -135,7 +134,7 @@ impl Shard {
     }
 
     pub(super) fn respond(
-        &self,
+        &mut self,
         datagram: &Datagram<'_>,
         request: &SipMessage<'_>,
         status: Status,
@@ -146,35 +145,60 @@ impl Shard {
         self.respond_with(datagram, request, status, content, out);
     }
 
+    /// Responds, and says whether that was allowed.
     pub(super) fn respond_with(
-        &self,
+        &mut self,
         datagram: &Datagram<'_>,
         request: &SipMessage<'_>,
         status: Status,
         content: Content<'_>,
         out: &mut Outbox,
-    ) {
+    ) -> bool {
         // A 100 needs no tag (RFC 3261 section 8.2.6.2).
-        let to_tag = if status == Status::TRYING { None } else { self.tag_for(request) };
+        let to_tag = if status == Status::TRYING { None } else { self.tag_for(datagram, request) };
         let content = Content { to_tag, ..content };
         let dst = response_address(request, datagram);
-        out.send_by(datagram.transport, datagram.dst, dst, |bytes| {
-            write_response(bytes, request, datagram.src, status, &content);
+        let allowance = self.admission.allowance(datagram);
+        let sent = out.send_by(datagram.transport, datagram.dst, dst, |bytes| {
+            write_response(bytes, allowance, request, datagram.src, status, &content);
         });
+        let is_sent = !sent.is_empty();
+        if !is_sent {
+            out.withdraw();
+            self.admission.count_withheld();
+        }
+        is_sent
+    }
+
+    /// A response to be kept, if it may be sent at all.
+    pub(super) fn response(
+        &mut self,
+        datagram: &Datagram<'_>,
+        request: &SipMessage<'_>,
+        status: Status,
+        content: Content<'_>,
+    ) -> Option<Sent> {
+        let content = Content { to_tag: self.tag_for(datagram, request), ..content };
+        let allowance = self.admission.allowance(datagram);
+        let mut bytes = Vec::new();
+        write_response(&mut bytes, allowance, request, datagram.src, status, &content);
+        if bytes.is_empty() {
+            self.admission.count_withheld();
+            return None;
+        }
+        Some(Sent::response(datagram, request, &bytes))
     }
 
     /// The tag to add to To: ours, unless the request has one there.
-    pub(super) fn tag_for(&self, request: &SipMessage<'_>) -> Option<u64> {
+    fn tag_for(&self, datagram: &Datagram<'_>, request: &SipMessage<'_>) -> Option<u64> {
         let to = NameAddr::parse(request.to()?);
-        to.tag().is_none().then(|| self.local_tag(request))
+        to.tag().is_none().then(|| self.local_tag(datagram, request))
     }
 
     /// Our tag in a dialog: the same for the same request, without any memory of it.
-    pub(super) fn local_tag(&self, request: &SipMessage<'_>) -> u64 {
-        let mut hasher = foldhash::quality::FixedState::with_seed(!self.config.seed).build_hasher();
-        hasher.write(request.call_id().unwrap_or_default());
-        hasher.write(remote_tag(request));
-        hasher.finish()
+    pub(super) fn local_tag(&self, datagram: &Datagram<'_>, request: &SipMessage<'_>) -> u64 {
+        let call_id = request.call_id().unwrap_or_default();
+        self.tags.of(call_id, remote_tag(request), datagram.src.ip())
     }
 
     /// Names the transaction of an INVITE: its branch, and where that names nothing on its own the

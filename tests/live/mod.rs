@@ -344,12 +344,17 @@ pub(crate) fn signal(pid: u32, name: &str) {
 
 /// Whether a program can be run here; if not, says that the test is skipped.
 pub(crate) fn is_installed(program: &str, package: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).any(|dir| dir.join(program).is_file());
+    let found = is_on_path(program);
     if !found {
         skip(&format!("{program} is not installed (Debian package {package})"));
     }
     found
+}
+
+/// Whether there is a program of this name.
+pub(crate) fn is_on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
 }
 
 /// Says that a test is skipped and why, past the harness, which keeps what a good test says.

@@ -18,7 +18,7 @@ use crate::{
     alerts,
     control::{
         finished::{Finished, FinishedGroup, Histogram},
-        record::{CallState, ShardHealth, Snapshot},
+        record::{CallState, ShardHealth, Shed, Snapshot},
         spreads::{self, BOUNDS_US, Distribution, Spreads},
     },
     notify, store,
@@ -243,6 +243,14 @@ fn shards(page: &mut Page, shards: &[ShardHealth]) {
             page.sample(name, &labels, value(shard));
         }
     }
+    let name = "voxplane_sip_shed_total";
+    page.family(name, "counter", "SIP over a limit, which was not handled, by whose limit.");
+    for shard in shards {
+        for &(limit, value) in SHED {
+            let labels = format!("shard=\"{}\",limit=\"{limit}\"", shard.shard);
+            page.sample(name, &labels, value(&shard.shed));
+        }
+    }
 }
 
 fn unix_secs(time: Timestamp) -> f64 {
@@ -330,16 +338,16 @@ const ALERTS: &[AlertMetric] = &[
 
 const SHARD: &[ShardMetric] = &[
     ("voxplane_phone_reports_total", "counter", "Reports of phones (RFC 6035) taken.", |s| {
-        s.phone_reports
+        s.phone_reports.into()
     }),
     ("voxplane_phone_reports_refused_total", "counter", "Reports of phones that are none.", |s| {
-        s.phone_reports_refused
+        s.phone_reports_refused.into()
     }),
     ("voxplane_auth_challenges_total", "counter", "Requests asked for credentials.", |s| {
-        s.auth_challenges
+        s.auth_challenges.into()
     }),
     ("voxplane_auth_failures_total", "counter", "Requests with wrong credentials.", |s| {
-        s.auth_failures
+        s.auth_failures.into()
     }),
     (
         "voxplane_shard_reports_waiting",
@@ -348,7 +356,7 @@ const SHARD: &[ShardMetric] = &[
         |s| s.reports_waiting.into(),
     ),
     ("voxplane_shard_calls_active", "gauge", "Calls in a shard's dialog table.", |s| {
-        s.calls_active
+        s.calls_active.into()
     }),
     ("voxplane_calls_accepted_total", "counter", "Calls that a shard has taken on.", |s| {
         s.calls_total
@@ -357,7 +365,7 @@ const SHARD: &[ShardMetric] = &[
         s.calls_refused
     }),
     ("voxplane_streams_active", "gauge", "Streams in a shard's stream table.", |s| {
-        s.streams_active
+        s.streams_active.into()
     }),
     ("voxplane_rtp_packets_total", "counter", "RTP packets handled.", |s| s.rtp_packets),
     (
@@ -426,7 +434,7 @@ const SHARD: &[ShardMetric] = &[
         |s| s.ladder_dropped,
     ),
     ("voxplane_shard_stalls_total", "counter", "Times a shard was more than 50 ms late.", |s| {
-        s.stalls
+        s.stalls.into()
     }),
 ];
 
@@ -440,6 +448,16 @@ const DROPS: &[Drop] = &[
     ("ring_full", |s| s.ring_full),
     ("send_dropped", |s| s.send_dropped),
     ("streams_refused", |s| s.streams_refused),
+];
+
+/// Name and count of a part of [`Shed`].
+type Limit = (&'static str, fn(&Shed) -> u64);
+
+const SHED: &[Limit] = &[
+    ("source", |s| s.source),
+    ("unverified", |s| s.unverified),
+    ("calls", |s| s.calls),
+    ("answers", |s| s.answers),
 ];
 
 /// Name, type, help and value of what each notifier counts.
@@ -528,5 +546,12 @@ mod tests {
         let sum: u64 = DROPS.iter().map(|(_, value)| value(&shard)).sum();
         assert_eq!(sum, shard.own_drops());
         assert_eq!(sum, 654_321);
+    }
+
+    #[test]
+    fn the_limits_add_up_to_all_that_was_shed() {
+        let shed = Shed { source: 1, unverified: 20, calls: 300, answers: 4_000 };
+        let sum: u64 = SHED.iter().map(|(_, value)| value(&shed)).sum();
+        assert_eq!((sum, shed.total()), (4_321, 4_321));
     }
 }

@@ -101,11 +101,12 @@ impl Shard {
         }
         let verdict = self.judge(&auth, datagram, request);
         self.health.auth_challenges +=
-            u64::from(!matches!(verdict, Verdict::Admitted | Verdict::Forbidden));
+            u32::from(!matches!(verdict, Verdict::Admitted | Verdict::Forbidden));
         self.health.auth_failures +=
-            u64::from(matches!(verdict, Verdict::Wrong | Verdict::Forbidden));
+            u32::from(matches!(verdict, Verdict::Wrong | Verdict::Forbidden));
         match verdict {
-            Verdict::Admitted => {}
+            // Its nonce was sent to this address and to no other.
+            Verdict::Admitted => self.admission.learn(datagram.src.ip()),
             Verdict::Forbidden => self.respond(datagram, request, Status::FORBIDDEN, "", out),
             _ => {
                 let nonce = auth.key.nonce(datagram.received_at, datagram.src.ip(), self.config.id);
