@@ -141,10 +141,10 @@ impl World {
 
 #[expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
 fn one_call(shard: &mut Shard, number: u64, out: &mut Outbox) -> Duration {
-    let tag = our_tag(shard, number, out);
-    let messages = ["INVITE", "ACK", "BYE"].map(|method| request(method, number, &tag));
     // Calls last 10 ms of the shard's time; finished ones linger and go.
     let start = Timestamp::from_secs(1_700_000_000) + Duration::from_millis(10 * number);
+    let tag = our_tag(shard, number, start, out);
+    let messages = ["INVITE", "ACK", "BYE"].map(|method| request(method, number, &tag));
     let begin = Instant::now();
     for (index, message) in messages.iter().enumerate() {
         let datagram = Datagram {
@@ -164,10 +164,10 @@ fn one_call(shard: &mut Shard, number: u64, out: &mut Outbox) -> Duration {
 
 /// The tag that the shard will give this call: it is the same for every request with its
 /// Call-ID, so a request of no dialog, answered with 481, tells it.
-fn our_tag(shard: &mut Shard, number: u64, out: &mut Outbox) -> String {
+fn our_tag(shard: &mut Shard, number: u64, received_at: Timestamp, out: &mut Outbox) -> String {
     let probe = request("BYE", number, "");
     let datagram = Datagram {
-        received_at: Timestamp::from_secs(1_700_000_000),
+        received_at,
         src: SocketAddr::from(([192, 0, 2, 7], 5060)),
         dst: SocketAddr::from(([192, 0, 2, 1], 5060)),
         transport: Transport::Udp,
