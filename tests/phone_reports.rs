@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use common::{Caller, Sent, US, World, addr, secs};
 use voxplane::{
@@ -124,6 +124,8 @@ fn what_is_kept_is_bounded() {
     let mut world = World::new(ShardConfig::default());
     for n in 0..2100 {
         send(&mut world, "PUBLISH", EVENT, &body(&format!("call-{n}")));
+        // More at once would be a flood.
+        world.run_for(Duration::from_millis(10));
     }
     let snapshot = world.snapshot();
     assert_eq!(snapshot.phone_reports.iter().count(), 2000);
