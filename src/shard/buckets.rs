@@ -101,7 +101,7 @@ impl Spread {
         self.place(bucket_of(us).min(self.buckets() - 1))
     }
 
-    /// Where a bucket is among the counts: sixteen of the one distribution, then as many of the other.
+    /// Where a bucket is among the counts: sixteen of one distribution, then as many of the other.
     #[inline]
     const fn place(self, bucket: usize) -> usize {
         let group = bucket / GROUP * 2 + (self as usize);
