@@ -1,7 +1,7 @@
 //! Who is let in when more SIP comes than is good for all.
 //!
 //! Anybody can write any source address on a UDP datagram. A source is *verified* once it has shown
-//! that it reads what is sent to it: by our tag in To (see [`super::tags`]), by our nonce in its
+//! that it reads what is sent to it: by our tag in To (see `shard::tags`), by our nonce in its
 //! credentials, or by the handshake of a connection. Each verified source has a token bucket of
 //! its own, all others share one. What is over the limit is dropped without a word, unless it
 //! belongs to a dialog of ours.
