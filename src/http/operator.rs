@@ -4,10 +4,9 @@
 use core::fmt;
 use std::sync::Arc;
 
-use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
-use super::reply::Reply;
+use super::{query, reply::Reply};
 use crate::{control::record::Snapshot, id::CallRef};
 
 /// Does what an operator asks for.
@@ -75,9 +74,7 @@ pub(super) fn hang_up(
     operator: &Someone,
     snapshot: &Snapshot,
 ) -> Result<Reply, Reply> {
-    let Ok(id) = percent_decode_str(encoded).decode_utf8() else {
-        return Err(Reply::error(400, &format!("call id {encoded:?} is not UTF-8")));
-    };
+    let id = query::call_id(encoded)?;
     let operator = someone(operator)?;
     let up = snapshot.active.iter().filter(|call| call.call_id == id && !call.state.is_over());
     let up: Vec<CallRef> = up.filter_map(|call| call.reference).collect();

@@ -2,6 +2,9 @@
 //! request with anything wrong in it is not answered in part.
 
 use core::ops::RangeInclusive;
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
 
 use super::reply::Reply;
 use crate::time::Timestamp;
@@ -85,6 +88,16 @@ impl Query {
             Err(_) => Err(bad(name, text, "a time like 2026-01-31T12:00:00Z (RFC 3339)")),
         }
     }
+}
+
+/// The Call-ID that stands percent-encoded in a path.
+///
+/// # Errors
+///
+/// 400 if it is not UTF-8.
+pub(super) fn call_id(encoded: &str) -> Result<Cow<'_, str>, Reply> {
+    let decoded = percent_decode_str(encoded).decode_utf8();
+    decoded.map_err(|_| Reply::error(400, &format!("call id {encoded:?} is not UTF-8")))
 }
 
 /// Most that a number can be which counts something without a bound of its own: the greatest that

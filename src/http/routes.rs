@@ -4,7 +4,6 @@
 use core::cmp::Ordering;
 use std::{collections::BTreeMap, sync::Arc};
 
-use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
 use super::{
@@ -403,9 +402,7 @@ fn call(
         Some("1") => true,
         Some(other) => return Err(query::bad("raw", other, "0 or 1")),
     };
-    let Ok(id) = percent_decode_str(encoded).decode_utf8() else {
-        return Err(Reply::error(400, &format!("call id {encoded:?} is not UTF-8")));
-    };
+    let id = query::call_id(encoded)?;
     let newest_first = snapshot.active.iter().rev().chain(snapshot.history.iter().rev());
     let reports: Vec<_> = snapshot.phone_reports.of(&id).iter().map(AsRef::as_ref).collect();
     match newest_first.into_iter().find(|call| call.call_id == id) {

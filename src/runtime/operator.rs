@@ -77,11 +77,11 @@ impl http::Operator for Operator {
     fn hang_up_all(&self) -> bool {
         let mut shards = self.shards();
         // Every shard is told, whatever another one has waiting.
-        let untold = shards.iter_mut().filter_map(|shard| {
-            let is_told = tell(shard, Command::HangUpAll);
-            (!is_told).then_some(())
-        });
-        untold.count() == 0
+        let mut are_told = true;
+        for shard in &mut *shards {
+            are_told &= tell(shard, Command::HangUpAll);
+        }
+        are_told
     }
 }
 
