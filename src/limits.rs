@@ -11,8 +11,8 @@ pub const STREAMS_MAX: usize = 200_000;
 /// retransmissions included. About 2 KB each when in use. A call past this gets a 503.
 pub const DIALOGS_MAX: usize = 50_000;
 
-/// Contacts that one shard's registrar knows by default, of all users; up to 700 bytes each when in
-/// use, 14 MB in all. A REGISTER that would add one past this gets a 503.
+/// Contacts that one shard's registrar knows by default, of all users; up to 1.5 KB each when in
+/// use, 30 MB in all, which control shares. A REGISTER that would add one past this gets a 503.
 pub const BINDINGS_MAX: usize = 20_000;
 
 /// Contacts of one user, and contacts of one REGISTER. A desk phone, two softphones and a few that
@@ -20,8 +20,15 @@ pub const BINDINGS_MAX: usize = 20_000;
 pub const CONTACTS_PER_USER_MAX: usize = 10;
 
 /// Longest contact that is registered, bytes with all its parameters (RFC 5626 and GRUU need some
-/// 200); a longer one is refused with a 400.
+/// 200), and longest address of record; a longer one is refused with a 400.
 pub const CONTACT_MAX: usize = 512;
+
+/// Longest User-Agent and Call-ID that is kept of a registered contact; longer ones are cut.
+pub const BINDING_TEXT_MAX: usize = 128;
+
+/// Users whose contacts have changed that wait between a shard and control: 2048 × 32 bytes, and
+/// 200,000 a second.
+pub const REGISTERED_RING_SLOTS: usize = 2048;
 
 /// Nonces of one shard of which it is known what has been used, 150 bytes each. Those that are
 /// forgotten are answered with a new one.

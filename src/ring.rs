@@ -8,8 +8,10 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::{
-    limits::{COMMANDS_MAX, LADDER_RING_BYTES},
-    shard::{Command, Passed, distributions::Distributions, report::Report},
+    limits::{COMMANDS_MAX, LADDER_RING_BYTES, REGISTERED_RING_SLOTS},
+    shard::{
+        Command, Passed, distributions::Distributions, registrar::RegisteredUser, report::Report,
+    },
     time::Timestamp,
     wire::{Datagram, IpMarks, Transport},
 };
@@ -21,6 +23,7 @@ pub struct ShardEnd {
     filled: Producer<Box<Distributions>>,
     emptied: Consumer<Box<Distributions>>,
     passed: Producer<u8>,
+    registered: Producer<RegisteredUser>,
 }
 
 /// Control's end of the rings to one shard.
@@ -31,6 +34,7 @@ pub struct ControlEnd {
     emptied: Producer<Box<Distributions>>,
     passed: Consumer<u8>,
     bytes: Vec<u8>,
+    registered: Consumer<RegisteredUser>,
 }
 
 /// The rings between one shard and control, with room for `slots` reports.
@@ -40,16 +44,24 @@ pub fn shard_to_control(slots: usize) -> (ShardEnd, ControlEnd) {
     let (filled_in, filled_out) = RingBuffer::new(SPARE_DISTRIBUTIONS);
     let (mut emptied_in, emptied_out) = RingBuffer::new(SPARE_DISTRIBUTIONS);
     let (passed_in, passed_out) = RingBuffer::new(LADDER_RING_BYTES);
+    let (registered_in, registered_out) = RingBuffer::new(REGISTERED_RING_SLOTS);
     // Nobody else has the other end yet, and there is room for one.
     let _ = emptied_in.push(Box::default());
     (
-        ShardEnd { reports: report_in, filled: filled_in, emptied: emptied_out, passed: passed_in },
+        ShardEnd {
+            reports: report_in,
+            filled: filled_in,
+            emptied: emptied_out,
+            passed: passed_in,
+            registered: registered_in,
+        },
         ControlEnd {
             reports: report_out,
             filled: filled_out,
             emptied: emptied_in,
             passed: passed_out,
             bytes: Vec::new(),
+            registered: registered_out,
         },
     )
 }
@@ -81,6 +93,12 @@ impl ShardEnd {
             lost += u64::from(!is_passed);
         }
         lost
+    }
+
+    /// Tells of a user whose contacts have changed; false if that did not fit.
+    #[must_use]
+    pub fn tell_registered(&mut self, user: RegisteredUser) -> bool {
+        self.registered.push(user).is_ok()
     }
 
     /// Exchanges filled distributions for empty ones, if control has sent some back: `swap`
@@ -127,6 +145,14 @@ impl ControlEnd {
             }
             take(head.call(), head.datagram(&self.bytes), head.is_again());
         }
+    }
+
+    /// Takes users whose contacts have changed, up to `max`.
+    pub fn drain_registered(&mut self, max: usize, take: impl FnMut(RegisteredUser)) {
+        let count = self.registered.slots().min(max);
+        // So many are there.
+        let chunk = self.registered.read_chunk(count).into_iter().flatten();
+        chunk.for_each(take);
     }
 
     /// Has filled distributions merged and sends them back empty.

@@ -302,6 +302,8 @@ fn a_running_appliance_answers_as_the_document_says() {
     let config = "[[notify]]\nname = 'noc'\nkind = 'webhook'\nurl = 'http://127.0.0.1:9/'\n";
     let appliance = Appliance::with(config, &["--shards", "2"]);
     let client = Client::new(&appliance);
+    // Sixteen phones, which the kernel gives to both shards.
+    let phones: Vec<_> = (0..16).map(|user| register(appliance.sip, user)).collect();
     let calls = thread::spawn({
         let line = format!(
             "loadgen {} --calls 6 --rate 20 --duration 9s --loss 12 --impaired-calls 3 \
@@ -334,6 +336,9 @@ fn a_running_appliance_answers_as_the_document_says() {
     let has_report = |calls: &Value| calls["reports"].as_array().is_some_and(|all| !all.is_empty());
     appliance.wait_for("/api/qos/reports", has_report);
     client.send("GET", "/api/qos/reports", "", "");
+    let path = "/api/qos/registrations";
+    appliance.wait_for(path, |list| list["total"] == phones.len());
+    client.send("GET", path, "?sort=-expires&user_agent=phone", "");
     let shown = client.send("GET", "/api/qos/call/{call_id}", &format!("{call}?raw=1"), "");
     for list in ["streams", "timeline", "ladder", "reports"] {
         assert!(!shown[list].as_array().unwrap().is_empty(), "{list} of {shown:#}");
@@ -455,6 +460,20 @@ fn report(to: SocketAddr, call: &str) {
         body.len()
     );
     socket.send_to(text.as_bytes(), to).unwrap();
+}
+
+/// Has a phone register.
+fn register(to: SocketAddr, user: u32) -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let us = socket.local_addr().unwrap();
+    let text = format!(
+        "REGISTER sip:{to} SIP/2.0\r\nVia: SIP/2.0/UDP {us};branch=z9hG4bKg{user}\r\n\
+         Max-Forwards: 70\r\nFrom: <sip:{user}@{to}>;tag=g\r\nTo: <sip:{user}@{to}>\r\n\
+         Call-ID: registers-{user}\r\nCSeq: 1 REGISTER\r\nContact: <sip:{user}@{us}>;q=1\r\n\
+         User-Agent: Phone\r\nContent-Length: 0\r\n\r\n"
+    );
+    socket.send_to(text.as_bytes(), to).unwrap();
+    socket
 }
 
 /// What happens while calls are up; a thread of its own that ends after all kinds of events.

@@ -207,8 +207,11 @@ fn contacts_that_cannot_be_are_refused_and_unknown_parameters_kept() {
     assert_eq!(ann.counts().failed_4xx, 4);
     ann.to = "<tel:+15551234>";
     assert_eq!(ann.register(ONE).status(), 200);
-    ann.to = "<isbn:2983792873>";
-    assert_eq!(ann.register(ONE).status(), 400);
+    let long = format!("<sip:{}@h>", "x".repeat(600));
+    for bad in ["<isbn:2983792873>", long.leak()] {
+        ann.to = bad;
+        assert_eq!(ann.register(ONE).status(), 400, "{bad}");
+    }
 }
 
 #[test]

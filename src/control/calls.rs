@@ -17,6 +17,7 @@ use super::{
         Interval, RttFigures, ShardHealth, Snapshot, StreamRecord, TimelinePoint, Totals,
         WorstInterval,
     },
+    registered::Registered,
     signalling::{CallSignalling, Place, SipRecord},
     spreads::Spreads,
     streams::CallStreams,
@@ -27,6 +28,7 @@ use crate::{
     shard::{
         distributions::Distributions,
         health::OwnFaults,
+        registrar::RegisteredUser,
         report::{
             CallEvent, CallReport, Direction, FarEndReport, LossRunsReport, RemoteReport, Report,
             RoundTrip, RoundTripReport, StreamReport, TextField, TextReport,
@@ -52,6 +54,7 @@ pub struct Calls {
     history: VecDeque<Arc<CallRecord>>,
     orphans: BTreeMap<StreamRef, Arc<StreamRecord>>,
     phone_reports: Arc<PhoneReports>,
+    registered: Registered,
     totals: Totals,
     /// Shared with the last snapshot; copied when a call finishes after it.
     finished_by: Arc<Finished>,
@@ -99,6 +102,7 @@ impl Calls {
             history: VecDeque::new(),
             orphans: BTreeMap::new(),
             phone_reports: Arc::default(),
+            registered: Registered::default(),
             totals: Totals::default(),
             finished_by: Arc::default(),
             shards: Vec::new(),
@@ -236,6 +240,12 @@ impl Calls {
         self.ladders.push(CallRef { shard, serial }, &message);
     }
 
+    /// Takes in what a shard tells of a user whose contacts have changed.
+    pub fn take_registered(&mut self, user: RegisteredUser) {
+        self.has_news = true;
+        self.registered.take(user);
+    }
+
     /// What is to be stored of the messages of a call that is over. They go from here before long.
     pub fn take_ladder(&self, record: &CallRecord, now: Timestamp) -> Option<Ladder> {
         self.ladders.finish(record.reference?, now)
@@ -267,6 +277,7 @@ impl Calls {
             history: self.history.iter().cloned().collect(),
             orphans: self.orphans.values().cloned().collect(),
             phone_reports: Arc::clone(&self.phone_reports),
+            registered: self.registered.shown(now),
             totals: self.totals,
             finished: Arc::clone(&self.finished_by),
             shards: self.shards.clone(),

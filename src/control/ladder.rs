@@ -348,7 +348,8 @@ fn text(bytes: &[u8]) -> String {
     if cut.len() < bytes.len() { text + "…" } else { text }
 }
 
-const fn transport_name(transport: Transport) -> &'static str {
+/// `udp`, `tcp` or `tls`.
+pub(super) const fn transport_name(transport: Transport) -> &'static str {
     match transport {
         Transport::Udp => "udp",
         Transport::Tcp => "tcp",

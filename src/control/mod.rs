@@ -13,6 +13,7 @@ pub mod ladders;
 mod loss_runs;
 pub mod phone_reports;
 pub mod record;
+pub mod registered;
 pub mod signalling;
 pub mod snapshot;
 pub mod spreads;

@@ -27,7 +27,10 @@ pub use crate::shard::{
 use crate::{
     id::{CallRef, Ssrc, Trunk},
     quality::{Impairments, MosBasis, Rating, Scale, score::Scoring},
-    shard::report::{RoundTrip, StreamReport},
+    shard::{
+        registrar::RegisteredUser,
+        report::{RoundTrip, StreamReport},
+    },
     time::Timestamp,
 };
 
@@ -516,6 +519,8 @@ pub struct Snapshot {
     pub orphans: Vec<Arc<StreamRecord>>,
     /// What phones said of their calls.
     pub phone_reports: Arc<PhoneReports>,
+    /// Registered contacts by their users, in their order; at most a second older than the rest.
+    pub registered: Arc<Vec<RegisteredUser>>,
     /// Totals since start.
     pub totals: Totals,
     /// The same calls in more figures, by codec and trunk.

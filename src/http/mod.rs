@@ -27,6 +27,7 @@ mod phone_reports;
 mod prometheus;
 mod query;
 mod rate;
+mod registrations;
 mod reply;
 mod routes;
 mod signalling;

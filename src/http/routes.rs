@@ -14,6 +14,7 @@ use super::{
     operator::{self, Someone},
     phone_reports, prometheus,
     query::{self, Query},
+    registrations,
     reply::Reply,
     token::Role,
     trends,
@@ -149,6 +150,7 @@ impl Api {
                 let api = ApiHealth::of(&self.shared);
                 Ok(Reply::json(&self.watch.judge(snapshot, store, self.notifiers(), api, now)))
             }
+            Route::Registrations => registrations::list(&query, page(&query)?, snapshot),
             Route::Reports => Ok(phone_reports::list(page(&query)?, snapshot)),
             Route::Document => Ok(Reply::json_text(DOCUMENT.to_owned())),
             Route::Prometheus => {
@@ -203,6 +205,7 @@ enum Route<'a> {
     HangUpAll,
     Statistics,
     Sip,
+    Registrations,
     Reports,
     Health,
     Prometheus,
@@ -221,6 +224,7 @@ impl<'a> Route<'a> {
             "/api/qos/trends" => Self::Trends,
             "/api/qos/statistics" => Self::Statistics,
             "/api/qos/sip" => Self::Sip,
+            "/api/qos/registrations" => Self::Registrations,
             "/api/qos/reports" => Self::Reports,
             "/healthz" => Self::Health,
             "/metrics" => Self::Prometheus,
@@ -275,6 +279,7 @@ impl<'a> Route<'a> {
         match self {
             Self::Metrics => &["limit", "offset", "sort"],
             Self::Call(_) => &["raw"],
+            Self::Registrations => registrations::PARAMETERS,
             Self::Reports => &["limit", "offset"],
             Self::History => history::LIST_PARAMETERS,
             Self::Export => history::EXPORT_PARAMETERS,

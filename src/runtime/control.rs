@@ -51,6 +51,7 @@ pub(super) fn run(
                 calls.pass(ShardId(shard), call, &message, is_again);
             });
             taken += end.drain(REPORTS_PER_TURN, |report| calls.apply(report));
+            end.drain_registered(USERS_PER_TURN, |user| calls.take_registered(user));
             end.drain_distributions(|filled| calls.merge_distributions(filled));
         }
         alerts.feed(&mut calls, |call| finished.push(call));
@@ -85,6 +86,9 @@ const REPORTS_PER_TURN: usize = 4096;
 
 /// Messages of calls taken from one ring before the next has its turn.
 const MESSAGES_PER_TURN: usize = 4096;
+
+/// Users whose contacts have changed taken from one ring before the next has its turn.
+const USERS_PER_TURN: usize = 2048;
 
 /// How old a snapshot may be while there is news.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(100);

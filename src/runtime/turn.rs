@@ -277,6 +277,8 @@ impl Turn {
             let mut told = others.iter_mut().flatten().map(|to| to.ring.tell_verified(source));
             told.all(|told| told)
         });
+        let ring = &mut self.ring;
+        self.shard.tell_registered(|user| ring.tell_registered(user));
     }
 
     /// Sends the outbox; what finds no room waits, within bounds.

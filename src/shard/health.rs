@@ -115,9 +115,9 @@ impl Shed {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Registrations {
     /// Contacts that are registered.
-    pub active: u64,
+    pub active: u32,
     /// Users that have any.
-    pub users: u64,
+    pub users: u32,
     /// REGISTERs answered with more than a challenge.
     pub attempts: u64,
     /// REGISTERs that were asked for credentials, which is no failure.
@@ -130,6 +130,9 @@ pub struct Registrations {
     pub failed_5xx: u64,
     /// Of these, for want of room.
     pub refused: u64,
+    /// Changes that the list of registrations lacks, for want of room: it shows those users as they
+    /// were, until they register again or their time is over.
+    pub untold: u64,
 }
 
 impl Registrations {
@@ -145,6 +148,7 @@ impl Registrations {
             failed_4xx: sum.failed_4xx + one.failed_4xx,
             failed_5xx: sum.failed_5xx + one.failed_5xx,
             refused: sum.refused + one.refused,
+            untold: sum.untold + one.untold,
         })
     }
 

@@ -168,6 +168,11 @@ impl World {
             self.calls.apply(report);
             self.reports.push(*report);
         }
+        let calls = &mut self.calls;
+        self.shard.tell_registered(|user| {
+            calls.take_registered(user);
+            true
+        });
         self.out.clear();
     }
 }

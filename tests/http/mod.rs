@@ -395,6 +395,7 @@ pub(crate) fn snapshot() -> Snapshot {
         history,
         orphans: vec![Arc::new(stream(7, None))],
         phone_reports: Arc::default(),
+        registered: Arc::default(),
         totals: Totals {
             calls: 8,
             answered: 6,

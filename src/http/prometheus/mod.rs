@@ -216,6 +216,8 @@ fn registrations(page: &mut Page, snapshot: &Snapshot) {
     page.sample(name, "class=\"5xx\"", counts.failed_5xx);
     let help = "REGISTERs refused for want of room, which are among the failures.";
     page.single("voxplane_registrations_refused_total", "counter", help, counts.refused);
+    let help = "Changes that the list of registrations lacks, for want of room.";
+    page.single("voxplane_registrations_untold_total", "counter", help, counts.untold);
 }
 
 fn shards(page: &mut Page, shards: &[ShardHealth]) {

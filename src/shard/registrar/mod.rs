@@ -5,6 +5,7 @@
 //! since nothing is ever routed by what is registered here. Path (RFC 3327) is ignored for the same
 //! reason.
 
+mod binding;
 mod request;
 mod settings;
 
@@ -16,7 +17,10 @@ use std::{
 };
 
 use self::request::{Asked, Contact, Origin};
-pub use self::settings::{RawRegistrar, RegistrarError, RegistrarSettings};
+pub use self::{
+    binding::{Binding, RegisteredUser, Sender},
+    settings::{RawRegistrar, RegistrarError, RegistrarSettings},
+};
 use super::{
     Shard,
     auth::Verdict,
@@ -26,7 +30,7 @@ use super::{
     timers::Timer,
 };
 use crate::{
-    limits::CONTACTS_PER_USER_MAX,
+    limits::{CONTACT_MAX, CONTACTS_PER_USER_MAX},
     time::Timestamp,
     wire::{
         Datagram,
@@ -38,35 +42,23 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Registrar {
     settings: RegistrarSettings,
-    users: HashMap<Arc<[u8]>, User, foldhash::quality::FixedState>,
+    /// Of each the contacts, newest last; never none.
+    users: HashMap<Arc<[u8]>, Arc<[Binding]>, foldhash::quality::FixedState>,
     /// When a user's next binding ends, soonest first; each user once.
     expiries: BTreeSet<(Timestamp, Arc<[u8]>)>,
     bindings: usize,
     /// When the shard's timer next wakes it.
     armed: Timestamp,
+    /// Users that have changed since control was told of them.
+    untold: BTreeSet<Arc<[u8]>>,
     counts: Registrations,
-}
-
-#[derive(Clone, Debug)]
-struct User {
-    /// Newest last.
-    bindings: Vec<Binding>,
-}
-
-/// One contact.
-#[derive(Clone, Debug)]
-struct Binding {
-    uri: Arc<[u8]>,
-    /// Its parameters with their semicolons, without `expires`.
-    params: Arc<[u8]>,
-    origin: Origin,
-    expires_at: Timestamp,
 }
 
 /// Why a REGISTER changes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// A contact that cannot be, or a `*` that is not alone or not to be removed.
+    /// An address of record or a contact that cannot be, or a `*` that is not alone or not to be
+    /// removed.
     BadContact,
     /// For less time than is granted.
     TooBrief,
@@ -97,7 +89,7 @@ impl Shard {
         let budget = datagram.payload.len();
         let mut headers = String::new();
         let mut bindings = Vec::new();
-        let status = match self.registrar.register(request, now) {
+        let status = match self.registrar.register(datagram, request) {
             Ok(user) => {
                 self.registrar.write_bindings(&mut bindings, &user, now, budget);
                 Status::OK
@@ -146,6 +138,7 @@ impl Registrar {
             expiries: BTreeSet::new(),
             bindings: 0,
             armed: Timestamp::MAX,
+            untold: BTreeSet::new(),
             counts: Registrations::default(),
         }
     }
@@ -157,19 +150,21 @@ impl Registrar {
 
     /// Counters and levels.
     pub(crate) fn counts(&self) -> Registrations {
-        Registrations {
-            active: self.bindings as u64,
-            users: self.users.len() as u64,
-            ..self.counts
-        }
+        let level = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let (active, users) = (level(self.bindings), level(self.users.len()));
+        Registrations { active, users, ..self.counts }
     }
 
     /// Does what a REGISTER asks for, or nothing; gives the user's address of record.
-    fn register(&mut self, request: &SipMessage<'_>, now: Timestamp) -> Result<Arc<[u8]>, Refusal> {
+    fn register(
+        &mut self,
+        datagram: &Datagram<'_>,
+        request: &SipMessage<'_>,
+    ) -> Result<Arc<[u8]>, Refusal> {
         // Who looks must not see what is over, however late the timers are.
-        self.expire(now);
+        self.expire(datagram.received_at);
         let user = address_of_record(request);
-        let result = self.change(&user, request, now);
+        let result = self.change(&user, datagram, request);
         let counts = &mut self.counts;
         counts.attempts += 1;
         match result {
@@ -187,13 +182,16 @@ impl Registrar {
     fn change(
         &mut self,
         user: &Arc<[u8]>,
+        datagram: &Datagram<'_>,
         request: &SipMessage<'_>,
-        now: Timestamp,
     ) -> Result<(), Refusal> {
+        if user.len() > CONTACT_MAX {
+            return Err(Refusal::BadContact);
+        }
         let asked = Asked::read(request, &self.settings)?;
         let origin = Origin::of(request, self.users.hasher());
         // A copy, so that what is refused half-way has changed nothing.
-        let before = self.users.get(user).map_or(&[][..], |user| &user.bindings);
+        let before = self.users.get(user).map_or(&[][..], |bindings| bindings);
         let mut bindings = before.to_vec();
         match asked {
             Asked::Query => return Ok(()),
@@ -204,8 +202,9 @@ impl Registrar {
                 bindings.clear();
             }
             Asked::Change(contacts) => {
+                let sender = Arc::new(Sender::of(datagram, request));
                 for contact in &contacts {
-                    take(&mut bindings, contact, origin, now)?;
+                    take(&mut bindings, contact, origin, &sender, datagram.received_at)?;
                 }
             }
         }
@@ -224,15 +223,21 @@ impl Registrar {
     /// Puts bindings in the place of those that a user has.
     fn put(&mut self, user: &Arc<[u8]>, bindings: Vec<Binding>) {
         if let Some(before) = self.users.remove(user) {
-            self.bindings -= before.bindings.len();
-            if let Some(at) = next_end(&before.bindings) {
+            self.bindings -= before.len();
+            if let Some(at) = next_end(&before) {
                 self.expiries.remove(&(at, Arc::clone(user)));
             }
         }
         if let Some(at) = next_end(&bindings) {
             self.bindings += bindings.len();
             self.expiries.insert((at, Arc::clone(user)));
-            self.users.insert(Arc::clone(user), User { bindings });
+            self.users.insert(Arc::clone(user), bindings.into());
+        }
+        // As many as can be registered at once: more have only come and gone.
+        if self.untold.len() < self.settings.max_bindings_per_shard || self.untold.contains(user) {
+            self.untold.insert(Arc::clone(user));
+        } else {
+            self.counts.untold += 1;
         }
     }
 
@@ -240,7 +245,7 @@ impl Registrar {
     fn expire(&mut self, now: Timestamp) {
         while let Some((_, user)) = self.expiries.first().filter(|(at, _)| *at <= now) {
             let user = Arc::clone(user);
-            let mut left = self.users.get(&user).map_or_else(Vec::new, |it| it.bindings.clone());
+            let mut left = self.users.get(&user).map_or_else(Vec::new, |it| it.to_vec());
             left.retain(|binding| binding.expires_at > now);
             self.put(&user, left);
         }
@@ -253,7 +258,7 @@ impl Registrar {
     /// Writes a Contact for each binding of a user, the newest first; as many as fit `budget`
     /// bytes, so that nobody is made to send a stranger much more than was sent.
     fn write_bindings(&self, out: &mut Vec<u8>, user: &Arc<[u8]>, now: Timestamp, budget: usize) {
-        let bindings = self.users.get(user).map_or(&[][..], |user| &user.bindings);
+        let bindings = self.users.get(user).map_or(&[][..], |bindings| bindings);
         for binding in bindings.iter().rev() {
             if out.len() + binding.uri.len() + binding.params.len() > budget {
                 return;
@@ -281,34 +286,19 @@ fn take(
     bindings: &mut Vec<Binding>,
     contact: &Contact<'_>,
     origin: Origin,
+    sender: &Arc<Sender>,
     now: Timestamp,
 ) -> Result<(), Refusal> {
+    let mut first = now;
     let known = bindings.iter().position(|known| is_same_uri(&known.uri, contact.address.uri));
     if let Some(known) = known {
         if !origin.may_follow(bindings[known].origin) {
             return Err(Refusal::OutOfOrder);
         }
-        bindings.remove(known);
+        first = bindings.remove(known).registered_at;
     }
     if contact.expires > 0 {
-        let mut params = Vec::new();
-        for param in contact.address.params() {
-            if param.name.eq_ignore_ascii_case(b"expires") {
-                continue;
-            }
-            params.push(b';');
-            params.extend_from_slice(param.name);
-            if let Some(value) = param.raw_value {
-                params.push(b'=');
-                params.extend_from_slice(value);
-            }
-        }
-        bindings.push(Binding {
-            uri: contact.address.uri.into(),
-            params: params.into(),
-            origin,
-            expires_at: now + Duration::from_secs(contact.expires.into()),
-        });
+        bindings.push(Binding::new(contact, origin, sender, (now, first)));
     }
     Ok(())
 }
