@@ -219,7 +219,9 @@ fn exercise_sip<'a>(bytes: &'a [u8], message: &SipMessage<'a>) -> &'a [u8] {
         }
     }
     assert!(len <= bytes.len());
-    message.body()
+    let description = message.description().unwrap_or_default();
+    assert!(description.len() <= message.body().len());
+    if message.content_type().is_some() { description } else { message.body() }
 }
 
 /// Any bytes as the value of a header.
@@ -391,7 +393,7 @@ fn write_extended_report(out: &mut Vec<u8>) {
     );
 }
 
-const TEXTS: [&[u8]; 8] = [
+const TEXTS: [&[u8]; 9] = [
     b"INVITE sip:echo@192.0.2.9:5060;transport=udp SIP/2.0\r\n\
       Via: SIP/2.0/UDP 192.0.2.1:5070;rport;branch=z9hG4bK776asdhds, SIP/2.0/TCP [2001:db8::1];received=[::1]\r\n\
       Max-Forwards: 70\r\n\
@@ -406,6 +408,14 @@ const TEXTS: [&[u8]; 8] = [
       v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n\
       m=audio 40000 RTP/AVP 8 0 101\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:101 telephone-event/8000\r\n\
       a=fmtp:101 0-16\r\na=ptime:20\r\n",
+    b"INVITE sip:h SIP/2.0\r\nVia: SIP/2.0/UDP h\r\nCall-ID: m\r\nCSeq: 1 INVITE\r\n\
+      Content-Type: multipart/mixed;boundary=\"b c\"\r\n\r\n\
+      --b c\r\nContent-Type: application/isup;version=itu-t92+\r\n\
+      Content-Disposition: signal;handling=optional\r\n\r\n\x01\x00\x20\x00\r\n\
+      --b c \r\nc: multipart/alternative; boundary=-\r\n\r\n\
+      ---\r\nc: application/sdp\r\nContent-Transfer-Encoding: binary\r\n\r\n\
+      v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 9 RTP/AVP 0\r\n-----\r\n\
+      --b c--\r\n",
     b"\r\nSIP/2.0 180 Ringing\n\
       v:SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1;received=192.0.2.77\n\
       f:sip:a@b;tag=1\nt :<sip:c@d>;tag=2\ni:1@b\ncseq: 1 INVITE\nm:<sip:c@[2001:db8:::192.0.2.9]>\nl:0\n\n",

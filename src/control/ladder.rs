@@ -300,10 +300,9 @@ impl core::fmt::Display for Parts {
 
 /// The media of a session description: `audio 16384 PCMU/PCMA sendonly, video 0`.
 fn media_text(message: &SipMessage<'_>) -> Option<String> {
-    if !message.has_content_type("application/sdp") {
-        return None;
-    }
-    let description = SessionDescription::parse(message.body()).ok()?;
+    // What has no type may be anything.
+    message.content_type()?;
+    let description = SessionDescription::parse(message.description().ok()?).ok()?;
     let media: Vec<_> =
         description.media().take(MEDIA_MAX).map(|media| one_media(&media)).collect();
     (!media.is_empty()).then(|| media.join(", "))

@@ -394,7 +394,7 @@ impl Shard {
         sdp.clear();
         let Some(dialog) = self.dialogs.get(slot) else { return sdp };
         let media = &dialog.media;
-        let offer = SessionDescription::parse(request.body()).ok();
+        let offer = SessionDescription::parse(request.description().unwrap_or_default()).ok();
         let (source, sends) = (datagram.src.ip(), dialog.action.sound().is_some());
         let taken = offer.and_then(|offer| Some((offer, Agreed::read(&offer, source, sends)?)));
         let is_secure =
@@ -428,7 +428,7 @@ impl Shard {
         let now = self.now.max(datagram.received_at);
         let interval = session_timer::interval(request).ok().flatten();
         let Some(dialog) = self.dialogs.get_mut(slot) else { return false };
-        dialog.is_offering = request.body().trim_ascii().is_empty();
+        dialog.is_offering = request.description().is_ok_and(|body| body.trim_ascii().is_empty());
         dialog.set_session(interval);
         // Offer and answer that a reliable response before it has are not said again.
         let is_early = dialog.action == Action::Early || dialog.is_offering;
@@ -484,10 +484,11 @@ pub(super) fn read_body(
     request: &SipMessage<'_>,
     action: Action,
 ) -> Result<Option<Agreed>, NotAcceptable> {
-    if request.body().trim_ascii().is_empty() {
+    let body = request.description().map_err(|_| NotAcceptable)?;
+    if body.trim_ascii().is_empty() {
         return Ok(None);
     }
-    let sdp = SessionDescription::parse(request.body()).map_err(|_| NotAcceptable)?;
+    let sdp = SessionDescription::parse(body).map_err(|_| NotAcceptable)?;
     let agreed = Agreed::read(&sdp, datagram.src.ip(), action.sound().is_some());
     agreed.map(Some).ok_or(NotAcceptable)
 }

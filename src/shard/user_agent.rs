@@ -253,11 +253,13 @@ pub(super) fn remote_tag<'a>(request: &SipMessage<'a>) -> &'a [u8] {
 }
 
 /// The headers that tell what would be accepted instead (RFC 3261 sections 8.2.2.3, 8.2.3 and
-/// 21.5.2).
+/// 21.5.2), or what is wrong where that is hard to see.
 fn explanation(request: &SipMessage<'_>, defect: Defect) -> String {
     match defect {
         Defect::ContentType => format!("{ACCEPT}Accept-Encoding: identity\r\n"),
         Defect::NotAcceptable => ACCEPT.to_owned(),
+        // RFC 3261 section 20.43: 399, miscellaneous.
+        Defect::Multipart => format!("Warning: 399 voxplane \"{defect}\"\r\n"),
         Defect::UnknownMethodMismatch => ALLOW.to_owned(),
         Defect::Extension => {
             let names: Vec<_> = request.unsupported().map(String::from_utf8_lossy).collect();
@@ -267,4 +269,4 @@ fn explanation(request: &SipMessage<'_>, defect: Defect) -> String {
     }
 }
 
-const ACCEPT: &str = "Accept: application/sdp\r\n";
+const ACCEPT: &str = "Accept: application/sdp, multipart/mixed\r\n";

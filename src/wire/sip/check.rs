@@ -6,6 +6,7 @@ use memchr::memchr2;
 
 use super::{
     HeaderName, Method, NameAddr, SipMessage, StartLine, Uri,
+    multipart::is_multipart,
     scan::{elements, quoted_len},
 };
 use crate::wire::text::{decimal, split_at_byte};
@@ -24,7 +25,8 @@ pub enum Defect {
         /// What there is, in octets.
         actual: usize,
     },
-    /// The body of an offer is of a type or in an encoding that is not SDP.
+    /// The body of an offer is of a type or in an encoding that is not SDP, or has a part that must
+    /// be understood and is not.
     #[error("the body is not plain application/sdp")]
     ContentType,
     /// An extension is required that is not supported; [`SipMessage::unsupported`] names it.
@@ -39,6 +41,10 @@ pub enum Defect {
     /// A header that every message must have is missing.
     #[error("missing {}", .0.name().unwrap_or("header"))]
     Missing(HeaderName),
+    /// A body of several parts has no boundary, or not the one that its type names (RFC 2046
+    /// section 5.1).
+    #[error("malformed multipart body")]
+    Multipart,
     /// An INVITE accepts bodies, but none of SDP.
     #[error("Accept leaves application/sdp out")]
     NotAcceptable,
@@ -251,8 +257,8 @@ pub(super) fn unsupported<'a>(message: &SipMessage<'a>) -> impl Iterator<Item = 
         .filter(|name| !SUPPORTED.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(name)))
 }
 
-/// An offer must come as SDP, and its answer must be welcome as SDP. Bodies of other methods are
-/// of no concern here.
+/// An offer must come as SDP, alone or as a part among others, and its answer must be welcome as
+/// SDP. Bodies of other methods are of no concern here.
 fn content(message: &SipMessage<'_>, method: Method) -> Result<(), Defect> {
     if method != Method::Invite {
         return Ok(());
@@ -262,6 +268,7 @@ fn content(message: &SipMessage<'_>, method: Method) -> Result<(), Defect> {
         .any(|value| !value.eq_ignore_ascii_case(b"identity"));
     // A description says itself what it is, if nothing else does.
     let is_sdp = match message.content_type() {
+        Some(kind) if is_multipart(kind) => !message.description()?.is_empty(),
         Some(_) => message.has_content_type(SDP),
         None => message.body().trim_ascii_start().starts_with(b"v="),
     };
@@ -384,6 +391,9 @@ mod tests {
         assert_eq!(after("To:", "Accept: text/plain, application/*;q=1\nTo:"), None);
         assert_eq!(after("application/sdp", "text/plain"), Some((Defect::ContentType, 415)));
         assert_eq!(after("Content-Type: application/sdp\n", ""), None);
+        let multipart = |boundary| after("application/sdp", &format!("multipart/mixed{boundary}"));
+        assert_eq!(multipart(""), Some((Defect::Multipart, 400)));
+        assert_eq!(multipart(";boundary=x"), Some((Defect::Multipart, 400)));
         assert_eq!(after("To:", "e: gzip\nTo:"), Some((Defect::ContentType, 415)));
     }
 

@@ -10,6 +10,7 @@ mod credentials;
 mod header;
 mod masked;
 mod method;
+mod multipart;
 mod scan;
 mod via;
 
@@ -215,6 +216,18 @@ impl<'a> SipMessage<'a> {
     #[must_use]
     pub const fn body(&self) -> &'a [u8] {
         self.body
+    }
+
+    /// Where a session description is to be read: the body, or the part of it that is one if it
+    /// has several (RFC 5621). Empty if there is none.
+    ///
+    /// # Errors
+    /// A body of several parts has not the form of one, or a part that must be understood.
+    pub fn description(&self) -> Result<&'a [u8], Defect> {
+        match self.content_type().filter(|kind| multipart::is_multipart(kind)) {
+            Some(kind) => Ok(multipart::description(kind, self.body, 0)?.unwrap_or_default()),
+            None => Ok(self.body),
+        }
     }
 
     /// Whether a list header has a token, such as `Supported` an option tag; tokens compare
