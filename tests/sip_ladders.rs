@@ -569,7 +569,11 @@ fn requests_outside_a_call_are_refused_by_kind() {
         ("INFO", 481),
         ("CANCEL", 481),
     ] {
-        assert_eq!(ask(&mut world, &caller, method, 1).status(), status, "{method}");
+        let answer = ask(&mut world, &caller, method, 1);
+        assert_eq!(answer.status(), status, "{method}");
+        // RFC 6665 section 8.2.2: who asks for an event must learn which ones there are.
+        let tells_events = answer.text().contains("\r\nAllow-Events: vq-rtcpxr\r\n");
+        assert_eq!(tells_events, status == 489, "{method}");
     }
     world.send(caller.addr, caller.us, caller.request("ACK", 1, ""));
     assert!(world.take().is_empty(), "an ACK is never answered");

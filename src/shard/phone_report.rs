@@ -58,7 +58,7 @@ impl Shard {
         out: &mut Outbox,
     ) -> Result<(), (Status, String)> {
         if !is_ours {
-            return Err((Status::BAD_EVENT, format!("Allow-Events: {EVENT}\r\n")));
+            return Err((Status::BAD_EVENT, ALLOW_EVENTS.to_owned()));
         }
         // A refresh or an end of what was published before (RFC 3903 section 4.1).
         if request.body().trim_ascii().is_empty() && request.method() == Some(Method::Publish) {
@@ -120,6 +120,10 @@ fn of(
 }
 
 const EVENT: &str = "vq-rtcpxr";
+
+/// What a 489 tells (RFC 6665 section 8.2.2): the events that are known.
+pub(super) const ALLOW_EVENTS: &str = "Allow-Events: vq-rtcpxr\r\n";
+
 const CONTENT_TYPE: &str = "application/vq-rtcpxr";
 
 /// RFC 6035 section 4.3: a subscription lasts an hour.

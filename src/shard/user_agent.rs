@@ -7,6 +7,7 @@ use super::{
     dialog::{Awaits, Sent, Text},
     invite::has_to_tag,
     outbox::Outbox,
+    phone_report::ALLOW_EVENTS,
     response::{ALLOW, Content, Status, response_address, write_response},
 };
 use crate::wire::{
@@ -106,7 +107,7 @@ impl Shard {
             }
             // There is no event to tell of or to be told of (RFC 6665 section 8.3.2).
             (Method::Subscribe | Method::Notify | Method::Publish, _) => {
-                self.respond(datagram, request, Status::BAD_EVENT, "", out);
+                self.respond(datagram, request, Status::BAD_EVENT, ALLOW_EVENTS, out);
             }
             // Nobody is called from here (RFC 3515 section 2.4.2).
             (Method::Refer, _) => self.respond(datagram, request, Status::DECLINE, "", out),
