@@ -3,33 +3,28 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod common;
+#[path = "common/signalling.rs"]
+mod signalling;
 #[path = "common/tap.rs"]
 mod tap;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use common::{
-    Caller, Flight, US, World, addr, datagram, ms,
+    Caller, Flight, US, World, addr, ms,
     network::{Path, Sim},
     phone::{Phone, Plan, speech},
     secs,
 };
+use signalling::{Truth, close, observed};
 use tap::{Seen, Talk, Tap};
 use voxplane::{
     control::signalling::{CallSignalling, Place, SessionRecord, SipRecord, TimesRecord},
-    shard::{Outbox, Role, Shard, ShardConfig},
-    time::Timestamp,
-    wire::sip::{Method, SipMessage, StartLine},
+    shard::ShardConfig,
 };
 
 fn figures(seen: &Seen) -> SipRecord {
     SipRecord::of(seen.shard.sip_figures(), Place::Probe)
-}
-
-#[track_caller]
-fn close(got: Option<f64>, wanted: f64) {
-    let got = got.unwrap();
-    assert!((got - wanted).abs() < 0.01, "{got} is not {wanted}");
 }
 
 fn talk(number: u64) -> Talk {
@@ -226,120 +221,6 @@ fn registrations_are_timed_from_the_first_request() {
     close(found.rrd_ms.mean, 750.0);
     // The last one has no answer yet.
     close(found.ira_percentage, 50.0);
-}
-
-/// What a shard that observes makes of messages in the order of their times.
-fn observed(mut passing: Vec<(Timestamp, Flight)>, until: Timestamp) -> SipRecord {
-    passing.sort_by_key(|&(at, _)| at);
-    let config = ShardConfig { role: Role::Observe, ..ShardConfig::default() };
-    let (mut shard, mut out) = (Shard::new(config), Outbox::default());
-    for (at, flight) in &passing {
-        shard.poll(*at, &mut out);
-        shard.handle(&[datagram(flight, *at)], &mut out);
-        out.clear();
-    }
-    shard.poll(until, &mut out);
-    SipRecord::of(shard.sip_figures(), Place::Callee)
-}
-
-/// What the simulation knows of messages that passed somewhere, worked out by no code of the
-/// appliance but the views.
-#[derive(Debug, Default)]
-struct Truth {
-    attempts: u64,
-    answered: u64,
-    completed: u64,
-    srd_ms: Vec<f64>,
-    sdd_ms: Vec<f64>,
-    sdt_s: Vec<f64>,
-    time_to_100_ms: Vec<f64>,
-    retransmissions: u64,
-    messages: u64,
-    requests: BTreeMap<&'static str, u64>,
-    responses: BTreeMap<u16, u64>,
-}
-
-impl Truth {
-    fn of(passing: &[(Timestamp, Flight)]) -> Self {
-        let mut truth = Self::default();
-        let mut before = HashSet::new();
-        let mut first: BTreeMap<(String, String), Timestamp> = BTreeMap::new();
-        for (at, flight) in passing {
-            let Ok(message) = SipMessage::parse(&flight.bytes) else { continue };
-            truth.messages += 1;
-            let again = !before.insert((flight.src, flight.dst, flight.bytes.clone()));
-            truth.retransmissions += u64::from(again);
-            let what = match message.start_line() {
-                StartLine::Request { method, .. } => {
-                    *truth.requests.entry(method.name().unwrap()).or_default() += 1;
-                    method.name().unwrap().to_owned()
-                }
-                StartLine::Response { code, .. } => {
-                    *truth.responses.entry(code).or_default() += 1;
-                    let is_of = message.cseq().unwrap().method;
-                    let kind = if is_of == Method::Invite && (101..200).contains(&code) {
-                        "18x".to_owned()
-                    } else {
-                        code.to_string()
-                    };
-                    format!("{kind} {}", is_of.name().unwrap())
-                }
-            };
-            let call_id = String::from_utf8(message.call_id().unwrap().to_vec()).unwrap();
-            first.entry((call_id, what)).or_insert(*at);
-        }
-        let calls: HashSet<_> = first.keys().map(|(call_id, _)| call_id.clone()).collect();
-        for call_id in calls {
-            let when = |what: &str| first.get(&(call_id.clone(), what.to_owned())).copied();
-            let ms = |end: Timestamp, start: Timestamp| end.since(start).as_secs_f64() * 1e3;
-            let Some(invite) = when("INVITE") else { continue };
-            truth.attempts += 1;
-            truth.time_to_100_ms.extend(when("100 INVITE").map(|at| ms(at, invite)));
-            let Some(answer) = when("200 INVITE") else { continue };
-            truth.answered += 1;
-            let status = when("18x INVITE").map_or(answer, |ringing| ringing.min(answer));
-            truth.srd_ms.push(ms(status, invite));
-            if let (Some(bye), Some(gone)) = (when("BYE"), when("200 BYE")) {
-                truth.completed += 1;
-                truth.sdd_ms.push(ms(gone, bye));
-                truth.sdt_s.push(ms(bye, answer) / 1e3);
-            }
-        }
-        truth
-    }
-
-    #[track_caller]
-    fn assert(&self, found: &SipRecord) {
-        let context = format!("{found:#?}\n{self:#?}");
-        assert_eq!(found.messages, self.messages, "{context}");
-        assert_eq!(found.requests, self.requests, "{context}");
-        assert_eq!(found.responses, self.responses, "{context}");
-        assert_eq!(found.retransmissions, self.retransmissions, "{context}");
-        assert_eq!(found.sessions.attempts, self.attempts, "{context}");
-        assert_eq!(found.sessions.answered, self.answered, "{context}");
-        assert_eq!(found.sessions.completed, self.completed, "{context}");
-        assert_eq!(found.sessions.pending, 0, "{context}");
-        let times = [
-            (&found.srd_ms, &self.srd_ms, 0.001),
-            (&found.sdd_ms, &self.sdd_ms, 0.001),
-            (&found.time_to_100_ms, &self.time_to_100_ms, 0.001),
-            (&found.sdt_s, &self.sdt_s, 0.001),
-        ];
-        for (found, truth, within) in times {
-            assert_eq!(found.count, truth.len() as u64, "{context}");
-            #[expect(clippy::cast_precision_loss, reason = "few")]
-            let mean = truth.iter().sum::<f64>() / truth.len() as f64;
-            assert!((found.mean.unwrap() - mean).abs() <= within, "{mean}: {context}");
-            let most = truth.iter().copied().fold(0.0, f64::max);
-            assert!((found.max.unwrap() - most).abs() <= most * 0.01 + 0.001, "{context}");
-        }
-        #[expect(clippy::cast_precision_loss, reason = "few")]
-        let percent = |part: u64| 100.0 * part as f64 / self.attempts as f64;
-        close(found.ser_percentage, percent(self.answered));
-        close(found.seer_percentage, percent(self.answered));
-        close(found.scr_percentage, percent(self.completed));
-        close(found.isa_percentage, 0.0);
-    }
 }
 
 /// 5 % of all SIP is lost, both ways: the figures are those of what arrived and of what was sent,

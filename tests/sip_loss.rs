@@ -1,16 +1,23 @@
 //! Signalling over a network that loses one message in twenty, either way: every call still comes
-//! to the end that was meant for it.
+//! to the end that was meant for it, and the figures of RFC 6076 and all counts are those of what
+//! passed, at the appliance and at the phones.
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod common;
+#[path = "common/signalling.rs"]
+mod signalling;
 
 use core::time::Duration;
 use std::collections::BTreeMap;
 
 use common::{Caller, Flight, START, Sent, World, ms, secs};
 use fastrand::Rng;
+use signalling::{Truth, observed};
 use voxplane::{
-    control::record::{CallState, EndedBy},
+    control::{
+        record::{CallState, EndedBy},
+        signalling::{Place, SipRecord},
+    },
     shard::ShardConfig,
     time::Timestamp,
     wire::sip::{HeaderName, Method, StartLine},
@@ -66,6 +73,9 @@ struct Sim {
     order: u64,
     rng: Rng,
     lost: u64,
+    /// All that the appliance has received or sent, and all that phones have.
+    at_us: Vec<(Timestamp, Flight)>,
+    at_phones: Vec<(Timestamp, Flight)>,
 }
 
 impl Sim {
@@ -82,8 +92,9 @@ impl Sim {
 
     fn carry(&mut self, phone: usize, text: &str) {
         let Caller { addr, us, .. } = self.phones[phone].caller;
+        let flight = Flight { src: addr, dst: us, bytes: text.into() };
+        self.at_phones.push((self.world.now, flight.clone()));
         if !self.loses() {
-            let flight = Flight { src: addr, dst: us, bytes: text.into() };
             let delay = ms(20 + self.rng.u64(..20));
             self.push(delay, Event::ToAppliance(flight));
         }
@@ -171,8 +182,15 @@ impl Sim {
 
     fn happen(&mut self, event: Event) {
         match event {
-            Event::ToAppliance(flight) => self.world.deliver(&[flight]),
-            Event::ToPhone(phone, sent) => self.receive(phone, &sent),
+            Event::ToAppliance(flight) => {
+                self.at_us.push((self.world.now, flight.clone()));
+                self.world.deliver(&[flight]);
+            }
+            Event::ToPhone(phone, sent) => {
+                let Sent { src, dst, ref bytes, .. } = sent;
+                self.at_phones.push((self.world.now, Flight { src, dst, bytes: bytes.clone() }));
+                self.receive(phone, &sent);
+            }
             Event::Again(phone, method, number) => self.send_again(phone, method, number),
             Event::Begin(phone, method) => self.begin(phone, method),
         }
@@ -193,6 +211,8 @@ impl Sim {
                 let of = |phone: &Phone| phone.caller.addr == sent.dst;
                 // RTCP has no phone here.
                 let Some(phone) = self.phones.iter().position(of) else { continue };
+                let Sent { at, src, dst, ref bytes } = sent;
+                self.at_us.push((at, Flight { src, dst, bytes: bytes.clone() }));
                 if !self.loses() {
                     let delay = ms(20 + self.rng.u64(..20));
                     self.push(delay, Event::ToPhone(phone, sent));
@@ -219,6 +239,8 @@ fn every_call_comes_to_its_end_though_one_message_in_twenty_is_lost() {
             order: 0,
             rng: Rng::with_seed(seed),
             lost: 0,
+            at_us: Vec::new(),
+            at_phones: Vec::new(),
         };
         for index in 0..40_usize {
             let aim = AIMS[index % AIMS.len()];
@@ -245,6 +267,7 @@ fn every_call_comes_to_its_end_though_one_message_in_twenty_is_lost() {
         lost += sim.lost;
         assert_eq!(sim.world.shard.calls_up(), 0, "seed {seed}");
         assert!(sim.world.shard.is_quiet(), "seed {seed}: nothing is sent any more");
+        assert_figures(&mut sim);
         let totals = sim.world.snapshot().totals;
         assert_eq!(totals.calls, 40, "seed {seed}: no call was taken for two");
         for index in 0..40 {
@@ -271,6 +294,16 @@ fn every_call_comes_to_its_end_though_one_message_in_twenty_is_lost() {
     }
     assert_eq!(ended[0], 250);
     assert!(ended[1] > 240 && lost > 400, "{ended:?}, {lost}");
+}
+
+/// Where RFC 6076 measures, and here.
+fn assert_figures(sim: &mut Sim) {
+    // For the last transaction to be given up.
+    sim.world.run_for(secs(70));
+    let found = SipRecord::of(sim.world.shard.sip_figures(), Place::Callee);
+    Truth::of(&sim.at_us).assert(&found);
+    let there = core::mem::take(&mut sim.at_phones);
+    Truth::of(&there).assert(&observed(there, sim.world.now));
 }
 
 /// Of messages.
