@@ -69,8 +69,10 @@ fn a_call_on_hold_loses_nothing_and_stays_one_call() {
 fn a_call_given_up_while_it_rings_has_failed_and_no_score() {
     let Some(sipp) = Sipp::find() else { return };
     let appliance = Appliance::with("answer_delay_ms = 60000", &["--shards", "2"]);
-    sipp.run(&appliance, 20, &["-sf", "cancel.xml", "-r", "20"]);
-    for call in appliance.history(20) {
+    for transport in TRANSPORTS {
+        sipp.run(&appliance, 20, &["-sf", "cancel.xml", "-r", "20", "-t", transport]);
+    }
+    for call in appliance.history(40) {
         for (field, expected) in [
             ("state", "failed".into()),
             ("status_code", 487.into()),
@@ -82,18 +84,20 @@ fn a_call_given_up_while_it_rings_has_failed_and_no_score() {
             assert_eq!(call[field], expected, "{field}: {call:#}");
         }
     }
-    assert_eq!(appliance.json("/api/qos/statistics")["failed_calls"], 20);
+    assert_eq!(appliance.json("/api/qos/statistics")["failed_calls"], 40);
 }
 
 #[test]
 fn calls_are_changed_and_confirmed_by_every_means() {
     let Some(sipp) = Sipp::find() else { return };
     let appliance = Appliance::start();
-    let scenarios = ["reinvite.xml", "reliable.xml", "update.xml"];
-    for scenario in scenarios {
-        sipp.run(&appliance, 100, &["-sf", scenario, "-r", "50"]);
+    let scenarios = ["reinvite.xml", "reliable.xml", "update.xml", "multipart.xml"];
+    for transport in TRANSPORTS {
+        for scenario in scenarios {
+            sipp.run(&appliance, 50, &["-sf", scenario, "-r", "50", "-t", transport]);
+        }
     }
-    for call in appliance.history(100 * scenarios.len()) {
+    for call in appliance.history(50 * scenarios.len() * TRANSPORTS.len()) {
         assert_eq!((&call["state"], &call["ended_by"]), (&"ended".into(), &"caller".into()));
     }
 }
@@ -123,8 +127,10 @@ fn lost_sip_messages_are_made_good() {
 fn options_and_registrations_are_answered() {
     let Some(sipp) = Sipp::find() else { return };
     let appliance = Appliance::start();
-    sipp.run(&appliance, 20, &["-sf", "options.xml", "-r", "100"]);
-    sipp.run(&appliance, 20, &["-sf", "register.xml", "-r", "100"]);
+    for transport in TRANSPORTS {
+        sipp.run(&appliance, 20, &["-sf", "options.xml", "-r", "100", "-t", transport]);
+        sipp.run(&appliance, 20, &["-sf", "register.xml", "-r", "100", "-t", transport]);
+    }
     assert_eq!(appliance.json("/api/qos/history")["total"], 0);
     assert_eq!(appliance.json("/api/qos/metrics")["active_calls"], 0);
 }
@@ -138,7 +144,9 @@ fn registrations_sign_in_by_digest() {
     let config =
         format!("[sip_auth]\nusers = {users:?}\nregister = true\nalgorithms = [\"MD5\"]\n");
     let appliance = Appliance::with(&config, &["--shards", "2"]);
-    sipp.run(&appliance, 50, &["-sf", "digest.xml", "-r", "20"]);
+    for transport in TRANSPORTS {
+        sipp.run(&appliance, 25, &["-sf", "digest.xml", "-r", "20", "-t", transport]);
+    }
     let registrations = |health: &Value| {
         let shards = health["shards"].as_array().unwrap().iter();
         let count = |name: &str| -> u64 {
@@ -218,6 +226,7 @@ impl Sipp {
             "cancel.xml",
             "digest.xml",
             "hold.xml",
+            "multipart.xml",
             "options.xml",
             "register.xml",
             "reinvite.xml",
@@ -286,6 +295,9 @@ impl Sipp {
         );
     }
 }
+
+/// All calls over one UDP socket, and all over one TCP connection.
+const TRANSPORTS: [&str; 2] = ["u1", "t1"];
 
 /// Where Debian keeps SIPp's recordings.
 const RECORDINGS: &str = "/usr/share/sip-tester";
