@@ -12,11 +12,7 @@ use super::{
     response::{Status, write_bye},
     routes::Action,
 };
-use crate::{
-    limits::TEXT_MAX,
-    time::Timestamp,
-    wire::sip::{NameAddr, SipMessage},
-};
+use crate::{limits::TEXT_MAX, time::Timestamp, wire::sip::SipMessage};
 
 impl Shard {
     /// Does what is due for a dialog.
@@ -242,13 +238,12 @@ impl Shard {
         let Some(dialog) = self.dialogs.get(slot) else { return };
         self.signalling.attach(dialog.hash, dialog.id.serial);
         let call = self.call_ref(dialog.id.serial);
-        let uri = |value: Option<_>| value.map_or(&b""[..], |value| NameAddr::parse(value).uri);
         let source = dialog.peer.ip().to_string();
         let texts = [
             (TextField::Source, source.as_bytes()),
             (TextField::CallId, request.call_id().unwrap_or_default()),
-            (TextField::From, uri(request.from())),
-            (TextField::To, uri(request.to())),
+            (TextField::From, request.from_uri()),
+            (TextField::To, request.to_uri()),
             (TextField::UserAgent, request.user_agent().unwrap_or_default()),
         ];
         for (field, text) in texts {

@@ -319,7 +319,7 @@ impl Shard {
             tag,
             request.from().unwrap_or_default(),
             &local,
-            contact_uri(request).or_else(|| uri_of(request.from()?)).unwrap_or(uri),
+            contact_uri(request).or_else(|| sound_uri(request.from_uri())).unwrap_or(uri),
             &routes.join(&b", "[..]),
         ]);
         let rtp_port = self.choose_port(agreed.as_ref().and_then(|agreed| agreed.remote_rtp));
@@ -498,18 +498,18 @@ pub(super) struct NotAcceptable;
 
 /// Whether a request claims to be within a dialog.
 pub(super) fn has_to_tag(request: &SipMessage<'_>) -> bool {
-    request.to().is_some_and(|to| NameAddr::parse(to).tag().is_some())
+    request.to_tag().is_some()
 }
 
 pub(super) fn contact_uri<'a>(request: &SipMessage<'a>) -> Option<&'a [u8]> {
-    uri_of(elements(request.contact()?).next()?)
+    sound_uri(NameAddr::parse(elements(request.contact()?).next()?).uri)
 }
 
-/// The URI of an address, if it can stand in a request line.
-fn uri_of(address: &[u8]) -> Option<&[u8]> {
+/// A URI, if it can stand in a request line.
+fn sound_uri(uri: &[u8]) -> Option<&[u8]> {
     // A fold within it would break the request line of our BYE.
     let is_sound = |uri: &&[u8]| !uri.is_empty() && uri.iter().all(u8::is_ascii_graphic);
-    Some(NameAddr::parse(address).uri).filter(is_sound)
+    Some(uri).filter(is_sound)
 }
 
 /// How long calls are kept waiting that are to be answered late: long enough to be seen, short

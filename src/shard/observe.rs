@@ -26,7 +26,7 @@ use crate::{
     wire::{
         Datagram,
         sdp::{Direction, SessionDescription},
-        sip::{Method, NameAddr, SipMessage, StartLine},
+        sip::{Method, SipMessage, StartLine},
     },
 };
 
@@ -125,8 +125,7 @@ impl Shard {
     /// The call that a message belongs to, by either side's tag.
     fn place(&self, message: &SipMessage<'_>, is_response: bool) -> Option<Place> {
         let call_id = message.call_id()?;
-        let to = message.to().map(NameAddr::parse);
-        let to_tag = to.as_ref().and_then(NameAddr::tag).unwrap_or_default();
+        let to_tag = message.to_tag().unwrap_or_default();
         let number = message.cseq().map_or(0, |cseq| cseq.number);
         let place = |slot, from: Side| {
             let is_opening = from == Side::Caller
@@ -186,8 +185,6 @@ impl Shard {
     ) {
         let branch = branch(request);
         let number = request.cseq().map_or(0, |cseq| cseq.number);
-        let to = request.to().map(NameAddr::parse);
-        let to_tag = to.as_ref().and_then(NameAddr::tag);
         let Some(dialog) = self.dialogs.get_mut(place.slot) else { return };
         let is_up = dialog.is_up();
         let Some(seen) = dialog.seen.as_deref_mut() else { return };
@@ -207,7 +204,7 @@ impl Shard {
             Method::Cancel => seen.is_cancelled = true,
             Method::Bye => {
                 let tag = match place.sender {
-                    Side::Caller => to_tag.unwrap_or_default(),
+                    Side::Caller => request.to_tag().unwrap_or_default(),
                     Side::Callee => remote_tag(request),
                 };
                 let gone = hash(tag);
@@ -236,8 +233,7 @@ impl Shard {
             return;
         }
         let branch = branch(response);
-        let to = response.to().map(NameAddr::parse);
-        let tag = hash(to.as_ref().and_then(NameAddr::tag).unwrap_or_default());
+        let tag = hash(response.to_tag().unwrap_or_default());
         let Some(dialog) = self.dialogs.get_mut(place.slot) else { return };
         let Some(seen) = dialog.seen.as_deref_mut() else { return };
         match (code, dialog.phase) {

@@ -123,8 +123,7 @@ impl Shard {
 
     /// A response can only be to our BYE: it ends the retransmissions.
     fn on_response(&mut self, response: &SipMessage<'_>, code: u16) {
-        let to = response.to().map(NameAddr::parse);
-        let remote_tag = to.as_ref().and_then(NameAddr::tag).unwrap_or_default();
+        let remote_tag = response.to_tag().unwrap_or_default();
         let slot = response.call_id().and_then(|id| self.dialogs.find(id, remote_tag));
         let Some(dialog) = slot.and_then(|slot| self.dialogs.get_mut(slot)) else { return };
         let number = response.cseq().map_or(0, |cseq| cseq.number);
@@ -192,8 +191,8 @@ impl Shard {
 
     /// The tag to add to To: ours, unless the request has one there.
     fn tag_for(&self, datagram: &Datagram<'_>, request: &SipMessage<'_>) -> Option<u64> {
-        let to = NameAddr::parse(request.to()?);
-        to.tag().is_none().then(|| self.local_tag(datagram, request))
+        let lacks_tag = request.to().is_some() && request.to_tag().is_none();
+        lacks_tag.then(|| self.local_tag(datagram, request))
     }
 
     /// Our tag in a dialog: the same for the same request, without any memory of it.
@@ -221,7 +220,7 @@ impl Shard {
     ) -> bool {
         let Some(dialog) = self.dialogs.get(slot) else { return false };
         let ours = NameAddr::parse(dialog.texts.get(Text::Local)).tag();
-        match request.to().and_then(|to| NameAddr::parse(to).tag()) {
+        match request.to_tag() {
             Some(tag) => ours == Some(tag),
             None => {
                 dialog.texts.get(Text::RemoteTag).is_empty()
@@ -250,7 +249,7 @@ impl Shard {
 
 /// The tag of the far end.
 pub(super) fn remote_tag<'a>(request: &SipMessage<'a>) -> &'a [u8] {
-    request.from().and_then(|from| NameAddr::parse(from).tag()).unwrap_or_default()
+    request.from_tag().unwrap_or_default()
 }
 
 /// The headers that tell what would be accepted instead (RFC 3261 sections 8.2.2.3, 8.2.3 and

@@ -20,7 +20,7 @@ use crate::{
     time::{NANOS_PER_SEC, Timestamp},
     wire::{
         Datagram,
-        sip::{NameAddr, SipMessage, StartLine},
+        sip::{SipMessage, StartLine},
     },
 };
 
@@ -111,8 +111,7 @@ impl Shard {
             return false;
         }
         let Ok(message) = SipMessage::parse(datagram.payload) else { return false };
-        let tag = |value: Option<_>| value.and_then(|value| NameAddr::parse(value).tag());
-        let (from, to) = (tag(message.from()), tag(message.to()));
+        let (from, to) = (message.from_tag(), message.to_tag());
         let (ours, theirs) = match message.start_line() {
             StartLine::Request { .. } => (to, from),
             StartLine::Response { .. } => (from, to),
@@ -125,7 +124,7 @@ impl Shard {
 
     /// Notes that a source is where it says, if the request shows that.
     pub(super) fn look_for_proof(&mut self, datagram: &Datagram<'_>, request: &SipMessage<'_>) {
-        let Some(to) = request.to().and_then(|to| NameAddr::parse(to).tag()) else { return };
+        let Some(to) = request.to_tag() else { return };
         let ip = datagram.src.ip();
         if self.admission.is_verified(datagram) {
             return;

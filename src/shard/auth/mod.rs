@@ -28,7 +28,7 @@ use super::{
 };
 use crate::wire::{
     Datagram,
-    sip::{Credentials, HeaderName, Method, NameAddr, SipMessage, StartLine, Uri, is_same_user},
+    sip::{Credentials, HeaderName, Method, SipMessage, StartLine, Uri, is_same_user},
 };
 
 /// What all shards share: who can sign in, and the key of this run.
@@ -150,7 +150,7 @@ impl Shard {
         if !self.door.used.take((made_at, nonce), count, transaction, now) {
             return Verdict::Stale;
         }
-        let to = Uri::parse(NameAddr::parse(request.to().unwrap_or_default()).uri);
+        let to = Uri::parse(request.to_uri());
         if request.method() == Some(Method::Register)
             && !to.user.is_some_and(|user| is_same_user(user, name))
         {

@@ -34,7 +34,7 @@ use crate::{
     time::Timestamp,
     wire::{
         Datagram,
-        sip::{NameAddr, SipMessage, is_same_uri, write_address_of_record},
+        sip::{SipMessage, is_same_uri, write_address_of_record},
     },
 };
 
@@ -276,8 +276,7 @@ impl Registrar {
 /// The canonical address of record of a REGISTER.
 fn address_of_record(request: &SipMessage<'_>) -> Arc<[u8]> {
     let mut bytes = Vec::new();
-    let to = NameAddr::parse(request.to().unwrap_or_default());
-    write_address_of_record(&mut bytes, to.uri);
+    write_address_of_record(&mut bytes, request.to_uri());
     bytes.into()
 }
 

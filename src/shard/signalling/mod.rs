@@ -246,20 +246,17 @@ impl Signalling {
     /// The session that a message belongs to, by either side's tag.
     fn place(&self, message: &SipMessage<'_>) -> Option<Place> {
         let call_id = message.call_id()?;
-        let tag = |value: Option<&[u8]>| {
-            let hash = NameAddr::parse(value?).tag().map(|tag| self.hash(call_id, tag))?;
-            self.find(hash)
-        };
-        let by_from = tag(message.from()).map(|slot| Place { slot, is_callers: true });
-        by_from.or_else(|| tag(message.to()).map(|slot| Place { slot, is_callers: false }))
+        let find = |tag: Option<&[u8]>| self.find(self.hash(call_id, tag?));
+        let by_from = find(message.from_tag()).map(|slot| Place { slot, is_callers: true });
+        by_from.or_else(|| find(message.to_tag()).map(|slot| Place { slot, is_callers: false }))
     }
 
     /// An INVITE: one that asks for a session makes one, if there is room.
     fn invite(&mut self, at: Timestamp, message: &SipMessage<'_>) -> Option<Place> {
-        if message.to().is_some_and(|to| NameAddr::parse(to).tag().is_some()) {
+        if message.to_tag().is_some() {
             return self.place(message);
         }
-        let tag = message.from().and_then(|from| NameAddr::parse(from).tag()).unwrap_or_default();
+        let tag = message.from_tag().unwrap_or_default();
         let hash = self.hash(message.call_id()?, tag);
         let cseq = message.cseq().map_or(0, |cseq| cseq.number);
         let branch = branch(message);
@@ -478,7 +475,7 @@ impl Signalling {
 impl Response {
     fn read(at: Timestamp, code: u16, message: &SipMessage<'_>) -> Option<Self> {
         let cseq = message.cseq()?;
-        let tag = message.to().and_then(|to| NameAddr::parse(to).tag());
+        let tag = message.to_tag();
         let has_failed = code >= 300;
         Some(Self {
             at,

@@ -78,6 +78,18 @@ pub struct Param<'a> {
     pub raw_value: Option<&'a [u8]>,
 }
 
+impl<'a> Param<'a> {
+    /// Reads what stands between two `;`, without blanks around it.
+    pub(super) fn parse(text: &'a [u8]) -> Self {
+        let Some(equals) = memchr(b'=', text) else {
+            return Self { name: text, value: None, raw_value: None };
+        };
+        let raw = text[equals + 1..].trim_ascii();
+        let (value, raw_value) = (Some(unquoted(raw)), Some(raw));
+        Self { name: text[..equals].trim_ascii(), value, raw_value }
+    }
+}
+
 /// An iterator over parameters. Empty ones are left out.
 #[derive(Clone, Debug)]
 pub struct Params<'a> {
@@ -109,12 +121,7 @@ impl<'a> Iterator for Params<'a> {
             let text = self.rest[..end].trim_ascii();
             self.rest = self.rest.get(end + 1..).unwrap_or(&[]);
             if !text.is_empty() {
-                let Some(equals) = memchr(b'=', text) else {
-                    return Some(Param { name: text, value: None, raw_value: None });
-                };
-                let raw = text[equals + 1..].trim_ascii();
-                let (value, raw_value) = (Some(unquoted(raw)), Some(raw));
-                return Some(Param { name: text[..equals].trim_ascii(), value, raw_value });
+                return Some(Param::parse(text));
             }
         }
         None

@@ -153,15 +153,17 @@ fn numbers(message: &SipMessage<'_>) -> Result<(), Defect> {
 }
 
 fn addresses(message: &SipMessage<'_>) -> Result<(), Defect> {
-    for name in [HeaderName::From, HeaderName::To] {
-        address(name, message.first_of(name).unwrap_or(&[]))?;
+    for (name, party) in [(HeaderName::From, message.from), (HeaderName::To, message.to)] {
+        let (value, party) = message.first_of(name).zip(party).ok_or(Defect::Missing(name))?;
+        address(name, value, party.address)?;
     }
     for value in message.values(HeaderName::Contact) {
         if has_open_quote(value) {
             return Err(Defect::OpenQuote(HeaderName::Contact));
         }
         for element in elements(value) {
-            let contact = address(HeaderName::Contact, element)?;
+            let contact = NameAddr::parse(element);
+            address(HeaderName::Contact, element, contact)?;
             if contact.param("expires").is_some_and(|text| decimal::<u32>(text).is_none()) {
                 return Err(Defect::Number(HeaderName::Contact));
             }
@@ -173,14 +175,11 @@ fn addresses(message: &SipMessage<'_>) -> Result<(), Defect> {
     }
 }
 
-fn address(name: HeaderName, value: &[u8]) -> Result<NameAddr<'_>, Defect> {
+fn address(name: HeaderName, value: &[u8], address: NameAddr<'_>) -> Result<(), Defect> {
     if has_open_quote(value) {
         return Err(Defect::OpenQuote(name));
     }
-    match NameAddr::parse(value) {
-        address if address.uri.is_empty() => Err(Defect::Malformed(name)),
-        address => Ok(address),
-    }
+    if address.uri.is_empty() { Err(Defect::Malformed(name)) } else { Ok(()) }
 }
 
 /// A quote behind a backslash does not open a quoted string: some phones escape the quotes around
@@ -235,8 +234,7 @@ fn request_uri(text: &[u8]) -> Result<(), Defect> {
 /// RFC 3261 section 8.2.2.3: Require is not looked at in ACK and CANCEL.
 fn extensions(message: &SipMessage<'_>, method: Method) -> Result<(), Defect> {
     if method == Method::Register {
-        let to = NameAddr::parse(message.to().unwrap_or(&[]));
-        let scheme = Uri::parse(to.uri);
+        let scheme = Uri::parse(message.to_uri());
         if !scheme.is_sip() && !scheme.scheme.eq_ignore_ascii_case(b"tel") {
             return Err(Defect::AddressOfRecord);
         }

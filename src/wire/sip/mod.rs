@@ -29,7 +29,8 @@ use scan::{HeaderLines, split_header};
 
 use super::text::{decimal, split_at_byte, split_word};
 
-/// A view of one SIP message.
+/// A view of one SIP message. What every message has, and more than one reader of it asks for, is
+/// taken apart once, here: the topmost Via, `CSeq`, From and To with their tags.
 ///
 /// Values are as they stand between the colon and the end of the header, blanks around them
 /// taken off; a value may hold folds (line ends that blanks follow, RFC 3261 section 7.3.1).
@@ -41,6 +42,11 @@ pub struct SipMessage<'a> {
     /// All that follows the blank line.
     rest: &'a [u8],
     body: &'a [u8],
+    via: Option<Via<'a>>,
+    cseq: Option<CSeq<'a>>,
+    from: Option<Party<'a>>,
+    to: Option<Party<'a>>,
+    content_length: Option<u32>,
     /// The first header of each name, by [`HeaderName::slot`].
     first: [Option<&'a [u8]>; SINGLE_COUNT],
     /// A bit per slot: the name came again.
@@ -82,13 +88,26 @@ impl<'a> SipMessage<'a> {
         }
         let head = &after_start[..after_start.len() - lines.rest().len()];
         let rest = lines.rest();
-        let body = rest;
-        let mut message = Self { start_line, version, head, rest, body, first, repeated, present };
-        message.body = match message.content_length() {
-            Some(len) => rest.get(..len.try_into().unwrap_or(usize::MAX)).unwrap_or(rest),
-            None => rest,
-        };
-        Ok(message)
+        let first_of = |name: HeaderName| name.slot().and_then(|slot| first[slot]);
+        let content_length = first_of(HeaderName::ContentLength).and_then(decimal);
+        let body = content_length
+            .and_then(|len: u32| rest.get(..len.try_into().unwrap_or(usize::MAX)))
+            .unwrap_or(rest);
+        Ok(Self {
+            start_line,
+            version,
+            head,
+            rest,
+            body,
+            via: first_of(HeaderName::Via).and_then(Via::parse),
+            cseq: first_of(HeaderName::CSeq).and_then(CSeq::parse),
+            from: first_of(HeaderName::From).map(Party::parse),
+            to: first_of(HeaderName::To).map(Party::parse),
+            content_length,
+            first,
+            repeated,
+            present,
+        })
     }
 
     /// The request line or the status line.
@@ -117,7 +136,7 @@ impl<'a> SipMessage<'a> {
     pub fn method(&self) -> Option<Method> {
         match self.start_line {
             StartLine::Request { method, .. } => Some(method),
-            StartLine::Response { .. } => self.cseq().map(|cseq| cseq.method),
+            StartLine::Response { .. } => self.cseq.map(|cseq| cseq.method),
         }
     }
 
@@ -127,16 +146,40 @@ impl<'a> SipMessage<'a> {
         self.first_of(HeaderName::CallId)
     }
 
-    /// The first From; [`NameAddr::parse`] takes it apart.
+    /// The first From as written.
     #[must_use]
     pub fn from(&self) -> Option<&'a [u8]> {
         self.first_of(HeaderName::From)
     }
 
-    /// The first To; [`NameAddr::parse`] takes it apart.
+    /// The URI of the first From, empty if there is none.
+    #[must_use]
+    pub fn from_uri(&self) -> &'a [u8] {
+        self.from.map_or(&[], |from| from.address.uri)
+    }
+
+    /// The tag of the first From.
+    #[must_use]
+    pub fn from_tag(&self) -> Option<&'a [u8]> {
+        self.from.and_then(|from| from.tag)
+    }
+
+    /// The first To as written.
     #[must_use]
     pub fn to(&self) -> Option<&'a [u8]> {
         self.first_of(HeaderName::To)
+    }
+
+    /// The URI of the first To, empty if there is none.
+    #[must_use]
+    pub fn to_uri(&self) -> &'a [u8] {
+        self.to.map_or(&[], |to| to.address.uri)
+    }
+
+    /// The tag of the first To.
+    #[must_use]
+    pub fn to_tag(&self) -> Option<&'a [u8]> {
+        self.to.and_then(|to| to.tag)
     }
 
     /// The first Contact, which may be a list; [`elements`] takes it apart.
@@ -168,14 +211,14 @@ impl<'a> SipMessage<'a> {
 
     /// The first `CSeq`; `None` also if its number is none or beyond 32 bits.
     #[must_use]
-    pub fn cseq(&self) -> Option<CSeq<'a>> {
-        self.first_of(HeaderName::CSeq).and_then(CSeq::parse)
+    pub const fn cseq(&self) -> Option<CSeq<'a>> {
+        self.cseq
     }
 
     /// The topmost Via.
     #[must_use]
-    pub fn via(&self) -> Option<Via<'a>> {
-        self.first_of(HeaderName::Via).and_then(Via::parse)
+    pub const fn via(&self) -> Option<Via<'a>> {
+        self.via
     }
 
     /// The first Max-Forwards; `None` also if it is no number of 32 bits.
@@ -192,8 +235,8 @@ impl<'a> SipMessage<'a> {
 
     /// The first Content-Length, in octets; `None` also if it is no number of 32 bits.
     #[must_use]
-    pub fn content_length(&self) -> Option<u32> {
-        self.first_of(HeaderName::ContentLength).and_then(decimal)
+    pub const fn content_length(&self) -> Option<u32> {
+        self.content_length
     }
 
     /// All headers in order. Lines without a colon are left out.
@@ -270,6 +313,20 @@ impl<'a> SipMessage<'a> {
 
     fn is_repeated(&self, name: HeaderName) -> bool {
         name.slot().is_some_and(|slot| self.repeated & (1 << slot) != 0)
+    }
+}
+
+/// One end of a dialog, as From or To names it.
+#[derive(Clone, Copy, Debug)]
+struct Party<'a> {
+    address: NameAddr<'a>,
+    tag: Option<&'a [u8]>,
+}
+
+impl<'a> Party<'a> {
+    fn parse(value: &'a [u8]) -> Self {
+        let address = NameAddr::parse(value);
+        Self { address, tag: address.tag() }
     }
 }
 

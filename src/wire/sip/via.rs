@@ -10,7 +10,7 @@ use std::{
 use memchr::memchr;
 
 use super::{
-    address::{Params, parse_ip, split_port},
+    address::{Param, Params, parse_ip, split_port},
     scan::Outside,
 };
 use crate::wire::text::decimal;
@@ -34,7 +34,7 @@ pub struct Via<'a> {
     /// The port for the response: `Some(None)` asks the next hop to fill it in (RFC 3581).
     pub rport: Option<Option<u16>>,
     params: &'a [u8],
-    stray: bool,
+    is_well_formed: bool,
 }
 
 impl<'a> Via<'a> {
@@ -55,7 +55,13 @@ impl<'a> Via<'a> {
             return None;
         }
         let (mut branch, mut received, mut rport) = (None, None, None);
-        for param in Params::new(params) {
+        let (mut rest, mut outside, mut has_empty_param) = (params, Outside::new(), false);
+        while let [b';', after @ ..] = rest {
+            let end = outside.find(b';', after);
+            let text = after[..end].trim_ascii();
+            rest = &after[end..];
+            has_empty_param |= text.is_empty();
+            let param = Param::parse(text);
             let value = param.value.unwrap_or(&[]);
             match param.name {
                 name if name.eq_ignore_ascii_case(b"branch") => branch = Some(value),
@@ -64,7 +70,8 @@ impl<'a> Via<'a> {
                 _ => {}
             }
         }
-        Some(Self { text, transport, host, port, branch, received, rport, params, stray })
+        let is_well_formed = !stray && !has_empty_param;
+        Some(Self { text, transport, host, port, branch, received, rport, params, is_well_formed })
     }
 
     /// All parameters.
@@ -96,15 +103,8 @@ impl<'a> Via<'a> {
 
     /// Whether host, port and separators are as the grammar has them.
     #[must_use]
-    pub fn is_well_formed(&self) -> bool {
-        let mut rest = self.params;
-        let (mut has_empty_param, mut outside) = (false, Outside::new());
-        while let [b';', after @ ..] = rest {
-            let end = outside.find(b';', after);
-            has_empty_param |= after[..end].trim_ascii().is_empty();
-            rest = &after[end..];
-        }
-        !self.stray && !has_empty_param
+    pub const fn is_well_formed(&self) -> bool {
+        self.is_well_formed
     }
 
     /// Appends this value as a server returns it: with `received` where the request did not come
