@@ -281,7 +281,8 @@ fn split_piece(text: &[u8], len_max: usize) -> (&[u8], &[u8]) {
 /// The response that was sent, with another status, without what makes a dialog and without a body.
 fn as_refusal(response: &[u8], status: Status) -> Arc<[u8]> {
     let end = memchr::memchr(b'\n', response).map_or(0, |at| at + 1);
-    let mut bytes = status.line().into_bytes();
+    let mut bytes = Vec::with_capacity(response.len());
+    status.write_line(&mut bytes);
     let mut is_left_out = false;
     for line in response[end..].split_inclusive(|&byte| byte == b'\n') {
         if line == b"\r\n" {

@@ -20,6 +20,7 @@ use super::{
     seen::Seen,
     sending::Sending,
     stream::Format,
+    tags::TAG_LEN,
 };
 use crate::{
     id::{PayloadType, Ssrc},
@@ -233,6 +234,11 @@ impl Texts {
         let index = text as usize;
         let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
         &self.bytes[start as usize..self.ends[index] as usize]
+    }
+
+    /// Our tag, with which the text of our end closes; nothing where we are none.
+    pub(crate) fn local_tag(&self) -> Option<&[u8; TAG_LEN]> {
+        self.get(Text::Local).last_chunk()
     }
 
     /// The same with another text in one place.

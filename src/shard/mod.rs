@@ -203,6 +203,8 @@ pub struct Shard {
     rng: fastrand::Rng,
     /// SDP being written, before its length is known.
     scratch: Vec<u8>,
+    /// A response being written that is to be kept, before its length is known.
+    kept: Vec<u8>,
     is_closing: bool,
     /// The time of the last poll: what is sent now is sent then, however long ago it was asked.
     now: Timestamp,
@@ -232,6 +234,7 @@ impl Shard {
             orphans: VecDeque::new(),
             rng,
             scratch: Vec::new(),
+            kept: Vec::new(),
             is_closing: false,
             now: Timestamp::MIN,
             config,

@@ -2,11 +2,12 @@
 //!
 //! Only bytes: whoever calls decides what is said and to whom.
 
-use std::{borrow::Cow, io::Write as _, net::SocketAddr};
+use std::{borrow::Cow, net::SocketAddr};
 
 use super::dialog::{Dialog, Text};
 use crate::wire::{
     Datagram, Transport,
+    put::{Hex, put},
     sip::{HeaderName, NameAddr, SipMessage, StartLine, Uri, elements},
 };
 
@@ -38,9 +39,9 @@ impl Status {
     pub(crate) const SERVER_TIMEOUT: Self = Self(504);
     pub(crate) const DECLINE: Self = Self(603);
 
-    /// The status line with its line end.
-    pub(crate) fn line(self) -> String {
-        format!("SIP/2.0 {} {}\r\n", self.0, self.reason())
+    /// Appends the status line with its line end.
+    pub(crate) fn write_line(self, out: &mut Vec<u8>) {
+        put!(out, "SIP/2.0 ", self.0, " ", self.reason(), "\r\n");
     }
 
     const fn reason(self) -> &'static str {
@@ -119,7 +120,7 @@ impl Contact {
             Transport::Tcp => ";transport=tcp",
             Transport::Tls => ";transport=tls",
         };
-        let _ = write!(out, "<{scheme}:voxplane@{}{parameter}>", self.address);
+        put!(out, "<", scheme, ":voxplane@", self.address, parameter, ">");
     }
 }
 
@@ -170,40 +171,38 @@ fn write_whole(
     content: &Content<'_>,
     is_brief: bool,
 ) {
-    let _ = write!(out, "SIP/2.0 {} {}\r\n", status.0, status.reason());
+    status.write_line(out);
     let names = if request.is_compact() { &COMPACT } else { &LONG };
     write_vias(out, request, source, names.via);
     if content.makes_dialog {
         for route in request.values(HeaderName::RecordRoute) {
-            header(out, "Record-Route", route);
+            header(out, "Record-Route: ", route);
         }
     }
     if let Some(from) = request.from() {
         header(out, names.from, from);
     }
     if let Some(to) = request.to() {
-        out.extend_from_slice(names.to.as_bytes());
-        out.extend_from_slice(b": ");
+        put!(out, names.to);
         write_to(out, to, content.to_tag);
-        out.extend_from_slice(b"\r\n");
+        put!(out, "\r\n");
     }
     if let Some(call_id) = request.call_id() {
         header(out, names.call_id, call_id);
     }
     write_cseq(out, request);
     if let Some(contact) = content.contact {
-        let _ = write!(out, "{}: ", names.contact);
+        put!(out, names.contact);
         contact.write(out, request.is_to_sips());
-        out.extend_from_slice(b"\r\n");
+        put!(out, "\r\n");
     }
-    out.extend_from_slice(content.bindings);
+    put!(out, content.bindings);
     if content.capabilities && !is_brief {
-        out.extend_from_slice(ALLOW.as_bytes());
-        out.extend_from_slice(SUPPORTED.as_bytes());
+        put!(out, ALLOW, SUPPORTED);
     }
-    out.extend_from_slice(content.headers.as_bytes());
+    put!(out, content.headers);
     if !is_brief {
-        out.extend_from_slice(SERVER.as_bytes());
+        put!(out, SERVER);
     }
     write_body(out, content.sdp, names);
 }
@@ -214,17 +213,17 @@ fn write_cseq(out: &mut Vec<u8>, request: &SipMessage<'_>) {
     let lacks_method = request.cseq().is_some_and(|cseq| cseq.method_text.is_empty());
     match request.start_line() {
         StartLine::Request { method_text, .. } if lacks_method => {
-            header(out, "CSeq", &[value, method_text].join(&b' '));
+            put!(out, "CSeq: ", value, " ", method_text, "\r\n");
         }
-        _ => header(out, "CSeq", value),
+        _ => header(out, "CSeq: ", value),
     }
 }
 
 /// Appends a To value, with `tag` if the far end has not given one.
 pub(crate) fn write_to(out: &mut Vec<u8>, to: &[u8], tag: Option<u64>) {
-    out.extend_from_slice(to);
+    put!(out, to);
     if let Some(tag) = tag {
-        let _ = write!(out, ";tag={tag:016x}");
+        put!(out, ";tag=", Hex(tag));
     }
 }
 
@@ -232,19 +231,16 @@ pub(crate) fn write_to(out: &mut Vec<u8>, to: &[u8], tag: Option<u64>) {
 pub(crate) fn write_bye(out: &mut Vec<u8>, dialog: &Dialog, local: SocketAddr, branch: u64) {
     let texts = &dialog.texts;
     let (uri, route) = routed(texts.get(Text::Target), texts.get(Text::Route));
-    out.extend_from_slice(b"BYE ");
-    out.extend_from_slice(uri);
-    out.extend_from_slice(b" SIP/2.0\r\n");
-    let transport = dialog.transport.name();
-    let _ = write!(out, "Via: SIP/2.0/{transport} {local};rport;branch={COOKIE}{branch:016x}\r\n");
+    put!(out, "BYE ", uri, " SIP/2.0\r\n");
+    put!(out, "Via: SIP/2.0/", dialog.transport.name(), " ", local);
+    put!(out, ";rport;branch=", COOKIE, Hex(branch), "\r\n");
     if !route.is_empty() {
-        header(out, "Route", &route);
+        header(out, "Route: ", &route);
     }
-    header(out, "From", texts.get(Text::Local));
-    header(out, "To", texts.get(Text::Remote));
-    header(out, "Call-ID", texts.get(Text::CallId));
-    let _ = write!(out, "CSeq: {} BYE\r\nMax-Forwards: 70\r\n", dialog.local_cseq);
-    out.extend_from_slice(USER_AGENT.as_bytes());
+    header(out, LONG.from, texts.get(Text::Local));
+    header(out, LONG.to, texts.get(Text::Remote));
+    header(out, LONG.call_id, texts.get(Text::CallId));
+    put!(out, "CSeq: ", dialog.local_cseq, " BYE\r\nMax-Forwards: 70\r\n", USER_AGENT);
     write_body(out, b"", &LONG);
 }
 
@@ -279,17 +275,16 @@ pub(crate) fn response_address(request: &SipMessage<'_>, datagram: &Datagram<'_>
 /// The Vias, all of them, the first one with the source filled in.
 fn write_vias(out: &mut Vec<u8>, request: &SipMessage<'_>, source: SocketAddr, name: &str) {
     for (index, value) in request.values(HeaderName::Via).enumerate() {
-        out.extend_from_slice(name.as_bytes());
-        out.extend_from_slice(b": ");
+        put!(out, name);
         match request.via().filter(|_| index == 0) {
             Some(via) => {
                 via.write_with_source(out, source);
                 // What follows the first of several values in one header.
-                out.extend_from_slice(value.get(via.text.len()..).unwrap_or_default());
+                put!(out, value.get(via.text.len()..).unwrap_or_default());
             }
-            None => out.extend_from_slice(value),
+            None => put!(out, value),
         }
-        out.extend_from_slice(b"\r\n");
+        put!(out, "\r\n");
     }
 }
 
@@ -297,15 +292,11 @@ fn write_body(out: &mut Vec<u8>, sdp: &[u8], names: &Names) {
     if !sdp.is_empty() {
         header(out, names.content_type, b"application/sdp");
     }
-    let _ = write!(out, "{}: {}\r\n\r\n", names.content_length, sdp.len());
-    out.extend_from_slice(sdp);
+    put!(out, names.content_length, sdp.len(), "\r\n\r\n", sdp);
 }
 
 fn header(out: &mut Vec<u8>, name: &str, value: &[u8]) {
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
+    put!(out, name, value, "\r\n");
 }
 
 /// The methods that are handled, for Allow (RFC 3261 section 20.5).
@@ -315,7 +306,7 @@ pub(crate) const ALLOW: &str = "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGIST
 /// The extensions that are known, for Supported (RFC 3261 section 20.37).
 const SUPPORTED: &str = "Supported: 100rel, timer\r\n";
 
-/// The names of headers that have a compact form (RFC 3261 section 7.3.3).
+/// The names of headers that have a compact form (RFC 3261 section 7.3.3), as they begin a line.
 #[derive(Debug)]
 struct Names {
     via: &'static str,
@@ -328,23 +319,23 @@ struct Names {
 }
 
 const LONG: Names = Names {
-    via: "Via",
-    from: "From",
-    to: "To",
-    call_id: "Call-ID",
-    contact: "Contact",
-    content_type: "Content-Type",
-    content_length: "Content-Length",
+    via: "Via: ",
+    from: "From: ",
+    to: "To: ",
+    call_id: "Call-ID: ",
+    contact: "Contact: ",
+    content_type: "Content-Type: ",
+    content_length: "Content-Length: ",
 };
 
 const COMPACT: Names = Names {
-    via: "v",
-    from: "f",
-    to: "t",
-    call_id: "i",
-    contact: "m",
-    content_type: "c",
-    content_length: "l",
+    via: "v: ",
+    from: "f: ",
+    to: "t: ",
+    call_id: "i: ",
+    contact: "m: ",
+    content_type: "c: ",
+    content_length: "l: ",
 };
 
 const SERVER: &str = concat!("Server: voxplane/", env!("CARGO_PKG_VERSION"), "\r\n");

@@ -8,6 +8,8 @@
 use core::hash::{BuildHasher as _, Hasher as _};
 use std::net::IpAddr;
 
+use crate::wire::put::HEX_LEN;
+
 /// What a tag shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Proof {
@@ -62,11 +64,14 @@ impl Tags {
     }
 }
 
-/// A tag as it is written: 16 hexadecimal digits.
+/// A tag as it is written: hexadecimal digits.
 fn read(tag: &[u8]) -> Option<u64> {
-    let text = core::str::from_utf8(tag).ok().filter(|text| text.len() == 16)?;
+    let text = core::str::from_utf8(tag).ok().filter(|text| text.len() == TAG_LEN)?;
     u64::from_str_radix(text, 16).ok()
 }
+
+/// Characters of a tag.
+pub(crate) const TAG_LEN: usize = HEX_LEN;
 
 /// The half that names the dialog.
 const DIALOG: u64 = 0xFFFF_FFFF_0000_0000;

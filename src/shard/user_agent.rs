@@ -12,7 +12,7 @@ use super::{
 };
 use crate::wire::{
     Datagram,
-    sip::{Defect, Method, NameAddr, SipMessage, StartLine},
+    sip::{Defect, Method, SipMessage, StartLine},
 };
 
 impl Shard {
@@ -180,13 +180,14 @@ impl Shard {
     ) -> Option<Sent> {
         let content = Content { to_tag: self.tag_for(datagram, request), ..content };
         let allowance = self.admission.allowance(datagram);
-        let mut bytes = Vec::new();
-        write_response(&mut bytes, allowance, request, datagram.src, status, &content);
+        let bytes = &mut self.kept;
+        bytes.clear();
+        write_response(bytes, allowance, request, datagram.src, status, &content);
         if bytes.is_empty() {
             self.admission.count_withheld();
             return None;
         }
-        Some(Sent::response(datagram, request, &bytes))
+        Some(Sent::response(datagram, request, bytes))
     }
 
     /// The tag to add to To: ours, unless the request has one there.
@@ -219,9 +220,8 @@ impl Shard {
         request: &SipMessage<'_>,
     ) -> bool {
         let Some(dialog) = self.dialogs.get(slot) else { return false };
-        let ours = NameAddr::parse(dialog.texts.get(Text::Local)).tag();
         match request.to_tag() {
-            Some(tag) => ours == Some(tag),
+            Some(tag) => dialog.texts.local_tag().is_some_and(|ours| ours == tag),
             None => {
                 dialog.texts.get(Text::RemoteTag).is_empty()
                     && dialog.peer_ip() == datagram.src.ip()

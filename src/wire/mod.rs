@@ -12,6 +12,7 @@ pub mod classify;
 pub mod codec;
 pub mod crypto;
 pub mod frame;
+pub(crate) mod put;
 pub mod rtcp;
 pub mod rtp;
 pub mod sdp;

@@ -47,6 +47,7 @@ pub struct SipMessage<'a> {
     from: Option<Party<'a>>,
     to: Option<Party<'a>>,
     content_length: Option<u32>,
+    is_compact: bool,
     /// The first header of each name, by [`HeaderName::slot`].
     first: [Option<&'a [u8]>; SINGLE_COUNT],
     /// A bit per slot: the name came again.
@@ -70,11 +71,13 @@ impl<'a> SipMessage<'a> {
         let after_start = lines.rest();
         let mut first = [None; SINGLE_COUNT];
         let (mut repeated, mut present) = (0, 0);
+        let mut is_compact = None;
         while let Some(line) = lines.next_line() {
             if line.len() > HEADER_LEN_MAX {
                 return Err(SipError::HeaderTooLong { len: line.len() });
             }
             let Some((name, value)) = split_header(line) else { continue };
+            is_compact.get_or_insert(name.len() == 1);
             let name = HeaderName::from_bytes(name);
             present |= name.bit();
             let Some(slot) = name.slot() else { continue };
@@ -104,6 +107,7 @@ impl<'a> SipMessage<'a> {
             from: first_of(HeaderName::From).map(Party::parse),
             to: first_of(HeaderName::To).map(Party::parse),
             content_length,
+            is_compact: is_compact == Some(true),
             first,
             repeated,
             present,
@@ -120,7 +124,9 @@ impl<'a> SipMessage<'a> {
     #[must_use]
     pub fn is_to_sips(&self) -> bool {
         match self.start_line {
-            StartLine::Request { uri, .. } => Uri::parse(uri).scheme.eq_ignore_ascii_case(b"sips"),
+            StartLine::Request { uri, .. } => {
+                uri.get(..SIPS.len()).is_some_and(|scheme| scheme.eq_ignore_ascii_case(SIPS))
+            }
             StartLine::Response { .. } => false,
         }
     }
@@ -289,8 +295,8 @@ impl<'a> SipMessage<'a> {
     /// Whether the first header has its name in the compact form (RFC 3261 section 7.3.3): who
     /// writes so will like it in return.
     #[must_use]
-    pub fn is_compact(&self) -> bool {
-        self.headers().next().is_some_and(|header| header.raw_name.len() == 1)
+    pub const fn is_compact(&self) -> bool {
+        self.is_compact
     }
 
     /// What a strict user agent server must refuse this message for; the first defect found.
@@ -416,6 +422,9 @@ pub const HEADERS_MAX: usize = 256;
 /// Octets in a header or the start line, folds included. Signed identities (RFC 8224) take up to
 /// 2 KiB.
 pub const HEADER_LEN_MAX: usize = 8192;
+
+/// The scheme of a SIPS URI with its colon.
+const SIPS: &[u8] = b"sips:";
 
 /// RFC 3261 section 7.2: three digits; section 21 knows 100 to 699, extensions may go on.
 const STATUS_CODES: core::ops::RangeInclusive<u32> = 100..=999;

@@ -2,10 +2,7 @@
 //!
 //! Never sends one there.
 
-use std::{
-    io::Write as _,
-    net::{IpAddr, SocketAddr},
-};
+use std::net::{IpAddr, SocketAddr};
 
 use memchr::memchr;
 
@@ -13,7 +10,7 @@ use super::{
     address::{Param, Params, parse_ip, split_port},
     scan::Outside,
 };
-use crate::wire::text::decimal;
+use crate::wire::{put::put, text::decimal};
 
 /// One Via value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,18 +114,15 @@ impl<'a> Via<'a> {
             if param.name.eq_ignore_ascii_case(b"received") {
                 continue;
             }
-            out.push(b';');
-            out.extend_from_slice(param.name);
+            put!(out, ";", param.name);
             if param.name.eq_ignore_ascii_case(b"rport") {
-                // Writing into a Vec cannot fail.
-                let _ = write!(out, "={}", source.port());
+                put!(out, "=", source.port());
             } else if let Some(value) = param.raw_value {
-                out.push(b'=');
-                out.extend_from_slice(value);
+                put!(out, "=", value);
             }
         }
         if self.rport.is_some() || self.ip().map(|ip| ip.to_canonical()) != Some(ip) {
-            let _ = write!(out, ";received={ip}");
+            put!(out, ";received=", ip);
         }
     }
 }
