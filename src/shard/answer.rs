@@ -5,10 +5,7 @@
 //! Everything else in the offer is refused with port 0.
 
 use core::cmp::Ordering;
-use std::{
-    io::Write as _,
-    net::{IpAddr, SocketAddr},
-};
+use std::net::{IpAddr, SocketAddr};
 
 use arrayvec::ArrayVec;
 
@@ -20,13 +17,14 @@ use crate::{
     wire::{
         codec::Codec,
         crypto::{Crypto, Suite},
+        put::put,
         sdp::{Direction, Media, MediaKind, SessionDescription},
     },
 };
 
 /// What an offer or an answer of the far end settles.
 #[derive(Clone, Debug)]
-pub(crate) struct Agreed {
+pub(crate) struct Agreed<'a> {
     pub(crate) remote_rtp: Option<SocketAddr>,
     pub(crate) remote_rtcp: Option<SocketAddr>,
     /// All formats offered that are known, the chosen one first.
@@ -42,8 +40,8 @@ pub(crate) struct Agreed {
     pub(crate) refused: Option<Box<Refused>>,
     /// The packet time that it asks for, as far as it can be had.
     pub(crate) ptime_ms: u8,
-    /// Which media description was taken.
-    media_index: usize,
+    /// The media description that was taken.
+    media: Media<'a>,
 }
 
 /// The media descriptions that are refused, as lines of ours. An offer must have a description
@@ -54,11 +52,11 @@ pub(crate) struct Refused {
     after: Box<[u8]>,
 }
 
-impl Agreed {
+impl<'a> Agreed<'a> {
     /// Reads an offer or an answer. `source` stands in for an address that it leaves out.
     /// Where we send what is made here (`sends`), it is in a codec that there is an encoder for; if
     /// none is offered, we only receive. `None` if no audio in it can be taken.
-    pub(crate) fn read(sdp: &SessionDescription<'_>, source: IpAddr, sends: bool) -> Option<Self> {
+    pub(crate) fn read(sdp: &SessionDescription<'a>, source: IpAddr, sends: bool) -> Option<Self> {
         let mut all = sdp.media().enumerate();
         let plain = all.clone().find(|(_, media)| is_audio(media) && !media.is_secure());
         let (media_index, media) = plain.or_else(|| all.find(|(_, media)| has_keys(media)))?;
@@ -91,7 +89,7 @@ impl Agreed {
             direction,
             refused: refused(sdp, media_index),
             ptime_ms: ptime_ms(&media),
-            media_index,
+            media,
         })
     }
 }
@@ -124,52 +122,41 @@ pub(crate) struct Ourselves<'a> {
 }
 
 /// Appends the answer to an offer.
-pub(crate) fn write_answer(
-    out: &mut Vec<u8>,
-    offer: &SessionDescription<'_>,
-    agreed: &Agreed,
-    us: Ourselves<'_>,
-) {
+pub(crate) fn write_answer(out: &mut Vec<u8>, agreed: &Agreed<'_>, us: Ourselves<'_>) {
+    let (media, refused) = (&agreed.media, agreed.refused.as_deref());
     write_session(out, us);
-    for (index, media) in offer.media().enumerate() {
-        if index != agreed.media_index {
-            write_refusal(out, &media);
-            continue;
-        }
-        let media = &media;
-        write_audio_line(out, us.rtp.port(), media.protocol(), answered(agreed));
-        for format in answered(agreed) {
-            let payload_type = format.payload_type.0;
-            if let Some(map) = media.rtpmap(payload_type) {
-                let _ = write!(out, "a=rtpmap:{payload_type} ");
-                out.extend_from_slice(map.encoding);
-                let _ = write!(out, "/{}", map.clock_rate);
-                if map.channels > 1 {
-                    let _ = write!(out, "/{}", map.channels);
-                }
-                out.extend_from_slice(b"\r\n");
-            } else {
-                write_rtpmap(out, *format);
+    put!(out, refused.map_or(&[][..], |refused| &refused.before));
+    write_audio_line(out, us.rtp.port(), media.protocol(), answered(agreed));
+    for format in answered(agreed) {
+        let payload_type = format.payload_type.0;
+        if let Some(map) = media.rtpmap(payload_type) {
+            put!(out, "a=rtpmap:", payload_type, " ", map.encoding, "/", map.clock_rate);
+            if map.channels > 1 {
+                put!(out, "/", map.channels);
             }
-            if let Some(parameters) = media.fmtp(payload_type) {
-                write_parameters(out, *format, parameters);
-            }
+            put!(out, "\r\n");
+        } else {
+            write_rtpmap(out, *format);
         }
-        if let Some(ptime) = media.ptime() {
-            let _ = write!(out, "a=ptime:{ptime}\r\n");
-        }
-        let _ = write!(out, "a={}\r\n", agreed.direction.name());
-        if agreed.is_muxed {
-            out.extend_from_slice(b"a=rtcp-mux\r\n");
-        }
-        if let Some(Crypto { tag, suite }) = agreed.crypto {
-            write_crypto(out, tag, suite, us.key);
-        }
-        if let Some(wanted) = agreed.xr {
-            let ours = if agreed.crypto.is_some() { XrWanted::NONE } else { us.xr };
-            write_extended_reports(out, wanted.and(ours));
+        if let Some(parameters) = media.fmtp(payload_type) {
+            write_parameters(out, *format, parameters);
         }
     }
+    if let Some(ptime) = media.ptime() {
+        put!(out, "a=ptime:", ptime, "\r\n");
+    }
+    put!(out, "a=", agreed.direction.name(), "\r\n");
+    if agreed.is_muxed {
+        put!(out, "a=rtcp-mux\r\n");
+    }
+    if let Some(Crypto { tag, suite }) = agreed.crypto {
+        write_crypto(out, tag, suite, us.key);
+    }
+    if let Some(wanted) = agreed.xr {
+        let ours = if agreed.crypto.is_some() { XrWanted::NONE } else { us.xr };
+        write_extended_reports(out, wanted.and(ours));
+    }
+    put!(out, refused.map_or(&[][..], |refused| &refused.after));
 }
 
 /// Appends the parameters of a format as they were offered: those of the codecs here are the same
@@ -182,14 +169,12 @@ fn write_parameters(out: &mut Vec<u8>, format: Format, parameters: &[u8]) {
     let kept: Vec<_> = parameters.split(|&byte| byte == b';').filter(is_kept).collect();
     let kept = kept.join(&b';');
     if !kept.trim_ascii().is_empty() {
-        let _ = write!(out, "a=fmtp:{} ", format.payload_type.0);
-        out.extend_from_slice(kept.trim_ascii());
-        out.extend_from_slice(b"\r\n");
+        put!(out, "a=fmtp:", format.payload_type.0, " ", kept.trim_ascii(), "\r\n");
     }
 }
 
 fn write_crypto(out: &mut Vec<u8>, tag: u32, suite: Suite, key: Option<&str>) {
-    let _ = write!(out, "a=crypto:{tag} {} inline:{}\r\n", suite.name(), key.unwrap_or_default());
+    put!(out, "a=crypto:", tag, " ", suite.name(), " inline:", key.unwrap_or_default(), "\r\n");
 }
 
 /// Appends which extended reports go both ways: of those asked for, those that we have. None is
@@ -202,7 +187,7 @@ fn write_extended_reports(out: &mut Vec<u8>, agreed: XrWanted) {
     ];
     let names: ArrayVec<_, 3> =
         named.into_iter().filter(|(is_agreed, _)| *is_agreed).map(|(_, name)| name).collect();
-    let _ = write!(out, "a=rtcp-xr:{}\r\n", names.join(" "));
+    put!(out, "a=rtcp-xr:", &*names.join(" "), "\r\n");
 }
 
 /// Appends an offer, for an INVITE that came without one: of what a session already has, if there
@@ -215,21 +200,21 @@ pub(crate) fn write_offer(
 ) {
     let formats = offered(session);
     write_session(out, us);
-    out.extend_from_slice(refused.map_or(&[], |refused| &refused.before));
+    put!(out, refused.map_or(&[][..], |refused| &refused.before));
     let protocol: &[u8] = if us.key.is_some() { b"RTP/SAVP" } else { b"RTP/AVP" };
     write_audio_line(out, us.rtp.port(), protocol, &formats);
     for &format in &formats {
         write_rtpmap(out, format);
         if format.codec == Codec::TelephoneEvent {
-            let _ = write!(out, "a=fmtp:{} 0-16\r\n", format.payload_type.0);
+            put!(out, "a=fmtp:", format.payload_type.0, " 0-16\r\n");
         }
     }
     let direction = if us.key.is_some() { Direction::RecvOnly } else { Direction::SendRecv };
-    let _ = write!(out, "a=ptime:20\r\na={}\r\n", direction.name());
+    put!(out, "a=ptime:20\r\na=", direction.name(), "\r\n");
     if us.key.is_some() {
         write_crypto(out, 1, Suite::AesCm128HmacSha1_80, us.key);
     }
-    out.extend_from_slice(refused.map_or(&[], |refused| &refused.after));
+    put!(out, refused.map_or(&[][..], |refused| &refused.after));
 }
 
 /// What a session speaks, and of what is offered else whatever has another payload type.
@@ -302,7 +287,7 @@ fn ptime_ms(media: &Media<'_>) -> u8 {
 }
 
 /// The formats that an answer names: the chosen speech and what goes with it.
-fn answered(agreed: &Agreed) -> impl Iterator<Item = &Format> + Clone {
+fn answered<'a>(agreed: &'a Agreed<'_>) -> impl Iterator<Item = &'a Format> + Clone {
     let speech = agreed.formats.iter().take(1);
     let clock_rate = agreed.formats.first().map_or(0, |format| format.clock_rate);
     // Events run on the clock of the speech that they go with (RFC 4733 section 2.1); comfort
@@ -326,11 +311,8 @@ fn reverse(direction: Direction) -> Direction {
 fn write_session(out: &mut Vec<u8>, us: Ourselves<'_>) {
     let ip = us.rtp.ip();
     let family = if ip.is_ipv4() { "IP4" } else { "IP6" };
-    let _ = write!(
-        out,
-        "v=0\r\no=voxplane {} {} IN {family} {ip}\r\ns=voxplane\r\nc=IN {family} {ip}\r\nt=0 0\r\n",
-        us.session_id, us.version,
-    );
+    put!(out, "v=0\r\no=voxplane ", us.session_id, " ", us.version, " IN ", family, " ", ip);
+    put!(out, "\r\ns=voxplane\r\nc=IN ", family, " ", ip, "\r\nt=0 0\r\n");
 }
 
 fn write_audio_line<'a>(
@@ -339,22 +321,15 @@ fn write_audio_line<'a>(
     protocol: &[u8],
     formats: impl IntoIterator<Item = &'a Format>,
 ) {
-    let _ = write!(out, "m=audio {port} ");
-    out.extend_from_slice(protocol);
+    put!(out, "m=audio ", port, " ", protocol);
     for format in formats {
-        let _ = write!(out, " {}", format.payload_type.0);
+        put!(out, " ", format.payload_type.0);
     }
-    out.extend_from_slice(b"\r\n");
+    put!(out, "\r\n");
 }
 
 fn write_refusal(out: &mut Vec<u8>, media: &Media<'_>) {
-    out.extend_from_slice(b"m=");
-    out.extend_from_slice(media.kind_text());
-    out.extend_from_slice(b" 0 ");
-    out.extend_from_slice(media.protocol());
-    out.push(b' ');
-    out.extend_from_slice(media.formats_text());
-    out.extend_from_slice(b"\r\n");
+    put!(out, "m=", media.kind_text(), " 0 ", media.protocol(), " ", media.formats_text(), "\r\n");
 }
 
 fn write_rtpmap(out: &mut Vec<u8>, format: Format) {
@@ -363,7 +338,7 @@ fn write_rtpmap(out: &mut Vec<u8>, format: Format) {
     // Opus always names two (RFC 7587 section 7), and so does one of linear samples' static types.
     let is_stereo = format.codec == Codec::Opus || payload_type == L16_STEREO;
     let channels = if is_stereo { "/2" } else { "" };
-    let _ = write!(out, "a=rtpmap:{payload_type} {name}/{}{channels}\r\n", format.clock_rate);
+    put!(out, "a=rtpmap:", payload_type, " ", name, "/", format.clock_rate, channels, "\r\n");
 }
 
 /// Milliseconds of a packet where nothing is asked for (RFC 3551 section 4.2).
@@ -399,11 +374,11 @@ mod tests {
         key: Some("KEY"),
     };
 
-    fn answer(offer: &str) -> Option<(Agreed, String)> {
+    fn answer(offer: &str) -> Option<(Agreed<'_>, String)> {
         let sdp = SessionDescription::parse(offer.as_bytes()).unwrap();
         let agreed = Agreed::read(&sdp, "192.0.2.1".parse().unwrap(), false)?;
         let mut out = Vec::new();
-        write_answer(&mut out, &sdp, &agreed, US);
+        write_answer(&mut out, &agreed, US);
         Some((agreed, String::from_utf8(out).unwrap()))
     }
 

@@ -69,7 +69,7 @@ impl Shard {
             }
             return;
         };
-        let mut dialog = self.new_dialog(id, datagram, request, uri, agreed, action);
+        let mut dialog = self.new_dialog(id, datagram, request, uri, agreed.as_ref(), action);
         dialog.unconfirmed = Some(unconfirmed);
         self.health.calls_total += 1;
         self.dialogs.insert(dialog);
@@ -80,8 +80,9 @@ impl Shard {
         if let Action::Refuse(code) = action {
             self.refuse_at_once(id.slot, datagram, request, Status(code), out);
         } else {
-            let is_prepared = self.prepare_answer(id.slot, datagram, request);
-            if self.tell_progress(id.slot, datagram, request, out) && is_prepared {
+            let agreed = agreed.as_ref();
+            let is_prepared = self.prepare_answer(id.slot, datagram, request, agreed);
+            if self.tell_progress(id.slot, datagram, request, agreed, out) && is_prepared {
                 self.run_dialog(id.slot, now, out);
             } else {
                 // Too little came to be answered with so much.
@@ -99,6 +100,7 @@ impl Shard {
         slot: u32,
         datagram: &Datagram<'_>,
         request: &SipMessage<'_>,
+        agreed: Option<&Agreed<'_>>,
         out: &mut Outbox,
     ) -> bool {
         let now = self.now.max(datagram.received_at);
@@ -113,7 +115,7 @@ impl Shard {
             false => String::new(),
         };
         let sdp = match is_early || self.is_early_offer(slot, request, now) {
-            true => self.write_description(slot, datagram, request),
+            true => self.write_description(slot, agreed),
             false => Vec::new(),
         };
         let content = Content {
@@ -235,7 +237,7 @@ impl Shard {
             self.respond(datagram, request, status, NO_AUDIO, out);
             return;
         };
-        if let Some(agreed) = agreed {
+        if let Some(agreed) = &agreed {
             self.agree(slot, agreed);
         }
         let transaction = self.invite_transaction(request);
@@ -247,7 +249,7 @@ impl Shard {
                 dialog.texts.replace(Text::Target, contact);
             }
         }
-        if self.prepare_answer(slot, datagram, request) {
+        if self.prepare_answer(slot, datagram, request, agreed.as_ref()) {
             self.send_answer(slot, self.now.max(datagram.received_at), out);
         }
     }
@@ -274,14 +276,14 @@ impl Shard {
         if let Ok(Some(agreed)) =
             read_body(datagram, request, action).map(|body| body.filter(|_| is_answer))
         {
-            self.agree(slot, agreed);
+            self.agree(slot, &agreed);
             self.update_sending(slot, self.now.max(datagram.received_at));
             self.tell_flow(slot, datagram.received_at, out);
         }
     }
 
     /// Takes over what was agreed on, for the streams there are, too.
-    pub(super) fn agree(&mut self, slot: u32, agreed: Agreed) {
+    pub(super) fn agree(&mut self, slot: u32, agreed: &Agreed<'_>) {
         self.dialogs.change_media(slot, |dialog| dialog.media.agree(agreed));
         let Some(dialog) = self.dialogs.get(slot) else { return };
         for &(stream, serial) in &dialog.streams {
@@ -300,7 +302,7 @@ impl Shard {
         datagram: &Datagram<'_>,
         request: &SipMessage<'_>,
         uri: &[u8],
-        agreed: Option<Agreed>,
+        agreed: Option<&Agreed<'_>>,
         action: Action,
     ) -> Dialog {
         let at = datagram.received_at;
@@ -322,7 +324,7 @@ impl Shard {
             contact_uri(request).or_else(|| sound_uri(request.from_uri())).unwrap_or(uri),
             &routes.join(&b", "[..]),
         ]);
-        let rtp_port = self.choose_port(agreed.as_ref().and_then(|agreed| agreed.remote_rtp));
+        let rtp_port = self.choose_port(agreed.and_then(|agreed| agreed.remote_rtp));
         let mut media = Media {
             local: SocketAddr::new(datagram.dst.ip(), rtp_port),
             remote_rtp: None,
@@ -382,27 +384,20 @@ impl Shard {
         ports.find(is_free).or_else(|| self.config.rtp_ports.first().copied()).unwrap_or(0)
     }
 
-    /// Writes the answer to the offer in a request, or an offer if it has none, into the scratch
-    /// buffer, which is to be given back.
-    pub(super) fn write_description(
-        &mut self,
-        slot: u32,
-        datagram: &Datagram<'_>,
-        request: &SipMessage<'_>,
-    ) -> Vec<u8> {
+    /// Writes the answer to an offer, or an offer if there is none, into the scratch buffer, which
+    /// is to be given back.
+    pub(super) fn write_description(&mut self, slot: u32, agreed: Option<&Agreed<'_>>) -> Vec<u8> {
         let mut sdp = core::mem::take(&mut self.scratch);
         sdp.clear();
         let Some(dialog) = self.dialogs.get(slot) else { return sdp };
         let media = &dialog.media;
-        let offer = SessionDescription::parse(request.description().unwrap_or_default()).ok();
-        let (source, sends) = (datagram.src.ip(), dialog.action.sound().is_some());
-        let taken = offer.and_then(|offer| Some((offer, Agreed::read(&offer, source, sends)?)));
-        let is_secure =
-            taken.as_ref().map_or(media.is_secure, |(_, agreed)| agreed.crypto.is_some());
-        // What names a call within the appliance, whose secret is its own.
-        let CallRef { shard, serial } = self.call_ref(dialog.id.serial);
-        let name = [&shard.0.to_be_bytes()[..], &serial.to_be_bytes()].concat();
-        let key = is_secure.then(|| self.config.keys.master(&name));
+        let is_secure = agreed.map_or(media.is_secure, |agreed| agreed.crypto.is_some());
+        let key = is_secure.then(|| {
+            // What names a call within the appliance, whose secret is its own.
+            let CallRef { shard, serial } = self.call_ref(dialog.id.serial);
+            let name = [&shard.0.to_be_bytes()[..], &serial.to_be_bytes()].concat();
+            self.config.keys.master(&name)
+        });
         let us = Ourselves {
             rtp: self.advertised(media.local),
             session_id: u64::from(media.ssrc.0),
@@ -410,8 +405,8 @@ impl Shard {
             xr: if self.config.rtcp_xr { XrWanted::ALL } else { XrWanted::NONE },
             key: key.as_deref(),
         };
-        match taken {
-            Some((offer, agreed)) => write_answer(&mut sdp, &offer, &agreed, us),
+        match agreed {
+            Some(agreed) => write_answer(&mut sdp, agreed, us),
             None => write_offer(&mut sdp, &media.formats, media.refused.as_deref(), us),
         }
         sdp
@@ -424,6 +419,7 @@ impl Shard {
         slot: u32,
         datagram: &Datagram<'_>,
         request: &SipMessage<'_>,
+        agreed: Option<&Agreed<'_>>,
     ) -> bool {
         let now = self.now.max(datagram.received_at);
         let interval = session_timer::interval(request).ok().flatten();
@@ -434,7 +430,7 @@ impl Shard {
         let is_early = dialog.action == Action::Early || dialog.is_offering;
         let is_ringing = matches!(dialog.phase, Phase::Ringing { .. });
         let is_settled = is_ringing && is_early && self.is_reliable(slot, request, now);
-        let mut sdp = self.write_description(slot, datagram, request);
+        let mut sdp = self.write_description(slot, agreed);
         if is_settled {
             sdp.clear();
         }
@@ -459,7 +455,7 @@ impl Shard {
 
 impl Media {
     /// Takes over what an offer or answer settled.
-    fn agree(&mut self, agreed: Agreed) {
+    fn agree(&mut self, agreed: &Agreed<'_>) {
         if agreed.remote_rtp.is_some() && agreed.remote_rtp != self.remote_rtp {
             self.is_awaited = true;
             // What was learnt was where the address before is.
@@ -468,10 +464,10 @@ impl Media {
         // A call on hold keeps the address that its media will come from again.
         self.remote_rtp = agreed.remote_rtp.or(self.remote_rtp);
         self.remote_rtcp = agreed.remote_rtcp.or(self.remote_rtcp);
-        self.formats = agreed.formats;
+        self.formats.clone_from(&agreed.formats);
         self.is_muxed = agreed.is_muxed;
         self.is_secure = agreed.crypto.is_some();
-        self.refused = agreed.refused;
+        self.refused.clone_from(&agreed.refused);
         self.ptime_ms = agreed.ptime_ms;
         self.rtcp.wanted = agreed.xr.unwrap_or_default();
         self.direction = agreed.direction;
@@ -479,11 +475,11 @@ impl Media {
 }
 
 /// What the body of an INVITE or ACK offers or answers; `None` if there is no body.
-pub(super) fn read_body(
+pub(super) fn read_body<'a>(
     datagram: &Datagram<'_>,
-    request: &SipMessage<'_>,
+    request: &SipMessage<'a>,
     action: Action,
-) -> Result<Option<Agreed>, NotAcceptable> {
+) -> Result<Option<Agreed<'a>>, NotAcceptable> {
     let body = request.description().map_err(|_| NotAcceptable)?;
     if body.trim_ascii().is_empty() {
         return Ok(None);

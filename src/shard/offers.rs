@@ -4,6 +4,7 @@
 
 use super::{
     Shard,
+    answer::Agreed,
     dialog::{Awaits, Dialog, Phase, Resend, Sent, Text},
     invite::{NO_AUDIO, RETRY_SOON, contact_uri, read_body},
     outbox::Outbox,
@@ -51,8 +52,9 @@ impl Shard {
                 self.conclude(slot, datagram, request, Status::NOT_ACCEPTABLE_HERE, NO_AUDIO, out);
             }
             Ok(Some(agreed)) => {
-                self.agree(slot, agreed);
-                self.conclude_offer(slot, datagram, request, !is_offering, "", out);
+                self.agree(slot, &agreed);
+                let offer = Some(&agreed).filter(|_| !is_offering);
+                self.conclude_offer(slot, datagram, request, offer, "", out);
             }
             Ok(None) | Err(_) => self.conclude(slot, datagram, request, Status::OK, "", out),
         }
@@ -122,34 +124,34 @@ impl Shard {
         let session = session_timer::headers(interval.filter(|_| is_answered));
         match agreed {
             Some(agreed) => {
-                self.agree(slot, agreed);
-                self.conclude_offer(slot, datagram, request, true, &session, out);
+                self.agree(slot, &agreed);
+                self.conclude_offer(slot, datagram, request, Some(&agreed), &session, out);
                 self.tell_flow(slot, now, out);
             }
             None => self.conclude(slot, datagram, request, Status::OK, &session, out),
         }
     }
 
-    /// Answers with a 200 that has an answer to the offer in the request, if it has one.
+    /// Answers with a 200 that has an answer to an offer, if there is one.
     fn conclude_offer(
         &mut self,
         slot: u32,
         datagram: &Datagram<'_>,
         request: &SipMessage<'_>,
-        is_offer: bool,
+        offer: Option<&Agreed<'_>>,
         headers: &str,
         out: &mut Outbox,
     ) {
         self.update_sending(slot, self.now.max(datagram.received_at));
         if let Some(dialog) = self.dialogs.get_mut(slot) {
             dialog.extras().is_settled = true;
-            dialog.media.session_version += u32::from(is_offer);
+            dialog.media.session_version += u32::from(offer.is_some());
         }
-        if !is_offer {
+        if offer.is_none() {
             self.conclude(slot, datagram, request, Status::OK, headers, out);
             return;
         }
-        let sdp = self.write_description(slot, datagram, request);
+        let sdp = self.write_description(slot, offer);
         self.conclude_with(slot, datagram, request, Status::OK, headers, &sdp, out);
         self.scratch = sdp;
     }
