@@ -39,7 +39,7 @@ fn version_1_is_brought_forward() {
     store.stop();
     let db = Connection::open(&path).unwrap();
     let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
-    assert_eq!(version, 3);
+    assert_eq!(version, 4);
     let calls: i64 = db.query_row("SELECT count(*) FROM calls", [], |row| row.get(0)).unwrap();
     assert_eq!(calls, 12);
     let check: String = db.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
@@ -52,7 +52,7 @@ fn a_newer_version_is_refused_and_left_alone() {
     open(directory.path()).stop();
     let path = directory.path().join("history.db");
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 7).unwrap();
-    assert_refused(&path, &["version 7", "up to 3", "history.db", "move the file away"]);
+    assert_refused(&path, &["version 7", "up to 4", "history.db", "move the file away"]);
     let db = Connection::open(&path).unwrap();
     let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
     assert_eq!(version, 7);

@@ -11,7 +11,7 @@ use super::{
     join::{Tally, call_score},
     ladder::{Ladder, Message},
     ladders::{LadderLimits, Ladders},
-    phone_reports::PhoneReports,
+    phone_reports::{PhoneReports, PhoneView},
     record::{
         CallRecord, CallScore, CallState, Conditions, EndedBy, Expected, Figures, Integrity,
         Interval, RttFigures, ShardHealth, Snapshot, StreamRecord, TimelinePoint, Totals,
@@ -54,6 +54,8 @@ pub struct Calls {
     history: VecDeque<Arc<CallRecord>>,
     orphans: BTreeMap<StreamRef, Arc<StreamRecord>>,
     phone_reports: Arc<PhoneReports>,
+    /// Reported since they were last asked for, where anyone asks.
+    reported: Option<Vec<(Arc<str>, Arc<PhoneView>)>>,
     registered: Registered,
     totals: Totals,
     /// Shared with the last snapshot; copied when a call finishes after it.
@@ -102,6 +104,7 @@ impl Calls {
             history: VecDeque::new(),
             orphans: BTreeMap::new(),
             phone_reports: Arc::default(),
+            reported: None,
             registered: Registered::default(),
             totals: Totals::default(),
             finished_by: Arc::default(),
@@ -120,6 +123,14 @@ impl Calls {
     #[must_use]
     pub fn with_finished(mut self) -> Self {
         self.finished = Some(Vec::new());
+        self
+    }
+
+    /// The same with reports of phones kept for [`reported`](Self::reported), which must be asked
+    /// for them now and then.
+    #[must_use]
+    pub fn with_reported(mut self) -> Self {
+        self.reported = Some(Vec::new());
         self
     }
 
@@ -187,6 +198,11 @@ impl Calls {
         self.finished.iter_mut().flat_map(|finished| finished.drain(..))
     }
 
+    /// The reports of phones since it was last called, oldest first, each with what names its call.
+    pub fn reported(&mut self) -> impl Iterator<Item = (Arc<str>, Arc<PhoneView>)> {
+        self.reported.iter_mut().flat_map(|reported| reported.drain(..))
+    }
+
     /// The intervals of calls that were measured since it was last called, with the call as it
     /// was after each, in order. Those of a call that has finished meanwhile are among them.
     pub fn intervals(&mut self) -> impl Iterator<Item = (Arc<CallRecord>, Interval)> {
@@ -227,7 +243,8 @@ impl Calls {
                 }
             }
             Report::Phone(report) => {
-                Arc::make_mut(&mut self.phone_reports).take(report, &self.scoring);
+                let taken = Arc::make_mut(&mut self.phone_reports).take(report, &self.scoring);
+                self.reported.iter_mut().for_each(|reported| reported.push(taken.clone()));
             }
             Report::Health(health) => self.on_health(*health),
         }

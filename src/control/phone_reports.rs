@@ -105,7 +105,7 @@ impl PhoneReports {
     /// The reports about a call, oldest first.
     #[must_use]
     pub fn of(&self, call_id: &str) -> &[Arc<PhoneView>] {
-        self.by_call.get(key(call_id.as_bytes()).as_str()).map_or(&[], Vec::as_slice)
+        self.by_call.get(name(call_id.as_bytes()).as_str()).map_or(&[], Vec::as_slice)
     }
 
     /// All calls that there are reports of, in the order of their first one.
@@ -115,9 +115,13 @@ impl PhoneReports {
             .filter_map(|call| self.by_call.get(call).map(|reports| (&**call, reports.as_slice())))
     }
 
-    /// Takes in a report. Of a call that has many the first ones go, and the calls that were
-    /// first reported of.
-    pub(super) fn take(&mut self, report: &PhoneReport, scoring: &Scoring) {
+    /// Takes in a report, and gives what names its call and how it is shown. Of a call that has
+    /// many the first ones go, and the calls that were first reported of.
+    pub(super) fn take(
+        &mut self,
+        report: &PhoneReport,
+        scoring: &Scoring,
+    ) -> (Arc<str>, Arc<PhoneView>) {
         let len = usize::from(report.call_id_len).min(report.call_id.len());
         let is_whole = usize::from(report.call_id_len) <= report.call_id.len();
         let mut call: Arc<str> = String::from_utf8_lossy(&report.call_id[..len]).into();
@@ -133,11 +137,12 @@ impl PhoneReports {
                 self.by_call.remove(&oldest);
             }
         }
-        let reports = self.by_call.entry(call).or_default();
+        let reports = self.by_call.entry(Arc::clone(&call)).or_default();
         if reports.len() == REPORTS_PER_CALL_MAX {
             reports.remove(0);
         }
-        reports.push(view);
+        reports.push(Arc::clone(&view));
+        (call, view)
     }
 }
 
@@ -209,8 +214,9 @@ impl Scored {
     }
 }
 
-/// A call's name here: a long Call-ID is known by its beginning and its length.
-fn key(call_id: &[u8]) -> String {
+/// What names a call among reports: its Call-ID, a long one by its beginning and its length.
+#[must_use]
+pub fn name(call_id: &[u8]) -> String {
     match call_id.get(..crate::shard::report::CALL_ID_PIECE) {
         Some(start) if start.len() < call_id.len() => {
             format!("{}{CUT}{}", String::from_utf8_lossy(start), call_id.len())
@@ -246,4 +252,6 @@ const DEFAULT_PTIME_MS: f64 = 20.0;
 
 /// Calls with reports, some 10 KB each with all of them.
 const CALLS_MAX: usize = 2000;
-const REPORTS_PER_CALL_MAX: usize = 20;
+
+/// Reports of one call; its last ones.
+pub(crate) const REPORTS_PER_CALL_MAX: usize = 20;

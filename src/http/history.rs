@@ -2,6 +2,7 @@
 //! none, what the snapshot still has.
 
 use core::ops::RangeInclusive;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
@@ -57,22 +58,41 @@ pub(super) fn list(
 pub(super) fn call(
     call_id: &str,
     with_texts: bool,
-    reports: &[&PhoneView],
+    reports: &[Arc<PhoneView>],
     store: Option<&Reader>,
 ) -> Result<Option<Reply>, Reply> {
     let Some(store) = store else { return Ok(None) };
     let stored = store.call(call_id).map_err(|error| unavailable(&error))?;
-    let mut shown = Vec::new();
-    let written = json::write(&mut shown, reports);
-    written.map_err(|error| Reply::error(500, &format!("the answer is no JSON: {error}")))?;
-    let reports = String::from_utf8_lossy(&shown);
-    Ok(stored.map(|stored| {
-        let fields = stored.call.strip_suffix('}').unwrap_or(&stored.call);
-        let ladder = Value::Object(members(stored.ladder.as_deref(), with_texts)).to_string();
-        let ladder = ladder.strip_prefix('{').unwrap_or_default();
-        let timeline = &stored.timeline;
-        Reply::json_text(format!("{fields},\"timeline\":{timeline},\"reports\":{reports},{ladder}"))
-    }))
+    let Some(stored) = stored else { return Ok(None) };
+    let fields = stored.call.strip_suffix('}').unwrap_or(&stored.call);
+    let ladder = Value::Object(members(stored.ladder.as_deref(), with_texts)).to_string();
+    let ladder = ladder.strip_prefix('{').unwrap_or_default();
+    let timeline = &stored.timeline;
+    let reports = Value::Array(self::reports(call_id, reports, Some(store))?);
+    Ok(Some(Reply::json_text(format!(
+        "{fields},\"timeline\":{timeline},\"reports\":{reports},{ladder}"
+    ))))
+}
+
+/// What phones say of a call, oldest first: what the store has, which outlives a restart, and what
+/// has come since.
+pub(super) fn reports(
+    call_id: &str,
+    in_memory: &[Arc<PhoneView>],
+    store: Option<&Reader>,
+) -> Result<Vec<Value>, Reply> {
+    let stored = store.map(|store| store.reports(call_id)).transpose();
+    let stored = stored.map_err(|error| unavailable(&error))?.unwrap_or_default();
+    let mut texts: Vec<Vec<u8>> = stored.into_iter().map(String::into_bytes).collect();
+    for report in in_memory {
+        let mut text = Vec::new();
+        let written = json::write(&mut text, &**report);
+        written.map_err(|error| Reply::error(500, &format!("the answer is no JSON: {error}")))?;
+        if !texts.contains(&text) {
+            texts.push(text);
+        }
+    }
+    Ok(texts.iter().filter_map(|text| serde_json::from_slice(text).ok()).collect())
 }
 
 /// The messages of the last finished call of a Call-ID, as far as the store has them.

@@ -23,7 +23,6 @@ use crate::{
     alerts::Alerts,
     control::{
         ladder::ShownLadder,
-        phone_reports::PhoneView,
         record::{
             CallRecord, MosSum, MosTotals, Registrations, SipRecord, Snapshot, StreamRecord,
             TimelinePoint,
@@ -393,7 +392,7 @@ struct Call<'a> {
     #[serde(flatten)]
     ladder: CallLadder,
     /// What phones say of it (RFC 6035).
-    reports: Vec<&'a PhoneView>,
+    reports: Vec<serde_json::Value>,
 }
 
 fn call(
@@ -409,7 +408,7 @@ fn call(
     };
     let id = query::call_id(encoded)?;
     let newest_first = snapshot.active.iter().rev().chain(snapshot.history.iter().rev());
-    let reports: Vec<_> = snapshot.phone_reports.of(&id).iter().map(AsRef::as_ref).collect();
+    let reports = snapshot.phone_reports.of(&id);
     match newest_first.into_iter().find(|call| call.call_id == id) {
         Some(call) => {
             let record = &call.seen_at(snapshot.taken_at);
@@ -418,9 +417,13 @@ fn call(
                 Some(kept) => CallLadder::Kept(ShownLadder::of(&kept, with_texts)),
                 None => CallLadder::Stored(history::ladder(&id, with_texts, store)?),
             };
+            let over = store.filter(|_| record.state.is_over());
+            // A store that does not answer keeps nobody from what is in memory.
+            let reports = history::reports(&id, reports, over)
+                .or_else(|_| history::reports(&id, reports, None))?;
             Ok(Reply::json(&Call { record, timeline: &record.timeline, ladder, reports }))
         }
-        None => history::call(&id, with_texts, &reports, store)?.ok_or_else(|| {
+        None => history::call(&id, with_texts, reports, store)?.ok_or_else(|| {
             Reply::error(404, &format!("no call with id {id:?}, active or in history"))
         }),
     }

@@ -55,6 +55,7 @@ pub(super) fn run(
             end.drain_distributions(|filled| calls.merge_distributions(filled));
         }
         alerts.feed(&mut calls, |call| finished.push(call));
+        calls.reported().for_each(|(call, report)| store.report(call, report));
         let now = clock::now();
         if is_done || calls.has_news() && now.since(published_at) >= PUBLISH_INTERVAL {
             let mut snapshot = calls.snapshot(now);

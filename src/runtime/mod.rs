@@ -577,6 +577,7 @@ fn calls(config: &Config) -> Calls {
         .with_trunks(Arc::clone(&config.trunks))
         .with_ladders(ladder_limits(&config.ladder))
         .with_finished()
+        .with_reported()
         .with_intervals()
 }
 

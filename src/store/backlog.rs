@@ -1,12 +1,12 @@
-//! Calls and alerts that are not on disk yet, in memory within a bound. Readers see them there;
-//! what falls off is the oldest, and counted.
+//! Calls, alerts and reports of phones that are not on disk yet, in memory within a bound. Readers
+//! see them there; what falls off is the oldest, and counted.
 
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
 };
 
-use super::{alerts::Alert, entry::Entry};
+use super::{alerts::Alert, entry::Entry, reports::Report};
 use crate::time::Timestamp;
 
 /// What waits to be written.
@@ -16,6 +16,7 @@ pub(super) struct Backlog {
     calls: VecDeque<(u64, Arc<Entry>)>,
     bytes: usize,
     alerts: BTreeMap<u64, Alert>,
+    reports: VecDeque<Report>,
     /// By name; there are few.
     texts: BTreeMap<&'static str, String>,
 }
@@ -43,6 +44,26 @@ impl Backlog {
         }
         self.alerts.pop_first();
         1
+    }
+
+    /// Lets a report of a phone wait; how many fell off for it.
+    pub(super) fn push_report(&mut self, report: Report) -> u64 {
+        self.reports.push_back(report);
+        if self.reports.len() <= REPORTS_MAX {
+            return 0;
+        }
+        self.reports.pop_front();
+        1
+    }
+
+    /// All reports, oldest first.
+    pub(super) const fn reports(&self) -> &VecDeque<Report> {
+        &self.reports
+    }
+
+    /// The oldest `count` reports are written.
+    pub(super) fn forget_reports(&mut self, count: usize) {
+        self.reports.drain(..count.min(self.reports.len()));
     }
 
     /// Lets a text wait, in place of the one that had its name.
@@ -101,7 +122,7 @@ impl Backlog {
 
     /// How many wait.
     pub(super) fn len(&self) -> usize {
-        self.calls.len() + self.alerts.len() + self.texts.len()
+        self.calls.len() + self.alerts.len() + self.reports.len() + self.texts.len()
     }
 
     /// How many calls wait.
@@ -113,7 +134,8 @@ impl Backlog {
     pub(super) fn since(&self) -> Option<Timestamp> {
         let call = self.calls.front().map(|(_, entry)| entry.facts.end);
         let alert = self.alerts.values().next().map(|alert| alert.updated_at);
-        call.into_iter().chain(alert).min()
+        let report = self.reports.front().map(|report| report.at);
+        call.into_iter().chain(alert).chain(report).min()
     }
 }
 
@@ -122,6 +144,9 @@ const BYTES_MAX: usize = 64 << 20;
 
 /// Most alerts that wait.
 const ALERTS_MAX: usize = 10_000;
+
+/// Most reports that wait, some 500 bytes each.
+const REPORTS_MAX: usize = 10_000;
 
 #[cfg(test)]
 mod tests {

@@ -1,4 +1,5 @@
-//! History that survives: finished calls, alerts and trends in an embedded database.
+//! History that survives: finished calls, what phones said of them, alerts and trends in an
+//! embedded database.
 //!
 //! ```text
 //! control ──▶ queue ──▶ writer ──▶ backlog ──▶ history.db
@@ -25,6 +26,7 @@ mod load;
 mod pack;
 mod queue;
 mod reader;
+mod reports;
 mod retention;
 mod rollup;
 mod schema;
@@ -66,7 +68,7 @@ use self::{
     writer::Writer,
 };
 use crate::{
-    control::{ladder::Ladder, record::CallRecord},
+    control::{ladder::Ladder, phone_reports::PhoneView, record::CallRecord},
     time::Timestamp,
 };
 
@@ -162,6 +164,12 @@ impl Feeder {
     /// The same with its messages.
     pub fn call_with_ladder(&self, record: Arc<CallRecord>, ladder: Option<Ladder>) {
         self.0.queue.push(Item::Call(record, ladder.map(Box::new)));
+    }
+
+    /// A phone has said something of the call of that [name](crate::control::phone_reports::name).
+    /// Never waits.
+    pub fn report(&self, call: Arc<str>, report: Arc<PhoneView>) {
+        self.0.queue.push(Item::Report(call, report));
     }
 
     /// A text that is kept under a name, in place of what was there. Never waits.

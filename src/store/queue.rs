@@ -8,13 +8,15 @@ use std::{
 };
 
 use super::alerts::Alert;
-use crate::control::{ladder::Ladder, record::CallRecord};
+use crate::control::{ladder::Ladder, phone_reports::PhoneView, record::CallRecord};
 
 /// What the store is given.
 #[derive(Debug)]
 pub(super) enum Item {
     Call(Arc<CallRecord>, Option<Box<Ladder>>),
     Alert(Alert),
+    /// What a phone says, under what names its call.
+    Report(Arc<str>, Arc<PhoneView>),
     /// A text under its name.
     Text(&'static str, String),
 }

@@ -13,11 +13,12 @@ use super::{
     export::{Export, Format},
     filter::{Cursor, Filter, Page},
     pack,
+    reports::{self, Report},
     schema::{self, to_sql},
     status::Status,
     trends::{self, Asked, Series},
 };
-use crate::control::record::CallRecord;
+use crate::control::{phone_reports, record::CallRecord};
 
 /// A handle to read with. Cloning it gives another one.
 #[derive(Clone, Debug)]
@@ -87,6 +88,27 @@ impl Reader {
                 .optional()
         })?;
         Ok(found.flatten())
+    }
+
+    /// What phones have said of the calls of that Call-ID, oldest first, each a JSON object as the
+    /// API shows it.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub fn reports(&self, call_id: &str) -> Result<Vec<String>, ReadError> {
+        let call = phone_reports::name(call_id.as_bytes());
+        let waiting: Vec<_> = {
+            let backlog = self.shared.backlog();
+            backlog.reports().iter().filter(|it| *it.call == *call).cloned().collect()
+        };
+        let mut reports = self.with(|db| reports::list(db, &call))?;
+        for report in waiting.iter().filter_map(Report::text) {
+            // It may have been written meanwhile.
+            if !reports.contains(&report) {
+                reports.push(report);
+            }
+        }
+        Ok(reports)
     }
 
     /// Alerts, the highest number first.

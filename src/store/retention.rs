@@ -23,6 +23,7 @@ pub(super) fn step(
         return Ok(Some(gone));
     }
     let has_more = delete_alerts(db, now - settings.retention)?
+        || delete_reports(db, settings, now)?
         || delete_rollups(db, now - settings.rollups)?
         || give_back(db)?;
     if !has_more {
@@ -68,6 +69,19 @@ fn delete_alerts(db: &Connection, before: Timestamp) -> rusqlite::Result<bool> {
          WHERE state = 'resolved' AND resolved_ns < ?1 ORDER BY id LIMIT ?2)",
     )?;
     Ok(delete.execute([to_sql(before.as_nanos()), STEP])? > 0)
+}
+
+/// Reports of phones stay as long as calls, and are as many at most: the oldest go first.
+fn delete_reports(db: &Connection, settings: &Settings, now: Timestamp) -> rusqlite::Result<bool> {
+    let mut select = db.prepare_cached(
+        "SELECT max(id) FROM (SELECT id, at_ns FROM phone_reports ORDER BY id LIMIT ?3) \
+         WHERE at_ns < ?1 OR id <= (SELECT max(id) FROM phone_reports) - ?2",
+    )?;
+    let before = to_sql((now - settings.retention).as_nanos());
+    let last = select.query_row([before, to_sql(settings.calls_max), STEP], |row| row.get(0))?;
+    let Some(last): Option<i64> = last else { return Ok(false) };
+    db.prepare_cached("DELETE FROM phone_reports WHERE id <= ?1")?.execute([last])?;
+    Ok(true)
 }
 
 fn delete_rollups(db: &Connection, before: Timestamp) -> rusqlite::Result<bool> {

@@ -157,8 +157,12 @@ pub(super) fn condition(error: &rusqlite::Error) -> State {
 
 /// What leads from each version to the next; the first makes version 1 of nothing. A step that
 /// was released never changes.
-const STEPS: [&str; 3] =
-    [include_str!("schema_1.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
+const STEPS: [&str; 4] = [
+    include_str!("schema_1.sql"),
+    include_str!("schema_2.sql"),
+    include_str!("schema_3.sql"),
+    include_str!("schema_4.sql"),
+];
 
 /// The version that all steps lead to.
 #[expect(clippy::cast_possible_wrap, reason = "a handful")]

@@ -13,9 +13,11 @@ use rusqlite::{Connection, TransactionBehavior, params};
 use super::{
     Shared,
     alerts::{self, Alert},
+    backlog::Backlog,
     entry::Entry,
     load,
     queue::{Item, Taken},
+    reports::{self, Report},
     retention, rollup,
     schema::{self, OpenError, from_sql, to_sql},
     status::State,
@@ -99,6 +101,10 @@ impl Writer {
                     self.note(&alert);
                     dropped += self.shared.backlog().push_alert(alert);
                 }
+                Item::Report(call, report) => {
+                    let report = Report::of(call, &report);
+                    dropped += self.shared.backlog().push_report(report);
+                }
                 Item::Text(name, text) => self.shared.backlog().set_text(name, text),
             }
         }
@@ -130,23 +136,19 @@ impl Writer {
             self.retry_at = now + RETRY_INTERVAL;
             return;
         };
-        let (calls, alerts, texts) = {
-            let backlog = self.shared.backlog();
-            let alerts: Vec<_> = backlog.alerts().cloned().collect();
-            (backlog.oldest(BATCH_MAX), alerts, backlog.texts().clone())
-        };
-        let is_empty = calls.is_empty() && alerts.is_empty() && texts.is_empty();
+        let batch = Batch::of(&self.shared.backlog());
         // Tried even with nothing to write after a failure: that is how its end is noticed.
-        if is_empty && self.shared.is_writing() {
+        if batch.is_empty() && self.shared.is_writing() {
             self.committed_at = now;
             return;
         }
-        match write(db, &calls, &alerts, &texts) {
+        match batch.write(db) {
             Ok(named) => {
                 let mut backlog = self.shared.backlog();
-                backlog.forget(calls.len());
+                backlog.forget(batch.calls.len());
                 backlog.forget_alerts();
-                backlog.forget_texts(&texts);
+                backlog.forget_reports(batch.reports.len());
+                backlog.forget_texts(&batch.texts);
                 drop(backlog);
                 let mut catalog = self.shared.catalog_mut();
                 named.iter().for_each(|&id| catalog.set_alert(id));
@@ -263,28 +265,53 @@ impl Writer {
     }
 }
 
-/// Writes calls and alerts, all or none. Gives the numbers of calls that alerts have named.
-fn write(
-    db: &mut Connection,
-    calls: &[(u64, Arc<Entry>)],
-    alerts: &[Alert],
-    texts: &BTreeMap<&'static str, String>,
-) -> rusqlite::Result<Vec<u64>> {
-    let all = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for (id, entry) in calls {
-        insert(&all, *id, entry)?;
+/// What is written at once.
+struct Batch {
+    calls: Vec<(u64, Arc<Entry>)>,
+    alerts: Vec<Alert>,
+    reports: Vec<Report>,
+    texts: BTreeMap<&'static str, String>,
+}
+
+impl Batch {
+    /// The oldest that waits.
+    fn of(backlog: &Backlog) -> Self {
+        Self {
+            calls: backlog.oldest(BATCH_MAX),
+            alerts: backlog.alerts().cloned().collect(),
+            reports: backlog.reports().iter().cloned().collect(),
+            texts: backlog.texts().clone(),
+        }
     }
-    rollup::add(&all, calls.iter().map(|(_, entry)| &entry.sample))?;
-    let mut named = Vec::new();
-    for alert in alerts {
-        named.extend(alerts::write(&all, alert)?);
+
+    fn is_empty(&self) -> bool {
+        self.calls.is_empty()
+            && self.alerts.is_empty()
+            && self.reports.is_empty()
+            && self.texts.is_empty()
     }
-    for (name, text) in texts {
-        let set = "INSERT OR REPLACE INTO texts (name, text) VALUES (?1, ?2)";
-        all.prepare_cached(set)?.execute(params![name, text])?;
+
+    /// Writes all or nothing. Gives the numbers of calls that alerts have named.
+    fn write(&self, db: &mut Connection) -> rusqlite::Result<Vec<u64>> {
+        let all = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for (id, entry) in &self.calls {
+            insert(&all, *id, entry)?;
+        }
+        rollup::add(&all, self.calls.iter().map(|(_, entry)| &entry.sample))?;
+        let mut named = Vec::new();
+        for alert in &self.alerts {
+            named.extend(alerts::write(&all, alert)?);
+        }
+        for report in &self.reports {
+            reports::write(&all, report)?;
+        }
+        for (name, text) in &self.texts {
+            let set = "INSERT OR REPLACE INTO texts (name, text) VALUES (?1, ?2)";
+            all.prepare_cached(set)?.execute(params![name, text])?;
+        }
+        all.commit()?;
+        Ok(named)
     }
-    all.commit()?;
-    Ok(named)
 }
 
 fn insert(db: &Connection, id: u64, entry: &Entry) -> rusqlite::Result<()> {
