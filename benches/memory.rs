@@ -32,6 +32,7 @@ fn main() {
     let mut phones = Phones::new(appliance.sip, calls);
     for first in (0..calls).step_by(STEP as usize) {
         phones.call(first..(first + STEP).min(calls));
+        thread::sleep(CALL_PAUSE);
     }
     for packet in 0..PACKETS {
         phones.talk(calls, packet);
@@ -174,6 +175,8 @@ const STEP: u32 = 64;
 const _: () = assert!(STEP as usize == BATCH);
 
 const CALLS: u32 = 20_000;
+/// Keeps the one source of all calls below what `[sip_limits]` lets it send.
+const CALL_PAUSE: Duration = Duration::from_millis(10);
 const PACKETS: u16 = 100;
 /// One second and more.
 const ANSWER_WAITS: u32 = 5000;

@@ -12,9 +12,12 @@
 #[repr(C, align(4))]
 pub(crate) struct Spreads {
     counts: [u16; COUNTS],
-    /// One of so many packets counts, as a power of two.
-    thinning: u8,
 }
+
+/// One of so many packets counts in [`Spreads`], as a power of two. Every packet needs it, and it
+/// would lie in a line behind the buckets that is of no other use.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Thinning(u8);
 
 /// One of the two distributions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,13 +30,19 @@ pub(crate) enum Spread {
 
 impl Spreads {
     pub(crate) const fn new() -> Self {
-        Self { counts: [0; COUNTS], thinning: 0 }
+        Self { counts: [0; COUNTS] }
     }
 
     /// Takes in what one packet gave, microseconds; `ordinal` counts the packets.
     #[inline]
-    pub(crate) fn record(&mut self, variation_us: u32, jitter_us: u32, ordinal: u32) {
-        if ordinal & ((1 << self.thinning) - 1) != 0 {
+    pub(crate) fn record(
+        &mut self,
+        variation_us: u32,
+        jitter_us: u32,
+        ordinal: u32,
+        thinning: &mut Thinning,
+    ) {
+        if ordinal & ((1 << thinning.0) - 1) != 0 {
             return;
         }
         let mut is_full = false;
@@ -43,11 +52,12 @@ impl Spreads {
             is_full |= self.counts[place] == u16::MAX;
         }
         if is_full {
-            self.thin();
+            self.halve();
+            thinning.0 += 1;
         }
     }
 
-    /// Reads the buckets of two values; see [`super::stream::Stream::touched`].
+    /// Reads the buckets of two values; see [`super::stream::Stream::touched_buckets`].
     #[inline]
     pub(crate) fn touched(&self, variation_us: u32, jitter_us: u32) -> u16 {
         self.counts[Spread::Variation.place_of(variation_us)]
@@ -82,9 +92,8 @@ impl Spreads {
     }
 
     #[cold]
-    fn thin(&mut self) {
+    fn halve(&mut self) {
         self.counts.iter_mut().for_each(|count| *count /= 2);
-        self.thinning += 1;
     }
 }
 
@@ -178,7 +187,7 @@ mod tests {
             let mut rng = fastrand::Rng::with_seed(seed);
             let (scale, power) = (10.0_f64.powf(2.0 + 3.5 * rng.f64()), rng.i32(1..6));
             let count = rng.u32(1..5000);
-            let mut spreads = Spreads::new();
+            let (mut spreads, mut thinning) = (Spreads::new(), Thinning::default());
             let mut exact = Vec::new();
             for ordinal in 0..count {
                 #[expect(
@@ -187,7 +196,7 @@ mod tests {
                     reason = "small"
                 )]
                 let us = (scale * rng.f64().powi(power)) as u32;
-                spreads.record(us, us / 8, ordinal);
+                spreads.record(us, us / 8, ordinal, &mut thinning);
                 exact.push(us);
             }
             exact.sort_unstable();
@@ -213,11 +222,11 @@ mod tests {
 
     #[test]
     fn early_values_weigh_as_much_as_late_ones() {
-        let mut spreads = Spreads::new();
+        let (mut spreads, mut thinning) = (Spreads::new(), Thinning::default());
         // A million of 1 ms, then a million of 30 ms.
         for ordinal in 0..2_000_000 {
             let us = if ordinal < 1_000_000 { 1000 } else { 30_000 };
-            spreads.record(us, us, ordinal);
+            spreads.record(us, us, ordinal, &mut thinning);
         }
         for of in [Spread::Variation, Spread::Jitter] {
             assert!((900..1100).contains(&spreads.quantile_us(of, 0.49, 30_000)));
@@ -229,7 +238,8 @@ mod tests {
     fn what_is_past_the_last_edge_lies_below_the_highest() {
         let mut spreads = Spreads::new();
         assert_eq!(spreads.quantile_us(Spread::Jitter, 0.5, 0), 0);
-        (0..100).for_each(|ordinal| spreads.record(0, 2_000_000 + ordinal, ordinal));
+        let mut thinning = Thinning::default();
+        (0..100).for_each(|ordinal| spreads.record(0, 2_000_000 + ordinal, ordinal, &mut thinning));
         let median = spreads.quantile_us(Spread::Jitter, 0.5, 2_000_099);
         assert!((131_072..=2_000_099).contains(&median), "{median}");
     }

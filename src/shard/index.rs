@@ -35,12 +35,10 @@ impl Index {
         }
     }
 
-    /// The slot most likely to be the one for this hash, read without looking at any key. A
-    /// batch of these overlaps the cache misses of its packets.
+    /// Reads where the search for a hash begins, which brings its cache line in.
     #[inline]
-    pub(crate) fn likely(&self, hash: u64) -> Option<u32> {
-        let entry = self.entries[home(hash) & self.mask];
-        (entry != EMPTY).then(|| slot(entry))
+    pub(crate) fn touched(&self, hash: u64) -> u64 {
+        self.entries[home(hash) & self.mask]
     }
 
     /// Adds a slot.

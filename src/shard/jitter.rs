@@ -18,6 +18,8 @@ pub(crate) struct Jitter {
     last_rtp_time: u32,
     samples: u32,
     max_us: u32,
+    /// Packet interval in RTP clock ticks; 0 while unknown.
+    ptime_ticks: u32,
 }
 
 impl Jitter {
@@ -31,6 +33,7 @@ impl Jitter {
             samples: 0,
             sum_us: 0,
             max_us: 0,
+            ptime_ticks: 0,
         }
     }
 
@@ -73,6 +76,26 @@ impl Jitter {
     pub(crate) fn reanchor(&mut self, arrival: Timestamp, rtp_time: u32, clock_rate: u32) {
         (self.last_arrival, self.last_rtp_time) = (arrival, rtp_time);
         self.tick_nanos_q32 = tick_nanos_q32(clock_rate);
+    }
+
+    /// Takes in that the next packet in sequence has this time stamp. The shortest step between two
+    /// of them is the packet interval; longer ones are silence.
+    #[inline]
+    pub(crate) fn note_step(&mut self, rtp_time: u32) {
+        let step = rtp_time.wrapping_sub(self.last_rtp_time);
+        if step != 0 && (self.ptime_ticks == 0 || step < self.ptime_ticks) {
+            self.ptime_ticks = step;
+        }
+    }
+
+    /// Forgets the packet interval: another clock counts from here on.
+    pub(crate) const fn forget_steps(&mut self) {
+        self.ptime_ticks = 0;
+    }
+
+    /// Packet interval in RTP clock ticks; 0 while unknown.
+    pub(crate) const fn ptime_ticks(&self) -> u32 {
+        self.ptime_ticks
     }
 
     /// How many packets gave a sample.

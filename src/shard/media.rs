@@ -123,9 +123,8 @@ impl Shard {
 
     /// Measures a batch and empties it.
     fn measure(&mut self, batch: &mut Batch<'_>, out: &mut Outbox) {
-        let likely: ArrayVec<_, BATCH> =
-            batch.iter().filter_map(|parsed| self.streams.likely(parsed.hash)).collect();
-        likely.iter().for_each(|&slot| self.streams.touch(slot));
+        let hashes: ArrayVec<u64, BATCH> = batch.iter().map(|parsed| parsed.hash).collect();
+        self.streams.touch(&hashes);
         self.health.rtp_packets += batch.len() as u64;
         for parsed in &*batch {
             self.handle_rtp(parsed, out);

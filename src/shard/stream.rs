@@ -6,7 +6,7 @@ use core::mem::offset_of;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use super::{
-    buckets::{Spread, Spreads},
+    buckets::{Spread, Spreads, Thinning},
     buffer::{Buffers, Depths, Unplayed},
     dialog::DialogId,
     health::OwnFaults,
@@ -54,8 +54,8 @@ pub(crate) struct Stream {
     dscp: u8,
     /// Arrival of the last packet; of a stream that is closed, when it was.
     last_at: Timestamp,
-    ptime_ticks: u32,
     delta_max_us: u32,
+    thinning: Thinning,
     jitter: Jitter,
     variation: Variation,
     buffers: Buffers,
@@ -241,7 +241,7 @@ impl Stream {
             last_at: at,
             delta_max_us: 0,
             group: 0,
-            ptime_ticks: 0,
+            thinning: Thinning::default(),
             sequence,
             ledger,
             jitter: Jitter::new(at, packet.timestamp(), format.clock_rate),
@@ -298,13 +298,13 @@ impl Stream {
     }
 
     fn change_clock(&mut self, at: Timestamp, rtp_time: u32, clock_rate: u32) {
-        self.ptime_ticks = 0;
+        self.jitter.forget_steps();
         if self.format.clock_rate == 0 {
             // What was measured with a clock that nobody knew is not worth keeping.
             self.jitter = Jitter::new(at, rtp_time, clock_rate);
             self.variation = Variation::new(at);
             (self.buffers, self.unplayed) = (Buffers::default(), Unplayed::default());
-            self.spreads = Spreads::new();
+            (self.spreads, self.thinning) = (Spreads::new(), Thinning::default());
         } else {
             self.reanchor(at, rtp_time, clock_rate);
         }
@@ -362,7 +362,7 @@ impl Stream {
 
     /// Packet interval in RTP clock ticks; 0 while unknown.
     pub(crate) const fn ptime_ticks(&self) -> u32 {
-        self.ptime_ticks
+        self.jitter.ptime_ticks()
     }
 
     /// Takes in a packet of the stream's own format. Gives back the jitter estimate, microseconds,
@@ -395,7 +395,7 @@ impl Stream {
             return None;
         }
         if is_consecutive && !begins_talkspurt {
-            self.infer_ptime(rtp_time);
+            self.jitter.note_step(rtp_time);
         }
         let (jitter_us, over) = self.measure(at, rtp_time, deviation, depths);
         if begins_talkspurt {
@@ -453,7 +453,7 @@ impl Stream {
         let ordinal = self.jitter.samples();
         let variation_us = self.variation.last_us();
         self.variation.note_max(variation_us);
-        self.spreads.record(variation_us, jitter_us, ordinal);
+        self.spreads.record(variation_us, jitter_us, ordinal, &mut self.thinning);
         self.buffers.note_delay(ordinal, depths);
         (jitter_us, place.over)
     }
@@ -594,7 +594,7 @@ impl Stream {
             payload_type: self.format.payload_type.0,
             codec: self.format.codec,
             clock_rate: self.format.clock_rate,
-            ptime_ticks: self.ptime_ticks,
+            ptime_ticks: self.jitter.ptime_ticks(),
             first_at: self.first_at,
             last_at: self.last_at,
             counts,
@@ -650,14 +650,20 @@ impl Stream {
         DelayVariation { p50_us, p95_us, p99_us, max_us, skew_ppm }
     }
 
-    /// Reads a word of each cache line that the next packet needs.
+    /// Reads a word of each cache line that every packet needs, and of that of the buckets which
+    /// most packets need.
     #[inline]
-    pub(crate) fn touched(&self) -> u64 {
-        let spreads = self.spreads.touched(self.variation.last_us(), self.jitter.jitter_us());
-        u64::from(self.brief.ssrc)
-            ^ u64::from(self.jitter.last_rtp_time())
-            ^ u64::from(self.buffers.touched())
-            ^ u64::from(spreads)
+    pub(crate) fn touched(&self) -> u32 {
+        self.brief.ssrc
+            ^ self.jitter.last_rtp_time()
+            ^ self.buffers.touched()
+            ^ u32::from(self.spreads.touched(0, 0))
+    }
+
+    /// Reads the buckets that the next packet most likely needs: those of the last one.
+    #[inline]
+    pub(crate) fn touched_buckets(&self) -> u16 {
+        self.spreads.touched(self.variation.last_us(), self.jitter.jitter_us())
     }
 
     /// Counts a packet by its sequence number; `None` if it adds nothing to go on with.
@@ -688,15 +694,6 @@ impl Stream {
     fn note_delta(&mut self, last_at: Timestamp, at: Timestamp) {
         let delta_us = at.since(last_at).as_nanos() / 1000;
         self.delta_max_us = self.delta_max_us.max(u32::try_from(delta_us).unwrap_or(u32::MAX));
-    }
-
-    /// The shortest step between two packets in sequence is the packet interval; longer ones are
-    /// silence.
-    fn infer_ptime(&mut self, rtp_time: u32) {
-        let step = rtp_time.wrapping_sub(self.jitter.last_rtp_time());
-        if step != 0 && (self.ptime_ticks == 0 || step < self.ptime_ticks) {
-            self.ptime_ticks = step;
-        }
     }
 }
 
@@ -762,7 +759,7 @@ const STRAGGLERS_MAX: u8 = 25;
 const TALKSPURT_JUMP_NANOS: u64 = JITTER_BUFFER.as_nanos() as u64;
 
 // The three lines that every packet needs, of which `touched` reads a word each, and those of
-// buckets behind them.
+// buckets behind them, which `touched_buckets` reads.
 const _: () = {
     assert!(offset_of!(Stream, last_at) == 64);
     assert!(offset_of!(Stream, variation) == 128);

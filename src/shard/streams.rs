@@ -6,8 +6,11 @@ use core::{
     ops::Range,
 };
 
+use arrayvec::ArrayVec;
+
 use super::{
     index::{INDEX_MIN, Index},
+    media::BATCH,
     stream::{State, Stream, StreamKey},
 };
 
@@ -47,17 +50,23 @@ impl Streams {
         self.index.find(hash, |slot| self.slots[slot as usize].has_key(key))
     }
 
-    /// The slot that `find` will most likely give; see [`Index::likely`].
+    /// Brings in the cache lines that packets of streams with these hashes need. One short pass
+    /// after the other, so that the loads of all of them overlap, where those of one packet after
+    /// the other would queue: the index, the streams, and those buckets that only the streams
+    /// tell.
     #[inline]
-    pub(crate) fn likely(&self, hash: u64) -> Option<u32> {
-        self.index.likely(hash)
-    }
-
-    /// Brings a stream's cache lines in. The loads of a batch of streams overlap, where those
-    /// of one packet after the other would queue.
-    #[inline]
-    pub(crate) fn touch(&self, slot: u32) {
-        black_box(self.slots[slot as usize].touched());
+    pub(crate) fn touch(&self, hashes: &[u64]) {
+        for &hash in hashes {
+            black_box(self.index.touched(hash));
+        }
+        let mut slots = ArrayVec::<u32, BATCH>::new();
+        slots.extend(hashes.iter().filter_map(|&hash| self.index.find(hash, |_| true)));
+        for &slot in &slots {
+            black_box(self.slots[slot as usize].touched());
+        }
+        for &slot in &slots {
+            black_box(self.slots[slot as usize].touched_buckets());
+        }
     }
 
     /// Adds a stream; `None` if the table is full.

@@ -128,28 +128,35 @@ impl Buffers {
     pub(crate) fn arrive(&mut self, over: i64, depths: &Depths, unplayed: &mut Unplayed) -> bool {
         let fixed = self.fixed.arrive(over, depths);
         let adaptive = self.adaptive.arrive(over, depths);
-        unplayed.fixed.count(fixed);
-        unplayed.adaptive.count(adaptive);
-        if fixed == Fate::Late {
-            self.fixed_late_run += 1;
-            if self.fixed_late_run == LATE_RUN_MAX {
-                self.fixed.anchor = place(over);
-                self.fixed_late_run = 0;
-            }
-        } else if self.fixed_late_run > 0 {
+        if fixed != Fate::Late && self.fixed_late_run > 0 {
             self.fixed_late_run = 0;
         }
-        if adaptive == Fate::Late {
-            self.adaptive_late_run += 1;
-            if self.adaptive_late_run == LATE_RUN_MAX {
-                self.adaptive.restart(over);
-                self.adaptive_late_run = 0;
-            }
-        } else if self.adaptive_late_run > 0 {
+        if adaptive != Fate::Late && self.adaptive_late_run > 0 {
             self.adaptive_late_run = 0;
         }
+        if fixed == Fate::Played && adaptive == Fate::Played {
+            return false;
+        }
+        self.discard(over, fixed, adaptive, unplayed);
         let scored = if depths.mode == BufferMode::Fixed { fixed } else { adaptive };
         scored != Fate::Played
+    }
+
+    /// Takes in a packet that one of the two does not play.
+    #[cold]
+    fn discard(&mut self, over: i64, fixed: Fate, adaptive: Fate, unplayed: &mut Unplayed) {
+        unplayed.fixed.count(fixed);
+        unplayed.adaptive.count(adaptive);
+        self.fixed_late_run += u8::from(fixed == Fate::Late);
+        if self.fixed_late_run == LATE_RUN_MAX {
+            self.fixed.anchor = place(over);
+            self.fixed_late_run = 0;
+        }
+        self.adaptive_late_run += u8::from(adaptive == Fate::Late);
+        if self.adaptive_late_run == LATE_RUN_MAX {
+            self.adaptive.restart(over);
+            self.adaptive_late_run = 0;
+        }
     }
 
     /// Begins a talkspurt with a packet `over` nanoseconds above the floor, which is played.
@@ -203,8 +210,7 @@ enum Fate {
 }
 
 impl Discards {
-    #[inline]
-    fn count(&mut self, fate: Fate) {
+    const fn count(&mut self, fate: Fate) {
         match fate {
             Fate::Played => {}
             Fate::Late => self.late += 1,
