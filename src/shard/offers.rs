@@ -15,14 +15,13 @@ use crate::{
     time::Timestamp,
     wire::{
         Datagram,
-        sip::{HeaderName, SipMessage},
+        sip::{HeaderName, Method, SipMessage},
     },
 };
 
 impl Shard {
-    /// Confirms a provisional response that was sent reliably. It may answer our offer, or make a
-    /// new one where offer and answer are done (RFC 3262 section 5).
-    pub(super) fn on_prack(
+    /// A PRACK or UPDATE of a call.
+    pub(super) fn on_beside_invite(
         &mut self,
         slot: u32,
         datagram: &Datagram<'_>,
@@ -32,6 +31,22 @@ impl Shard {
         if self.answer_again(slot, datagram, request, out) {
             return;
         }
+        if request.method() == Some(Method::Prack) {
+            self.on_prack(slot, datagram, request, out);
+        } else {
+            self.on_update(slot, datagram, request, out);
+        }
+    }
+
+    /// Confirms a provisional response that was sent reliably. It may answer our offer, or make a
+    /// new one where offer and answer are done (RFC 3262 section 5).
+    fn on_prack(
+        &mut self,
+        slot: u32,
+        datagram: &Datagram<'_>,
+        request: &SipMessage<'_>,
+        out: &mut Outbox,
+    ) {
         let Some(dialog) = self.dialogs.get(slot) else { return };
         let awaited = dialog.resend.as_ref().map(|resend| resend.awaits);
         let confirmed = rack(request).filter(|&(_, number)| number == dialog.invite_cseq);
@@ -65,16 +80,13 @@ impl Shard {
     }
 
     /// Changes a session, or only says that the far end is there.
-    pub(super) fn on_update(
+    fn on_update(
         &mut self,
         slot: u32,
         datagram: &Datagram<'_>,
         request: &SipMessage<'_>,
         out: &mut Outbox,
     ) {
-        if self.answer_again(slot, datagram, request, out) {
-            return;
-        }
         let number = request.cseq().map_or(0, |cseq| cseq.number);
         let Some(dialog) = self.dialogs.get(slot) else { return };
         if !dialog.is_up() {

@@ -81,11 +81,10 @@ impl Shard {
             {
                 self.respond(datagram, request, Status::OK, "", out);
             }
-            (Method::Prack, Some(slot)) if self.is_within(slot, datagram, request) => {
-                self.on_prack(slot, datagram, request, out);
-            }
-            (Method::Update, Some(slot)) if self.is_within(slot, datagram, request) => {
-                self.on_update(slot, datagram, request, out);
+            (Method::Prack | Method::Update, Some(slot))
+                if self.is_within(slot, datagram, request) =>
+            {
+                self.on_beside_invite(slot, datagram, request, out);
             }
             // A message to nobody in particular is for whoever is here (RFC 3428 section 7).
             (Method::Message, _) if !has_to_tag(request) => {
