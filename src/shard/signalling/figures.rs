@@ -111,6 +111,18 @@ pub struct SipTimes {
     pub sdt_failed: Times,
 }
 
+/// All times of a [`SipTimes`], borrowed as that is.
+macro_rules! all_times {
+    ($times:expr) => {
+        all_times!($times; rrd srd srd_failed post_dial_delay time_to_100 sdd sdd_failed sdt
+            sdt_failed)
+    };
+    ($times:expr; $($time:ident)+) => {{
+        let SipTimes { $($time),+ } = $times;
+        [$($time),+]
+    }};
+}
+
 /// A distribution of times, and their exact sum.
 #[derive(Clone, Debug)]
 pub struct Times {
@@ -179,7 +191,8 @@ impl SipFigures {
         add(&mut *self.responses, &*other.responses);
         self.sessions.merge(&other.sessions);
         self.registers.merge(&other.registers);
-        for (ours, theirs) in self.times.all_mut().into_iter().zip(other.times.all()) {
+        let theirs = all_times!(&*other.times);
+        for (ours, theirs) in all_times!(&mut *self.times).into_iter().zip(theirs) {
             ours.merge(theirs);
         }
         for (&cause, count) in &other.causes {
@@ -198,7 +211,7 @@ impl SipFigures {
         self.responses.fill(0);
         self.sessions = SessionCounts::default();
         self.registers = RegisterCounts::default();
-        self.times.all_mut().into_iter().for_each(Times::clear);
+        all_times!(&mut *self.times).into_iter().for_each(Times::clear);
         self.causes.clear();
         self.agents.clear();
     }
@@ -299,38 +312,6 @@ impl RegisterCounts {
         self.accepted += accepted;
         self.challenged += challenged;
         self.failed += failed;
-    }
-}
-
-impl SipTimes {
-    fn all(&self) -> [&Times; 9] {
-        let Self {
-            rrd,
-            srd,
-            srd_failed,
-            post_dial_delay,
-            time_to_100,
-            sdd,
-            sdd_failed,
-            sdt,
-            sdt_failed,
-        } = self;
-        [rrd, srd, srd_failed, post_dial_delay, time_to_100, sdd, sdd_failed, sdt, sdt_failed]
-    }
-
-    fn all_mut(&mut self) -> [&mut Times; 9] {
-        let Self {
-            rrd,
-            srd,
-            srd_failed,
-            post_dial_delay,
-            time_to_100,
-            sdd,
-            sdd_failed,
-            sdt,
-            sdt_failed,
-        } = self;
-        [rrd, srd, srd_failed, post_dial_delay, time_to_100, sdd, sdd_failed, sdt, sdt_failed]
     }
 }
 
