@@ -104,9 +104,10 @@ fn round<T: core::borrow::Borrow<Talker>>(
     sent
 }
 
-/// Packets are lost one in 20 and in bursts, and each stream loses some before it counts.
+/// Packets are lost one in 20 and in bursts, and each stream loses some, and ten in a row, before it
+/// counts.
 #[test]
-fn loss_takes_nothing_from_the_allocator_once_a_stream_has_lost_a_packet() {
+fn loss_takes_nothing_from_the_allocator_once_a_stream_has_lost_as_many_in_a_row() {
     const STREAMS: u32 = 100;
     const WARM_UP: u32 = 1000;
     const ROUNDS: u32 = 3000;
@@ -121,8 +122,9 @@ fn loss_takes_nothing_from_the_allocator_once_a_stream_has_lost_a_packet() {
         }
         talkers.iter_mut().for_each(|talker| talker.next(index));
         // Bursts of 4 every 100 packets, for all streams at once, and any stream by itself.
+        let burst = if index < WARM_UP { 10 } else { 4 };
         let at = START + ms(20) * index;
-        if index == 0 || index % 100 >= 4 {
+        if index == 0 || index % 100 >= burst {
             let part = rng.u32(..20);
             let heard = (0..).zip(&talkers).filter(|(talker, _)| talker % 20 != part);
             let heard: ArrayVec<&Talker, { STREAMS as usize }> =

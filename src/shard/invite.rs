@@ -288,7 +288,7 @@ impl Shard {
         let Some(dialog) = self.dialogs.get(slot) else { return };
         for &(stream, serial) in &dialog.streams {
             if let Some(stream) = self.streams.get_mut(stream, serial)
-                && let Some(format) = dialog.agreed_format(stream.key.dst(), stream.payload_type())
+                && let Some(format) = dialog.agreed_format(stream.dst(), stream.payload_type())
             {
                 stream.set_format(format);
             }

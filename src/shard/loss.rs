@@ -3,41 +3,43 @@
 //! Is told of each packet that was lost or discarded, by its place in the stream and in that
 //! order; good packets cost nothing, and never have to be remembered.
 
-use arrayvec::ArrayVec;
-
 use super::report::{Bursts, RUN_LENGTHS, ratio};
 use crate::time::Timestamp;
 
 /// Where a stream's bad packets are: the lost and the discarded ones. Only a stream that has had
 /// any has one of these.
+///
+/// Of times and places it keeps the lower bits. Who asks says what time it is.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LossShape {
     groups: Groups,
     runs: Runs,
-    /// Where bad packets were noticed of late, and what time it was.
-    marks: ArrayVec<Mark, MARKS_MAX>,
-    /// The time of the newest mark.
-    marked_at: Timestamp,
-    /// The lower bits of what [`news`](Self::news) was last told.
-    told: u32,
-    /// The longest run that was told of.
-    told_length: u8,
+    marks: Marks,
+}
+
+/// Where bad packets were noticed of late, and what time it was; oldest first.
+#[derive(Clone, Debug)]
+struct Marks {
+    /// The place of the newest one.
+    newest: u32,
+    marks: [Mark; MARKS_MAX],
 }
 
 /// When the packet before a place came.
 #[derive(Clone, Copy, Debug)]
 struct Mark {
-    /// The lower bits of the place.
-    place: u32,
-    /// The lower bits of the time, by the clock of 2^20 ns: 52 days.
-    at: u32,
+    /// How far its place is behind the newest one's; [`FAR`] if it is of no more use.
+    back: u16,
+    /// The lower bits of the [`coarse`] time. It is asked for while the packet is in the window of
+    /// the last 128, and those are less than 18 minutes.
+    at: u16,
 }
 
 /// Runs that are over, by length. Random loss makes short ones, for which there is room.
 #[derive(Clone, Debug, Default)]
 struct Runs {
     short: [u32; SHORT_RUNS],
-    /// From the next length on; as long as the longest that there was.
+    /// From the next length on; with room for the longest that there was, and some more.
     long: Box<[u32]>,
 }
 
@@ -46,22 +48,13 @@ impl LossShape {
     /// before it came. Marks may come long before the packets' fate is settled.
     #[cold]
     pub(crate) fn mark(&mut self, place: u64, at: Timestamp) {
-        let is_near =
-            |mark: &Mark| u64::try_from(behind(mark.place, place)).unwrap_or_default() < GMIN;
-        if self.marks.last().is_some_and(is_near) {
-            return;
-        }
-        if self.marks.is_full() {
-            self.marks.remove(0);
-        }
-        self.marks.push(Mark { place: lower(place), at: coarse(at) });
-        self.marked_at = at;
+        self.marks.add(place, at);
     }
 
     /// Takes in a bad packet at a place, counted from 0, after all before it.
     #[cold]
-    pub(crate) fn push(&mut self, place: u64) {
-        let at = self.time_of(place);
+    pub(crate) fn push(&mut self, place: u64, now: Timestamp) {
+        let at = self.marks.time_of(place, now);
         if let Some(run) = self.groups.push(place, at) {
             self.runs.count(run);
         }
@@ -69,54 +62,60 @@ impl LossShape {
 
     /// What it comes to with those bad packets whose fate is still open, as if the stream ended
     /// here.
-    pub(crate) fn settled(&self, open: impl Iterator<Item = u64>) -> Settled {
-        let mut settled = Settled { groups: self.groups, runs: [0; RUN_LENGTHS] };
+    pub(crate) fn settled(&self, open: impl Iterator<Item = u64>, now: Timestamp) -> Settled {
+        let mut settled =
+            Settled { groups: self.groups, runs: [0; RUN_LENGTHS], ends_in_burst: false, now };
         let runs = self.runs.short.iter().chain(&self.runs.long);
         settled.runs.iter_mut().zip(runs).for_each(|(count, &of)| *count = of);
         for place in open {
-            let run = settled.groups.push(place, self.time_of(place));
+            let run = settled.groups.push(place, self.marks.time_of(place, now));
             settled.add(run);
         }
         let run = settled.groups.close_run();
         settled.add(run);
-        settled.groups.close();
+        settled.ends_in_burst = settled.groups.close();
         settled
     }
+}
 
-    /// How long the longest run is or was that is worth telling of, if there are other runs than
-    /// the last time that this was asked, or if it `is_final`. `changes` counts what changes them.
-    pub(crate) fn news(
-        &mut self,
-        changes: u64,
-        is_final: bool,
-        settled: &Settled,
-    ) -> Option<usize> {
-        let longest = settled.runs.iter().rposition(|&count| count > 0).map_or(0, |at| at + 1);
-        let is_new = core::mem::replace(&mut self.told, lower(changes)) != lower(changes);
-        // One that a late packet has broken up is told of once more, as gone.
-        let length = u8::try_from(longest).unwrap_or(u8::MAX);
-        let before = core::mem::replace(&mut self.told_length, length);
-        (is_new || is_final).then_some(longest.max(before.into()))
+impl Marks {
+    fn add(&mut self, place: u64, at: Timestamp) {
+        let ahead = lower(place).wrapping_sub(self.newest).cast_signed();
+        let has_newest = self.marks[MARKS_MAX - 1].back != FAR;
+        // Older ones are not marked: there is a mark a little before each that may be bad.
+        if has_newest && ahead < GMIN.cast_signed() {
+            return;
+        }
+        let by = u16::try_from(ahead).unwrap_or(FAR);
+        self.marks.iter_mut().for_each(|mark| mark.back = mark.back.saturating_add(by));
+        self.marks.rotate_left(1);
+        self.marks[MARKS_MAX - 1] = Mark { back: 0, at: lower_16(coarse(at)) };
+        self.newest = lower(place);
     }
 
-    /// When the packet before a place came, or one a little earlier, to the millisecond.
-    fn time_of(&self, place: u64) -> Timestamp {
-        let mut newest = self.marks.iter().rev();
-        let mark = newest.find(|mark| behind(mark.place, place) >= 0);
-        mark.map_or(Timestamp::MIN, |mark| {
-            let before = coarse(self.marked_at).wrapping_sub(mark.at);
-            let nanos = self.marked_at.as_nanos();
-            Timestamp::from_nanos(nanos.saturating_sub(u64::from(before) << COARSE_BITS))
-        })
+    /// When the packet before a place came, or one a little earlier, by the [`coarse`] clock.
+    fn time_of(&self, place: u64, now: Timestamp) -> u32 {
+        let behind = self.newest.wrapping_sub(lower(place)).cast_signed();
+        let is_before = |mark: &&Mark| mark.back != FAR && i32::from(mark.back) >= behind;
+        let age = |mark: &Mark| lower_16(coarse(now)).wrapping_sub(mark.at);
+        let age = self.marks.iter().rev().find(is_before).map(age).unwrap_or_default();
+        coarse(now).wrapping_sub(age.into())
+    }
+}
+
+impl Default for Marks {
+    fn default() -> Self {
+        Self { newest: 0, marks: [Mark { back: FAR, at: 0 }; MARKS_MAX] }
     }
 }
 
 impl Runs {
-    fn count(&mut self, run: u64) {
+    fn count(&mut self, run: u32) {
         let index = length_of(run) - 1;
         let long = index.checked_sub(SHORT_RUNS);
         if let Some(long) = long.filter(|&long| long >= self.long.len()) {
-            let mut longer = vec![0; long + 1];
+            let room = (long + 1).next_power_of_two().clamp(LONG_RUNS_MIN, LONG_RUNS_MAX);
+            let mut longer = vec![0; room];
             longer[..self.long.len()].copy_from_slice(&self.long);
             self.long = longer.into();
         }
@@ -134,6 +133,9 @@ pub(crate) struct Settled {
     groups: Groups,
     /// Runs by length, from 1 on; the last for all that are longer.
     pub(crate) runs: [u32; RUN_LENGTHS],
+    /// Whether the last bad packet is in a burst.
+    ends_in_burst: bool,
+    now: Timestamp,
 }
 
 impl Settled {
@@ -142,7 +144,8 @@ impl Settled {
     pub(crate) fn burst_ratio(&self, total: u64) -> Option<f64> {
         let bad = u64::from(self.groups.bad);
         let share = ratio(bad, total)?;
-        let mean_run = ratio(bad, self.groups.runs.into())?;
+        let runs = self.runs.iter().copied().map(u64::from).sum();
+        let mean_run = ratio(bad, runs)?;
         Some((mean_run * (1.0 - share)).max(1.0))
     }
 
@@ -165,17 +168,31 @@ impl Settled {
     pub(crate) fn bursts(&self, total: u64) -> Bursts {
         let groups = &self.groups;
         // A gap before each burst and one after the last, but none where there is no packet.
-        let no_gaps = u32::from(groups.begins_bad) + u32::from(groups.burst_end == total);
+        let ends_bad = self.ends_in_burst && groups.after_last == lower(total);
+        let no_gaps = u32::from(groups.begins_bad) + u32::from(ends_bad);
         Bursts {
             count: groups.bursts,
             packets: groups.burst_packets,
             gaps: groups.bursts.saturating_add(1).saturating_sub(no_gaps),
             longest: groups.longest,
-            longest_at: groups.longest_at,
+            longest_at: self.time_of(groups.longest_at),
         }
     }
 
-    fn add(&mut self, run: Option<u64>) {
+    /// The length of its longest run; 0 without one.
+    pub(crate) fn longest_run(&self) -> u8 {
+        let longest = self.runs.iter().rposition(|&count| count > 0).map_or(0, |at| at + 1);
+        u8::try_from(longest).unwrap_or(u8::MAX)
+    }
+
+    /// When the [`coarse`] clock last showed a time, or will show it.
+    const fn time_of(&self, at: u32) -> Timestamp {
+        let ahead = at.wrapping_sub(coarse(self.now)).cast_signed();
+        let units = (self.now.as_nanos() >> COARSE_BITS).saturating_add_signed(ahead as i64);
+        Timestamp::from_nanos(units << COARSE_BITS)
+    }
+
+    fn add(&mut self, run: Option<u32>) {
         if let Some(run) = run {
             let count = &mut self.runs[length_of(run) - 1];
             *count = count.saturating_add(1);
@@ -185,81 +202,73 @@ impl Settled {
 
 /// Bad packets in runs, bursts and gaps, and the run and the burst that are still open.
 ///
-/// Places have all their bits; 2^32 bad packets are two years and a half of nothing else.
+/// Of places and of times these are the lower bits, whose differences are what counts: 2^32 packets
+/// are two years and a half, 2^32 units of the clock as much.
 #[derive(Clone, Copy, Debug, Default)]
 struct Groups {
     bad: u32,
-    /// Runs of one or more bad packets, the open one included.
-    runs: u32,
     /// Length of the open run.
     run: u32,
     /// One after the place of the last bad packet; 0 while there is none.
-    after_last: u64,
+    after_last: u32,
     /// Bursts that are closed, and packets and bad packets in them.
     bursts: u32,
     burst_packets: u32,
     burst_bad: u32,
-    /// Whether the first packet of all is in a burst.
-    begins_bad: bool,
-    /// One after the last packet of the last burst.
-    burst_end: u64,
     /// The longest burst, packets, and when the packet before it came.
     longest: u32,
-    longest_at: Timestamp,
+    longest_at: u32,
     /// The group that is open: where and when it began, and its bad packets. It becomes a burst,
     /// or a lone loss in a gap, once [`GMIN`] good ones have followed.
-    group_from: u64,
-    group_at: Timestamp,
+    group_from: u32,
+    group_at: u32,
     group_bad: u32,
+    /// Whether the first packet of all is in a burst.
+    begins_bad: bool,
 }
 
 impl Groups {
     /// Takes in a bad packet; gives back the length of the run before it, if that is over.
-    fn push(&mut self, place: u64, at: Timestamp) -> Option<u64> {
-        debug_assert!(place >= self.after_last, "bad packets come in order");
-        let good_since = place - self.after_last;
+    fn push(&mut self, place: u64, at: u32) -> Option<u32> {
+        let good_since = lower(place).wrapping_sub(self.after_last);
+        debug_assert!(good_since.cast_signed() >= 0 || self.bad == 0, "bad packets come in order");
         if self.group_bad > 0 && good_since >= GMIN {
             self.close();
         }
         if self.group_bad == 0 {
-            (self.group_from, self.group_at) = (place, at);
+            (self.group_from, self.group_at) = (lower(place), at);
         }
         let ended = if good_since > 0 { self.close_run() } else { None };
-        self.runs = self.runs.saturating_add(u32::from(self.run == 0));
         for count in [&mut self.run, &mut self.group_bad, &mut self.bad] {
             *count = count.saturating_add(1);
         }
-        self.after_last = place + 1;
+        self.after_last = lower(place).wrapping_add(1);
         ended
     }
 
     /// Ends the open run and gives back its length.
-    fn close_run(&mut self) -> Option<u64> {
-        Some(core::mem::take(&mut self.run)).filter(|&run| run > 0).map(u64::from)
+    fn close_run(&mut self) -> Option<u32> {
+        Some(core::mem::take(&mut self.run)).filter(|&run| run > 0)
     }
 
     /// Closes the open group, as the good packets that RFC 3611 adds at the end of a session
-    /// would close it.
-    fn close(&mut self) {
-        // A lone bad packet belongs to the gap around it.
-        if self.group_bad > 1 {
-            let packets = saturate(self.after_last - self.group_from);
+    /// would close it, and says whether it is a burst: a lone bad packet belongs to the gap around
+    /// it.
+    fn close(&mut self) -> bool {
+        let is_burst = self.group_bad > 1;
+        if is_burst {
+            let packets = self.after_last.wrapping_sub(self.group_from);
+            self.begins_bad |= self.bursts == 0 && self.group_from == 0;
             self.bursts = self.bursts.saturating_add(1);
             self.burst_packets = self.burst_packets.saturating_add(packets);
             self.burst_bad = self.burst_bad.saturating_add(self.group_bad);
-            self.begins_bad |= self.group_from == 0;
-            self.burst_end = self.after_last;
             if packets > self.longest {
                 (self.longest, self.longest_at) = (packets, self.group_at);
             }
         }
         self.group_bad = 0;
+        is_burst
     }
-}
-
-/// How far a mark is behind a place; negative if it is ahead of it.
-const fn behind(mark: u32, place: u64) -> i32 {
-    lower(place).wrapping_sub(mark).cast_signed()
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the lower bits are the point")]
@@ -267,35 +276,43 @@ const fn lower(value: u64) -> u32 {
     value as u32
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "the lower bits are the point")]
+const fn lower_16(value: u32) -> u16 {
+    value as u16
+}
+
+/// The clock of bursts: units of 2^24 ns, 17 ms. A packet of speech lasts longer.
 const fn coarse(at: Timestamp) -> u32 {
     lower(at.as_nanos() >> COARSE_BITS)
 }
 
 /// Where a run is counted, 1 to [`RUN_LENGTHS`].
-fn length_of(run: u64) -> usize {
+fn length_of(run: u32) -> usize {
     usize::try_from(run).unwrap_or(RUN_LENGTHS).clamp(1, RUN_LENGTHS)
 }
 
-fn saturate(value: u64) -> u32 {
-    u32::try_from(value).unwrap_or(u32::MAX)
-}
-
 /// Good packets that separate two bursts (RFC 3611 section 4.7.2 recommends 16).
-pub(crate) const GMIN: u64 = 16;
+pub(crate) const GMIN: u32 = 16;
 
 /// A burst begins [`GMIN`] packets after the one before at the earliest, so that so many begin
 /// among the 128 packets whose fate is open.
 const MARKS_MAX: usize = 9;
 
-/// Lengths of runs that need no memory of their own. At a random loss of 5 % one run in 10^10 is
-/// longer.
-const SHORT_RUNS: usize = 8;
+/// Too far to say how far.
+const FAR: u16 = u16::MAX;
 
-/// Milliseconds are enough for when a burst was.
-const COARSE_BITS: u32 = 20;
+/// Lengths of runs that need no memory of their own. At a random loss of 5 % six runs in a million
+/// are longer.
+const SHORT_RUNS: usize = 4;
+
+/// Lengths of runs that memory is taken for at once.
+const LONG_RUNS_MIN: usize = 4;
+const LONG_RUNS_MAX: usize = RUN_LENGTHS - SHORT_RUNS;
+
+const COARSE_BITS: u32 = 24;
 
 // The memory that `limits` states for a stream with loss counts on this.
-const _: () = assert!(size_of::<LossShape>() <= 224);
+const _: () = assert!(size_of::<LossShape>() <= 120);
 
 #[cfg(test)]
 pub(crate) mod tests {
@@ -303,12 +320,14 @@ pub(crate) mod tests {
 
     use super::*;
 
+    const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
+
     /// '1' played, anything else lost or discarded.
     fn shape(pattern: &str) -> Settled {
         let mut shape = LossShape::default();
         let fates = (0..).zip(pattern.bytes());
-        fates.filter(|&(_, fate)| fate != b'1').for_each(|(place, _)| shape.push(place));
-        shape.settled(core::iter::empty())
+        fates.filter(|&(_, fate)| fate != b'1').for_each(|(place, _)| shape.push(place, NOW));
+        shape.settled(core::iter::empty(), NOW)
     }
 
     /// n × 256 / d, cut off, as the reports of RFC 3611 carry a share.
@@ -465,8 +484,8 @@ pub(crate) mod tests {
             let places = || (0..).zip(&is_bad).filter(|&(_, &bad)| bad).map(|(place, _)| place);
             // Some are settled, the others still open.
             let settled = rng.usize(0..=places().count());
-            places().take(settled).for_each(|place| shape.push(place));
-            let shape = shape.settled(places().skip(settled));
+            places().take(settled).for_each(|place| shape.push(place, NOW));
+            let shape = shape.settled(places().skip(settled), NOW);
             let truth = Truth::of(&is_bad);
             truth.assert_is(&shape, count, &format!("seed {seed}"));
             bursts += truth.bursts.len();
@@ -481,23 +500,28 @@ pub(crate) mod tests {
         let at = Timestamp::from_secs;
         for (place, count, secs) in [(50, 2, 1), (100, 9, 2), (200, 9, 4), (300, 1, 6)] {
             shape.mark(place, at(secs));
-            (place..place + count).for_each(|place| shape.push(place));
+            (place..place + count).for_each(|place| shape.push(place, at(secs + 3)));
         }
-        let bursts = shape.settled(core::iter::empty()).bursts(400);
-        assert_eq!((bursts.longest, bursts.longest_at), (9, at(2)), "the first of two as long");
+        let bursts = shape.settled(core::iter::empty(), at(20)).bursts(400);
+        assert_eq!(bursts.longest, 9);
+        let off = at(2).nanos_from(bursts.longest_at);
+        assert!((0..1 << COARSE_BITS).contains(&off), "{off}: the first of two as long");
     }
 
+    /// Two losses with 2^16 packets, and more or less, between them: what tells places apart must
+    /// not take the second for one near the first.
     #[test]
-    fn runs_are_news_when_something_has_changed() {
-        let mut shape = LossShape::default();
-        let none = shape.settled(core::iter::empty());
-        assert_eq!(shape.news(0, false, &none), None);
-        let open = shape.settled(0..50);
-        assert_eq!(shape.news(50, false, &open), Some(50));
-        assert_eq!(shape.news(50, false, &open), None);
-        let filled = shape.settled((0..20).chain(21..50));
-        assert_eq!(shape.news(51, false, &filled), Some(50), "the run of 50 is no more");
-        assert_eq!(shape.news(52, false, &filled), Some(29));
-        assert_eq!(shape.news(52, true, &filled), Some(29));
+    fn a_burst_far_behind_another_has_its_own_time() {
+        let at = Timestamp::from_secs;
+        for apart in [1_u64 << 15, (1 << 16) - 9, 1 << 16, (1 << 16) + 9, 1 << 17] {
+            let mut shape = LossShape::default();
+            for (place, count, secs) in [(1000, 2, 100), (1000 + apart, 3, 5000)] {
+                shape.mark(place, at(secs));
+                (place..place + count).for_each(|place| shape.push(place, at(secs + 3)));
+            }
+            let bursts = shape.settled(core::iter::empty(), at(5100)).bursts(apart + 2000);
+            let off = bursts.longest_at.nanos_from(at(5000)).unsigned_abs();
+            assert!(bursts.longest == 3 && off < 1 << COARSE_BITS, "{apart}: {off}");
+        }
     }
 }

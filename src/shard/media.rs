@@ -241,7 +241,7 @@ impl Shard {
     /// Tries to find the call of an orphan: its signalling may have come after its media.
     pub(super) fn join(&mut self, slot: u32) {
         let Some(stream) = self.streams.at(slot) else { return };
-        if let Some(owner) = self.known_owner(stream.key.src(), stream.key.dst()) {
+        if let Some(owner) = self.known_owner(stream.src(), stream.dst()) {
             self.attach(slot, owner);
         }
     }
@@ -276,9 +276,9 @@ impl Shard {
         }
         let Some(stream) = self.streams.at_mut(slot) else { return };
         dialog.streams.push((slot, stream.serial));
-        stream.dialog = Some(dialog.id);
+        stream.set_dialog(dialog.id);
         dialog.media.is_awaited = false;
-        let (src, dst) = (stream.key.src(), stream.key.dst());
+        let (src, dst) = (stream.src(), stream.dst());
         stream.set_format(dialog.format(dst, stream.payload_type()));
         let towards = dialog.seen.as_deref().map(|seen| seen.direction(src, dst));
         stream.direction = towards.unwrap_or_default();
@@ -293,8 +293,8 @@ impl Shard {
     fn group(&mut self, slot: u32) {
         let Some(distributions) = &mut self.distributions else { return };
         let Some(stream) = self.streams.at_mut(slot) else { return };
-        let dialog = stream.dialog.and_then(|id| self.dialogs.by_id(id));
-        let source = dialog.map_or_else(|| stream.key.src(), |dialog| dialog.peer);
+        let dialog = stream.dialog().and_then(|id| self.dialogs.by_id(id));
+        let source = dialog.map_or_else(|| stream.src(), |dialog| dialog.peer);
         stream.group = self.groups.place(stream.codec(), self.config.trunks.of(source.ip()));
         distributions.make_room(&self.groups);
     }
@@ -302,11 +302,11 @@ impl Shard {
     #[cold]
     fn change_format(&mut self, slot: u32, at: Timestamp, packet: &RtpPacket<'_>) {
         let Some(stream) = self.streams.at_mut(slot) else { return };
-        let dialog = stream.dialog.and_then(|id| self.dialogs.by_id(id));
+        let dialog = stream.dialog().and_then(|id| self.dialogs.by_id(id));
         let payload_type = packet.payload_type();
         let format = dialog.map_or_else(
             || super::stream::Format::assumed(payload_type),
-            |dialog| dialog.format(stream.key.dst(), payload_type),
+            |dialog| dialog.format(stream.dst(), payload_type),
         );
         let codec = stream.codec();
         stream.arrive_as(at, packet, format, &self.depths);
@@ -317,7 +317,7 @@ impl Shard {
 
     /// Sends a packet back where it came from, under our own SSRC.
     fn echo(&mut self, slot: u32, parsed: &Parsed<'_>, out: &mut Outbox) {
-        let Some(id) = self.streams.at(slot).and_then(|stream| stream.dialog) else { return };
+        let Some(id) = self.streams.at(slot).and_then(|stream| stream.dialog()) else { return };
         let Some(dialog) = self.dialogs.by_id(id) else { return };
         let (src, packet) = (parsed.key.src(), &parsed.packet);
         // Never a reflector: only to an address that signalling gave or that has latched, and not
@@ -360,7 +360,7 @@ impl Shard {
 
     /// Whether a call will end this stream when it ends itself.
     fn is_remembered(&self, slot: u32, stream: &Stream) -> bool {
-        let dialog = stream.dialog.and_then(|id| Some((id, self.dialogs.get(id.slot)?)));
+        let dialog = stream.dialog().and_then(|id| Some((id, self.dialogs.get(id.slot)?)));
         dialog.is_some_and(|(id, dialog)| {
             dialog.id == id && dialog.streams.contains(&(slot, stream.serial))
         })
@@ -394,7 +394,7 @@ impl Shard {
         let Some(stream) = self.streams.at_mut(slot) else { return };
         let is_measured = matches!(stream.state, State::Live | State::Left { .. });
         if is_measured && (is_final || stream.has_news()) {
-            let call = stream.dialog.map(|DialogId { serial, .. }| self.call_ref(serial));
+            let call = stream.dialog().map(|DialogId { serial, .. }| self.call_ref(serial));
             let Some(stream) = self.streams.at_mut(slot) else { return };
             let report = stream.report(shard, call, now, is_final, own, &self.depths);
             out.report(Report::Stream(report));

@@ -386,7 +386,7 @@ impl Shard {
 
     fn poll_stream(&mut self, slot: u32, serial: u64, now: Timestamp, out: &mut Outbox) {
         let Some(stream) = self.streams.get_mut(slot, serial) else { return };
-        let is_orphan = stream.dialog.is_none();
+        let is_orphan = stream.dialog().is_none();
         if self.is_over(slot, now) {
             self.finish_stream(slot, now, out);
             self.drop_stream(slot);

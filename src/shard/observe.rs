@@ -309,7 +309,7 @@ impl Shard {
         let Some(dialog) = self.dialogs.get(loser) else { return };
         let is_taken = |&(slot, _): &(u32, u64)| {
             self.streams.at(slot).is_some_and(|stream| {
-                let (src, dst) = (stream.key.src(), stream.key.dst());
+                let (src, dst) = (stream.src(), stream.dst());
                 taken.contains(&dst) && self.dialogs.find_between(src, dst) != Some(loser)
             })
         };
@@ -333,7 +333,7 @@ impl Shard {
         let Some(dialog) = self.dialogs.get(slot) else { return };
         for &(stream, serial) in &dialog.streams {
             if let Some(stream) = self.streams.get_mut(stream, serial)
-                && let Some(format) = dialog.agreed_format(stream.key.dst(), stream.payload_type())
+                && let Some(format) = dialog.agreed_format(stream.dst(), stream.payload_type())
             {
                 stream.set_format(format);
             }
@@ -348,11 +348,11 @@ impl Shard {
         let mut joined: ArrayVec<(u32, u64), ORPHANS_MAX> = ArrayVec::new();
         self.orphans.retain(|&(stream, serial)| {
             let Some(known) = self.streams.get_mut(stream, serial) else { return false };
-            let is_its = seen.knows(known.key.dst()) || seen.knows(known.key.src());
-            if is_its && known.dialog.is_none() {
+            let is_its = seen.knows(known.dst()) || seen.knows(known.src());
+            if is_its && known.dialog().is_none() {
                 let _ = joined.try_push((stream, serial));
             }
-            !is_its && known.dialog.is_none()
+            !is_its && known.dialog().is_none()
         });
         for (stream, _) in joined {
             self.attach(stream, slot);

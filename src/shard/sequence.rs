@@ -28,16 +28,20 @@ pub(crate) struct Sequence {
 /// no trace here, which keeps these lines out of the cache.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ledger {
-    /// The first sequence number, as [`Sequence::highest`] counts.
-    base: u64,
-    /// Packets expected before the last restart.
-    expected_before: u64,
+    /// The number of the first packet, as [`Sequence::highest`] counts, less what was expected
+    /// before the last restart: what the place of a packet is counted from. It may wrap.
+    origin: u64,
     lost: u64,
-    duplicate: u64,
-    out_of_order: u64,
-    discarded: u64,
     /// Bit i: the packet [`Sequence::highest`]` - i` came too late to be played.
     too_late: u128,
+    /// These stay at their highest value: a flood of duplicates may well come to it.
+    duplicate: u32,
+    out_of_order: u32,
+    discarded: u32,
+    /// The lower bits of what [`new_runs`](Sequence::new_runs) was last asked about.
+    told: u32,
+    /// The longest run that was told of.
+    told_length: u8,
     /// Boxed: only a stream with loss has one.
     shape: Option<Box<LossShape>>,
 }
@@ -46,7 +50,19 @@ impl Ledger {
     /// Where a packet is in the stream, over all restarts, counted from 0; by its number, as
     /// [`Sequence::highest`] counts.
     const fn place(&self, number: u64) -> u64 {
-        self.expected_before + (number - self.base)
+        number.wrapping_sub(self.origin)
+    }
+
+    /// Whatever becomes of a packet, this goes up: a loss is found, late packets take one away
+    /// again, or one is discarded.
+    #[expect(clippy::cast_possible_truncation, reason = "the lower bits are the point")]
+    const fn changes(&self) -> u32 {
+        let changed = self.out_of_order.wrapping_mul(2).wrapping_add(self.discarded);
+        (self.lost as u32).wrapping_add(changed)
+    }
+
+    const fn count_duplicate(&mut self) {
+        self.duplicate = self.duplicate.saturating_add(1);
     }
 
     fn shape_mut(&mut self) -> &mut LossShape {
@@ -98,7 +114,7 @@ impl Sequence {
         // One wrap ahead, so that a packet older than the first has a number, too.
         let highest = CYCLE + u64::from(first);
         let sequence = Self { highest, received: 1, restart_at: None, depth: 1, discarded_for: 0 };
-        (sequence, Ledger { base: highest, ..Ledger::default() })
+        (sequence, Ledger { origin: highest, ..Ledger::default() })
     }
 
     /// Takes in the next packet in order of arrival; `before` is when the last one came.
@@ -121,7 +137,7 @@ impl Sequence {
             return Arrival::Newer { steps };
         }
         if steps == 1 {
-            self.advance(1, ledger);
+            self.advance(1, before, ledger);
             return Arrival::Newer { steps };
         }
         self.arrive_irregularly(sequence, steps, before, ledger)
@@ -134,7 +150,7 @@ impl Sequence {
         if age < u16::from(self.depth) {
             ledger.too_late |= 1 << age;
             self.discarded_for = WINDOW;
-            ledger.discarded += 1;
+            ledger.discarded = ledger.discarded.saturating_add(1);
             let place = ledger.place(self.highest - u64::from(age));
             ledger.shape_mut().mark(place, at);
         }
@@ -150,13 +166,10 @@ impl Sequence {
     /// Goes on with a sequence that begins with this packet, which is still to arrive. What is
     /// between the last packet and it was never sent.
     #[cold]
-    pub(crate) fn begin_anew(&mut self, first: u16, ledger: &mut Ledger) {
-        self.settle(self.depth.into(), ledger);
-        ledger.expected_before = self.counts(ledger).expected;
-        ledger.base = CYCLE + u64::from(first);
-        ledger.too_late = 0;
+    pub(crate) fn begin_anew(&mut self, first: u16, before: Timestamp, ledger: &mut Ledger) {
+        self.close(CYCLE + u64::from(first), before, ledger);
         *self = Self {
-            highest: ledger.base - 1,
+            highest: CYCLE + u64::from(first) - 1,
             received: 0,
             restart_at: None,
             depth: 0,
@@ -172,32 +185,38 @@ impl Sequence {
 
     /// What has been counted so far.
     pub(crate) const fn counts(&self, ledger: &Ledger) -> Counts {
-        let expected = ledger.expected_before + self.highest - ledger.base + 1;
+        let expected = ledger.place(self.highest + 1);
         Counts {
             received: expected - ledger.lost,
             expected,
-            duplicate: ledger.duplicate,
-            out_of_order: ledger.out_of_order,
-            discarded: ledger.discarded,
+            duplicate: ledger.duplicate as u64,
+            out_of_order: ledger.out_of_order as u64,
+            discarded: ledger.discarded as u64,
         }
     }
 
     /// How the losses and discards so far are spread, those in the window included; `None` if
     /// there never were any.
-    pub(crate) fn shape(&self, ledger: &Ledger) -> Option<Settled> {
+    pub(crate) fn shape(&self, now: Timestamp, ledger: &Ledger) -> Option<Settled> {
         let shape = ledger.shape.as_deref()?;
-        Some(shape.settled(self.bad_places(self.depth.into(), ledger)))
+        Some(shape.settled(self.bad_places(self.depth.into(), ledger), now))
     }
 
     /// The runs of lost and discarded packets, with the longest length that is worth telling of,
     /// if there are other ones than when this was last asked, or if it `is_final`.
-    pub(crate) fn new_runs(&self, is_final: bool, ledger: &mut Ledger) -> Option<(Settled, usize)> {
-        let settled = self.shape(ledger)?;
-        // Whatever becomes of a packet, this goes up: a loss is found, late packets take one
-        // away again, or one is discarded.
-        let changes = ledger.lost + 2 * ledger.out_of_order + ledger.discarded;
-        let longest = ledger.shape.as_deref_mut()?.news(changes, is_final, &settled)?;
-        Some((settled, longest))
+    pub(crate) fn new_runs(
+        &self,
+        is_final: bool,
+        now: Timestamp,
+        ledger: &mut Ledger,
+    ) -> Option<(Settled, usize)> {
+        let settled = self.shape(now, ledger)?;
+        let changes = ledger.changes();
+        let is_new = core::mem::replace(&mut ledger.told, changes) != changes;
+        let longest = settled.longest_run();
+        // One that a late packet has broken up is told of once more, as gone.
+        let before = core::mem::replace(&mut ledger.told_length, longest);
+        (is_new || is_final).then(|| (settled, longest.max(before).into()))
     }
 
     const fn highest_sequence(&self) -> u16 {
@@ -213,19 +232,19 @@ impl Sequence {
         ledger: &mut Ledger,
     ) -> Arrival {
         if steps == 0 {
-            ledger.duplicate += 1;
+            ledger.count_duplicate();
             Arrival::Duplicate
         } else if steps < MAX_DROPOUT {
             ledger.lost += u64::from(steps) - 1;
             let missing = ledger.place(self.highest + 1);
             ledger.shape_mut().mark(missing, before);
-            self.advance(steps, ledger);
+            self.advance(steps, before, ledger);
             Arrival::Newer { steps }
         } else if steps > MAX_MISORDER.wrapping_neg() {
             let age = u8::try_from(steps.wrapping_neg()).unwrap_or(u8::MAX);
             self.arrive_late(age, ledger)
         } else if self.restart_at == Some(sequence) {
-            self.restart(sequence, ledger);
+            self.restart(sequence, before, ledger);
             Arrival::Restarted
         } else {
             self.restart_at = Some(sequence.wrapping_add(1));
@@ -234,11 +253,11 @@ impl Sequence {
     }
 
     #[cold]
-    fn advance(&mut self, steps: u16, ledger: &mut Ledger) {
+    fn advance(&mut self, steps: u16, before: Timestamp, ledger: &mut Ledger) {
         self.restart_at = None;
         let leaving = (u16::from(self.depth) + steps).saturating_sub(WINDOW.into());
         if leaving > 0 {
-            self.settle(leaving.into(), ledger);
+            self.settle(leaving.into(), before, ledger);
         }
         let shifted = |window: u128| window.checked_shl(steps.into()).unwrap_or(0);
         self.received = shifted(self.received) | 1;
@@ -253,34 +272,39 @@ impl Sequence {
         if age >= self.depth {
             // Older than the first packet seen: the stream began there.
             let earlier = u64::from(age + 1 - self.depth);
-            ledger.base -= earlier;
+            ledger.origin = ledger.origin.wrapping_sub(earlier);
             ledger.lost += earlier;
             self.depth = age + 1;
         } else if (self.received >> age) & 1 == 1 {
-            ledger.duplicate += 1;
+            ledger.count_duplicate();
             return Arrival::Duplicate;
         }
         self.received |= 1 << age;
         ledger.lost -= 1;
-        ledger.out_of_order += 1;
+        ledger.out_of_order = ledger.out_of_order.saturating_add(1);
         Arrival::Older
     }
 
-    fn restart(&mut self, sequence: u16, ledger: &mut Ledger) {
-        self.settle(self.depth.into(), ledger);
-        ledger.expected_before = self.counts(ledger).expected;
+    fn restart(&mut self, sequence: u16, before: Timestamp, ledger: &mut Ledger) {
         // The stray packet before this one was the first of the new sequence.
         let highest = CYCLE + u64::from(sequence);
-        ledger.base = highest - 1;
-        ledger.too_late = 0;
+        self.close(highest - 1, before, ledger);
         *self = Self { highest, received: 0b11, restart_at: None, depth: 2, discarded_for: 0 };
+    }
+
+    /// Closes the books of a sequence that is over; `first` is the number that the next one begins
+    /// with.
+    fn close(&self, first: u64, before: Timestamp, ledger: &mut Ledger) {
+        self.settle(self.depth.into(), before, ledger);
+        ledger.origin = first.wrapping_sub(self.counts(ledger).expected);
+        ledger.too_late = 0;
     }
 
     /// Tells the books the fate of the `count` oldest packets, which may be more than the window
     /// holds: those beyond it were never received.
-    fn settle(&self, count: u32, ledger: &mut Ledger) {
+    fn settle(&self, count: u32, before: Timestamp, ledger: &mut Ledger) {
         for place in self.bad_places(count, ledger) {
-            ledger.shape_mut().push(place);
+            ledger.shape_mut().push(place, before);
         }
     }
 
@@ -384,14 +408,14 @@ mod tests {
         for first in [0, 1, 500, 65_535] {
             let (mut state, mut ledger) = run(&[10, 11, 13]);
             assert!(state.goes_on_with(12) && state.goes_on_with(28) && !state.goes_on_with(29));
-            state.begin_anew(first, &mut ledger);
+            state.begin_anew(first, Timestamp::MIN, &mut ledger);
             for after in [0, 1, 3, 2, 6] {
                 state.arrive(first.wrapping_add(after), Timestamp::MIN, &mut ledger);
             }
             let counts = state.counts(&ledger);
             assert_eq!((counts.received, counts.expected, counts.out_of_order), (8, 11, 1));
             assert_eq!(state.extended_highest(), u32::from(first) + 6);
-            assert_eq!(state.shape(&ledger).unwrap().runs[..2], [1, 1]);
+            assert_eq!(state.shape(Timestamp::MIN, &ledger).unwrap().runs[..2], [1, 1]);
         }
     }
 
@@ -399,7 +423,7 @@ mod tests {
     fn a_drop_out_longer_than_the_window_is_all_lost() {
         let (state, ledger) = run(&[0, 1000, 1001]);
         assert_eq!(state.counts(&ledger).lost(), 999);
-        let shape = state.shape(&ledger).unwrap();
+        let shape = state.shape(Timestamp::MIN, &ledger).unwrap();
         assert_eq!((shape.bursts(1002).longest, shape.runs[126]), (999, 1));
     }
 
@@ -407,7 +431,7 @@ mod tests {
     #[test]
     fn a_stream_without_loss_has_no_shape() {
         let (state, ledger) = run(&[65_533, 65_534, 65_535, 0, 1]);
-        assert!(state.shape(&ledger).is_none() && ledger.shape.is_none());
+        assert!(state.shape(Timestamp::MIN, &ledger).is_none() && ledger.shape.is_none());
     }
 
     /// ```text
@@ -422,10 +446,10 @@ mod tests {
             state.arrive(u16::try_from(index).unwrap(), before, &mut ledger);
             before = at(index);
         }
-        let bursts = state.shape(&ledger).unwrap().bursts(600);
+        let bursts = state.shape(at(600), &ledger).unwrap().bursts(600);
         assert_eq!((bursts.count, bursts.longest), (1, 3));
         let off = bursts.longest_at.nanos_from(at(199)).unsigned_abs();
-        assert!(off < 2_000_000, "to the millisecond: {:?}", bursts.longest_at);
+        assert!(off < 1 << 24, "to 17 ms: {:?}", bursts.longest_at);
     }
 
     #[test]
@@ -433,8 +457,9 @@ mod tests {
         let (mut state, mut ledger) = run(&[0, 6]);
         let mut told = |sequence, longest| {
             state.arrive(sequence, Timestamp::MIN, &mut ledger);
-            let (settled, longest_told) = state.new_runs(false, &mut ledger).unwrap();
-            assert!(state.new_runs(false, &mut ledger).is_none());
+            let (settled, longest_told) =
+                state.new_runs(false, Timestamp::MIN, &mut ledger).unwrap();
+            assert!(state.new_runs(false, Timestamp::MIN, &mut ledger).is_none());
             assert_eq!(longest_told, longest);
             settled.runs[..5].to_vec()
         };
@@ -491,7 +516,7 @@ mod tests {
             assert_eq!((counts.received, counts.expected), (seen.len() as u64, known as u64));
             assert_eq!((counts.duplicate, counts.out_of_order), (duplicate, out_of_order));
             let context = format!("seed {seed}");
-            match state.shape(&ledger) {
+            match state.shape(Timestamp::MIN, &ledger) {
                 Some(shape) => Truth::of(&is_bad[..known]).assert_is(&shape, known, &context),
                 None => assert!(!is_bad[..known].contains(&true), "{context}"),
             }

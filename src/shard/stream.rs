@@ -2,7 +2,7 @@
 //!
 //! No socket, no clock, no allocation: a packet comes with its time of arrival.
 
-use core::mem::offset_of;
+use core::{mem::offset_of, num::NonZeroU64};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use super::{
@@ -61,16 +61,20 @@ pub(crate) struct Stream {
     buffers: Buffers,
     spreads: Spreads,
     points: Points,
-    pub(crate) key: StreamKey,
     ledger: Ledger,
-    unplayed: Unplayed,
+    /// The whole key, where it does not fit into the brief one.
+    long_key: Option<Box<StreamKey>>,
     pub(crate) serial: u64,
-    pub(crate) dialog: Option<DialogId>,
+    /// The serial of the call that it belongs to; none is 0.
+    dialog_serial: Option<NonZeroU64>,
     first_at: Timestamp,
     /// When the last sender report came.
     sender_report_at: Timestamp,
     /// The middle 32 bits of its NTP time; 0 if none has come.
     sender_report_ntp: u32,
+    /// The slot of its call.
+    dialog_slot: u32,
+    unplayed: Unplayed,
     /// What the shard had done itself by then.
     own_before: OwnFaults,
     reported: ReportedBefore,
@@ -102,6 +106,12 @@ struct BriefKey {
     /// Of source and destination; 0 if this is not the whole key.
     ports: u32,
     ssrc: u32,
+}
+
+impl BriefKey {
+    const fn is_whole(self) -> bool {
+        self.ports != 0
+    }
 }
 
 /// How far a stream is trusted and followed.
@@ -183,10 +193,6 @@ impl StreamKey {
         Self { src: src.ip, dst: dst.ip, ports, ssrc: ssrc.0, scopes: [src.scope, dst.scope] }
     }
 
-    pub(crate) const fn ssrc(&self) -> Ssrc {
-        Ssrc(self.ssrc)
-    }
-
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "the lower bits are the point")]
     const fn brief(&self) -> BriefKey {
@@ -229,11 +235,12 @@ impl Stream {
         let (sequence, ledger) = Sequence::new(packet.sequence());
         Self {
             brief: key.brief(),
-            key,
+            long_key: (!key.brief().is_whole()).then(|| Box::new(key)),
             serial,
             state: State::Probation { next: packet.sequence().wrapping_add(1) },
             is_echoed: false,
-            dialog: None,
+            dialog_serial: None,
+            dialog_slot: 0,
             direction: Direction::Rx,
             last: Last::new(packet.marker(), false),
             dscp: IpMarks::UNKNOWN.dscp_octet(),
@@ -263,7 +270,41 @@ impl Stream {
     /// Whether it is the stream with this key.
     #[inline]
     pub(crate) fn has_key(&self, key: &StreamKey) -> bool {
-        self.brief == key.brief() && (self.brief.ports != 0 || self.key == *key)
+        self.brief == key.brief()
+            && (self.brief.is_whole() || self.long_key.as_deref() == Some(key))
+    }
+
+    /// What tells it from others.
+    pub(crate) fn key(&self) -> StreamKey {
+        let BriefKey { src, dst, ports, ssrc } = self.brief;
+        let mapped = |ip: u32| MAPPED | u128::from(ip);
+        let whole = StreamKey { src: mapped(src), dst: mapped(dst), ports, ssrc, scopes: [0; 2] };
+        self.long_key.as_deref().copied().unwrap_or(whole)
+    }
+
+    /// Its source.
+    pub(crate) fn src(&self) -> SocketAddr {
+        self.key().src()
+    }
+
+    /// Its destination.
+    pub(crate) fn dst(&self) -> SocketAddr {
+        self.key().dst()
+    }
+
+    /// Its synchronization source.
+    pub(crate) const fn ssrc(&self) -> Ssrc {
+        Ssrc(self.brief.ssrc)
+    }
+
+    /// The call that it belongs to; `None` for an orphan.
+    pub(crate) fn dialog(&self) -> Option<DialogId> {
+        self.dialog_serial.map(|serial| DialogId { slot: self.dialog_slot, serial: serial.get() })
+    }
+
+    /// Makes it a call's.
+    pub(crate) const fn set_dialog(&mut self, dialog: DialogId) {
+        (self.dialog_slot, self.dialog_serial) = (dialog.slot, NonZeroU64::new(dialog.serial));
     }
 
     /// Whether a payload type is that of the media in it.
@@ -327,7 +368,7 @@ impl Stream {
     /// Leaves its slot free, and gives back what it holds besides.
     pub(crate) fn vacate(&mut self) {
         self.state = State::Vacant;
-        self.ledger = Ledger::default();
+        (self.ledger, self.long_key) = (Ledger::default(), None);
     }
 
     /// Notes that its source has said goodbye.
@@ -345,7 +386,7 @@ impl Stream {
     pub(crate) fn come_back(&mut self, at: Timestamp, packet: &RtpPacket<'_>) {
         let State::Left { stragglers } = self.state else { return };
         if !self.sequence.goes_on_with(packet.sequence()) {
-            self.sequence.begin_anew(packet.sequence(), &mut self.ledger);
+            self.sequence.begin_anew(packet.sequence(), self.last_at, &mut self.ledger);
             self.reanchor(at, packet.timestamp(), self.format.clock_rate);
             self.state = State::Live;
         } else if stragglers < STRAGGLERS_MAX {
@@ -494,7 +535,7 @@ impl Stream {
     #[cold]
     pub(crate) fn begin_again(&mut self, at: Timestamp, packet: &RtpPacket<'_>, own: OwnFaults) {
         let format = self.format;
-        *self = Self::new(self.key, self.serial, at, packet, format, own);
+        *self = Self::new(self.key(), self.serial, at, packet, format, own);
     }
 
     /// Remembers a sender report, for the round-trip time that the far end will compute.
@@ -524,7 +565,7 @@ impl Stream {
         let end = self.sequence.extended_highest().wrapping_add(1);
         #[expect(clippy::cast_possible_truncation, reason = "sequence numbers have 16 bits")]
         let summary = StatisticsSummaryValues {
-            ssrc: self.key.ssrc(),
+            ssrc: self.ssrc(),
             begin_sequence: end.wrapping_sub(expected_since) as u16,
             end_sequence: end as u16,
             // Without the duplicates, which are told apart here.
@@ -534,7 +575,7 @@ impl Stream {
             hops: None,
         };
         let block = ReportBlockValues {
-            ssrc: self.key.ssrc(),
+            ssrc: self.ssrc(),
             fraction_lost: u8::try_from(fraction).unwrap_or(u8::MAX),
             cumulative_lost: i32::try_from(lost.clamp(-0x80_0000, 0x7F_FFFF)).unwrap_or(0),
             extended_highest_sequence: self.sequence.extended_highest(),
@@ -577,7 +618,7 @@ impl Stream {
     ) -> StreamReport {
         let counts = self.sequence.counts(&self.ledger);
         self.told = lower(counts.received + counts.duplicate);
-        let shape = self.sequence.shape(&self.ledger);
+        let shape = self.sequence.shape(at, &self.ledger);
         let shape = shape.as_ref();
         let (jitter_samples, jitter_sum_us, jitter_max_us) = self.jitter.summary();
         #[expect(clippy::cast_possible_truncation, reason = "a ratio needs no more digits")]
@@ -588,9 +629,9 @@ impl Stream {
             at,
             is_final,
             direction: self.direction,
-            src: self.key.src(),
-            dst: self.key.dst(),
-            ssrc: self.key.ssrc(),
+            src: self.src(),
+            dst: self.dst(),
+            ssrc: self.ssrc(),
             payload_type: self.format.payload_type.0,
             codec: self.format.codec,
             clock_rate: self.format.clock_rate,
@@ -630,7 +671,7 @@ impl Stream {
         is_final: bool,
     ) -> impl Iterator<Item = LossRunsReport> + use<> {
         let stream = StreamRef { shard, serial: self.serial };
-        let runs = self.sequence.new_runs(is_final, &mut self.ledger);
+        let runs = self.sequence.new_runs(is_final, self.last_at, &mut self.ledger);
         runs.into_iter().flat_map(move |(settled, longest)| {
             (0..longest).step_by(RUNS_PIECE).map(move |start| {
                 let piece = settled.runs.iter().skip(start).take(RUNS_PIECE);
@@ -767,4 +808,4 @@ const _: () = {
 };
 
 // The memory that `limits` states for a stream counts on this.
-const _: () = assert!(size_of::<Stream>() <= 640);
+const _: () = assert!(size_of::<Stream>() == 576);

@@ -90,8 +90,8 @@ impl Streams {
     /// Takes a stream out.
     pub(crate) fn remove(&mut self, slot: u32) {
         let Some(stream) = self.at_mut(slot) else { return };
+        let key = stream.key();
         stream.vacate();
-        let key = stream.key;
         self.index.remove(self.hash(&key), slot);
         self.free.push(slot);
     }

@@ -96,7 +96,7 @@ impl Shard {
         let Some(dialog) = self.dialogs.get(slot) else { return };
         for &(stream, serial) in &dialog.streams {
             if let Some(stream) = self.streams.get_mut(stream, serial)
-                && stream.key.ssrc() == report.ssrc()
+                && stream.ssrc() == report.ssrc()
             {
                 stream.on_sender_report(at, report);
             }
@@ -160,7 +160,7 @@ impl Shard {
         let Some(dialog) = self.dialogs.get(slot) else { return };
         for &(stream, serial) in &dialog.streams {
             if let Some(stream) = self.streams.get_mut(stream, serial)
-                && stream.key.ssrc() == ssrc
+                && stream.ssrc() == ssrc
             {
                 stream.leave();
             }

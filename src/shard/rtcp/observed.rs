@@ -66,7 +66,7 @@ impl Shard {
         for &(stream, serial) in &dialog.streams {
             if let Some(stream) = self.streams.get_mut(stream, serial)
                 && stream.direction == away
-                && said.goodbyes.contains(&stream.key.ssrc())
+                && said.goodbyes.contains(&stream.ssrc())
             {
                 stream.leave();
             }
