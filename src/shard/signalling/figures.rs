@@ -137,6 +137,8 @@ pub struct Times {
 #[derive(Clone, Debug, Default)]
 pub struct Agents {
     known: HashMap<Box<[u8]>, AgentCounts, foldhash::fast::FixedState>,
+    /// Who does not say; `None` until one was met.
+    nameless: Option<AgentCounts>,
     /// All that there was no room for.
     pub others: AgentCounts,
 }
@@ -348,12 +350,16 @@ impl Default for Times {
 impl Agents {
     /// All that were met by name, in no order.
     pub fn known(&self) -> impl Iterator<Item = (&[u8], AgentCounts)> {
-        self.known.iter().map(|(name, counts)| (&**name, *counts))
+        let nameless = self.nameless.map(|counts| (&b""[..], counts));
+        self.known.iter().map(|(name, counts)| (&**name, *counts)).chain(nameless)
     }
 
     /// The counts of one, of which no more than a part of the name is kept.
     pub(super) fn of(&mut self, name: &[u8]) -> &mut AgentCounts {
         let name = &name[..name.len().min(AGENT_LEN_MAX)];
+        if name.is_empty() {
+            return self.nameless.get_or_insert_default();
+        }
         if !self.known.contains_key(name) {
             if self.known.len() >= AGENTS_MAX {
                 return &mut self.others;
@@ -374,7 +380,8 @@ impl Agents {
 
     /// Sets all to nothing; the names stay.
     fn clear(&mut self) {
-        self.known.values_mut().for_each(|counts| *counts = AgentCounts::default());
+        let named = self.known.values_mut();
+        named.chain(&mut self.nameless).for_each(|counts| *counts = AgentCounts::default());
         self.others = AgentCounts::default();
     }
 }

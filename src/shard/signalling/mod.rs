@@ -7,6 +7,8 @@
 use core::{cmp::Reverse, hash::BuildHasher as _, hash::Hasher as _, time::Duration};
 use std::collections::BinaryHeap;
 
+use memchr::memmem;
+
 pub mod figures;
 mod repeated;
 mod session;
@@ -49,11 +51,15 @@ pub(super) struct Signalling {
     current: Option<Place>,
     /// Whether that had come before.
     is_again: bool,
+    /// What it has in common with the others of its call.
+    common: u64,
     /// Whether messages are passed on.
     passes_on: bool,
     /// Messages sent that are to be passed on: of which call, by their place, and whether again.
     passing: Vec<(u64, usize, bool)>,
     hasher: foldhash::quality::FixedState,
+    /// Finds the CSeq of a response of our own.
+    cseq_finder: memmem::Finder<'static>,
 }
 
 /// What a message is to a session.
@@ -96,9 +102,11 @@ impl Signalling {
             changed: Vec::new(),
             current: None,
             is_again: false,
+            common: 0,
             passes_on,
             passing: Vec::new(),
             hasher: foldhash::quality::FixedState::with_seed(seed),
+            cseq_finder: memmem::Finder::new(CSEQ),
         }
     }
 
@@ -121,8 +129,9 @@ impl Signalling {
         let Datagram { received_at: at, src, dst, transport, payload, .. } = *datagram;
         self.settle(at);
         // Over a stream nothing is sent again.
-        let is_again =
-            transport == Transport::Udp && self.repeated.passes_again(at, src, dst, payload);
+        self.common = self.common(message);
+        let is_again = transport == Transport::Udp
+            && self.repeated.passes_again(self.common, at, [src, dst], payload);
         self.figures.retransmissions_received += u64::from(is_again);
         self.is_again = is_again;
         self.current = self.pass(at, message);
@@ -136,16 +145,20 @@ impl Signalling {
             if !bytes.first().is_some_and(u8::is_ascii_uppercase) {
                 continue;
             }
-            let is_again = self.repeated.passes_again(at, transmit.src, transmit.dst, bytes);
-            self.figures.retransmissions_sent += u64::from(is_again);
-            let place = match self.current.zip(Response::glance(at, bytes)) {
+            let (common, place) = match self.current.zip(self.glance(at, bytes)) {
                 Some((place, response)) => {
                     self.figures.count_response(response.code);
                     self.respond(place, response);
-                    Some(place)
+                    (self.common, Some(place))
                 }
-                None => SipMessage::parse(bytes).ok().and_then(|message| self.pass(at, &message)),
+                None => match &SipMessage::parse(bytes) {
+                    Ok(message) => (self.common(message), self.pass(at, message)),
+                    Err(_) => (0, None),
+                },
             };
+            let way = [transmit.src, transmit.dst];
+            let is_again = self.repeated.passes_again(common, at, way, bytes);
+            self.figures.retransmissions_sent += u64::from(is_again);
             self.count_again(place, is_again);
             let call = place.filter(|_| self.passes_on).map_or(0, |place| self.call(place));
             if call != 0 {
@@ -383,6 +396,28 @@ impl Signalling {
         self.slots[place.slot as usize].as_ref().map_or(0, |session| session.call)
     }
 
+    /// What a response of our own says that is no failure, without reading all of it.
+    fn glance(&self, at: Timestamp, bytes: &[u8]) -> Option<Response> {
+        let [hundreds @ (b'1' | b'2'), tens, ones, ..] = *bytes.strip_prefix(b"SIP/2.0 ")? else {
+            return None;
+        };
+        let digit = |digit: u8| u16::from(digit.wrapping_sub(b'0'));
+        let code = digit(hundreds) * 100 + digit(tens) * 10 + digit(ones);
+        let start = self.cseq_finder.find(bytes)? + CSEQ.len();
+        let line = &bytes[start..];
+        let cseq = crate::wire::sip::CSeq::parse(&line[..memchr::memchr(b'\r', line)?])?;
+        Some(Response {
+            at,
+            code,
+            method: cseq.method,
+            cseq: cseq.number,
+            tag: 0,
+            branch: 0,
+            is_recoverable: false,
+            cause: None,
+        })
+    }
+
     fn note(&mut self, slot: u32) {
         let has_changed = |session: &Session| session.is_changed && session.call != 0;
         if self.slots[slot as usize].as_ref().is_some_and(has_changed)
@@ -399,6 +434,11 @@ impl Signalling {
             session.is_changed = true;
             self.note(place.slot);
         }
+    }
+
+    /// What the messages of one call have in common, as a number.
+    fn common(&self, message: &SipMessage<'_>) -> u64 {
+        self.hash(message.call_id().unwrap_or_default(), b"")
     }
 
     fn hash(&self, call_id: &[u8], tag: &[u8]) -> u64 {
@@ -488,28 +528,6 @@ impl Response {
             cause: if has_failed { cause(message) } else { None },
         })
     }
-
-    /// What a response of our own says that is no failure, without reading all of it.
-    fn glance(at: Timestamp, bytes: &[u8]) -> Option<Self> {
-        let [hundreds @ (b'1' | b'2'), tens, ones, ..] = *bytes.strip_prefix(b"SIP/2.0 ")? else {
-            return None;
-        };
-        let digit = |digit: u8| u16::from(digit.wrapping_sub(b'0'));
-        let code = digit(hundreds) * 100 + digit(tens) * 10 + digit(ones);
-        let start = memchr::memmem::find(bytes, b"\r\nCSeq: ")? + 8;
-        let line = &bytes[start..];
-        let cseq = crate::wire::sip::CSeq::parse(&line[..memchr::memchr(b'\r', line)?])?;
-        Some(Self {
-            at,
-            code,
-            method: cseq.method,
-            cseq: cseq.number,
-            tag: 0,
-            branch: 0,
-            is_recoverable: false,
-            cause: None,
-        })
-    }
 }
 
 /// The cause of ITU-T Q.850 that a message gives (RFC 3326): `Q.850;cause=16`.
@@ -534,6 +552,9 @@ fn short(text: &[u8]) -> u32 {
     hasher.write(text);
     (hasher.finish() >> 32) as u32
 }
+
+/// How a response of our own has its CSeq.
+const CSEQ: &[u8] = b"\r\nCSeq: ";
 
 /// Stands for the tag in the names of registrations: no tag has such a byte.
 const REGISTRATION: &[u8] = b"\0register";
