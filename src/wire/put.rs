@@ -53,6 +53,20 @@ impl Put for u64 {
     }
 }
 
+/// The same; addresses are made of these.
+impl Put for u8 {
+    #[inline]
+    fn put(self, out: &mut Vec<u8>) {
+        if self >= 100 {
+            out.push(b'0' + self / 100);
+        }
+        if self >= 10 {
+            out.push(b'0' + self / 10 % 10);
+        }
+        out.push(b'0' + self % 10);
+    }
+}
+
 macro_rules! put_as_u64 {
     ($($number:ty)+) => {$(
         impl Put for $number {
@@ -64,7 +78,7 @@ macro_rules! put_as_u64 {
     )+};
 }
 
-put_as_u64!(u8 u16 u32);
+put_as_u64!(u16 u32);
 
 impl Put for usize {
     #[inline]
@@ -141,6 +155,9 @@ mod tests {
             let address: SocketAddr = address.parse().unwrap();
             assert_eq!(text(address), address.to_string());
             assert_eq!(text(address.ip()), address.ip().to_string());
+        }
+        for number in 0..=u8::MAX {
+            assert_eq!(text(number), number.to_string());
         }
         let mut out = b"a".to_vec();
         put!(&mut out, "b", 1_u8, &b"c"[..]);

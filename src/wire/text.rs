@@ -10,8 +10,8 @@ pub(super) fn decimal<T: TryFrom<u32>>(digits: &[u8]) -> Option<T> {
         return None;
     }
     let number = digits.iter().try_fold(0_u32, |number, &digit| {
-        let digit = char::from(digit).to_digit(10)?;
-        number.checked_mul(10)?.checked_add(digit)
+        let digit = Some(digit.wrapping_sub(b'0')).filter(|&digit| digit < 10)?;
+        number.checked_mul(10)?.checked_add(digit.into())
     })?;
     T::try_from(number).ok()
 }

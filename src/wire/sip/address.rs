@@ -243,7 +243,7 @@ pub(super) fn split_port(text: &[u8]) -> (&[u8], Option<u16>, bool) {
         [b'[', ..] => memchr(b']', text).map_or(text.len(), |close| close + 1),
         _ => text
             .iter()
-            .position(|&byte| byte == b':' || byte.is_ascii_whitespace())
+            .position(|&byte| byte == b':' || byte <= b' ' && byte.is_ascii_whitespace())
             .unwrap_or(text.len()),
     };
     let (host, rest) = text.split_at(host_len);

@@ -131,11 +131,16 @@ impl HeaderName {
     #[inline]
     #[must_use]
     pub fn from_bytes(name: &[u8]) -> Self {
-        let Some(&[from, to]) = BY_LENGTH.get(name.len()) else { return Self::Other };
+        let Some((initial, places)) = name.first().zip(PLACES.get(name.len())) else {
+            return Self::Other;
+        };
+        let [from, to] = places[usize::from(*initial) % INITIALS];
+        // Most write a name as it is registered, which is quickly seen.
         SORTED[usize::from(from)..usize::from(to)]
             .iter()
-            .find(|(known, _)| known.as_bytes().eq_ignore_ascii_case(name))
-            .map_or(Self::Other, |&(_, name)| name)
+            .map(|&(known, name)| (known.as_bytes(), name))
+            .find(|&(known, _)| known == name || known.eq_ignore_ascii_case(name))
+            .map_or(Self::Other, |(_, name)| name)
     }
 
     /// The place of a name that a message keeps the first of.
@@ -155,43 +160,51 @@ impl HeaderName {
 /// Names that a message keeps the first of: up to and with Expires.
 pub(super) const SINGLE_COUNT: usize = HeaderName::Expires as usize + 1;
 
-/// [`NAMES`] in order of length.
+/// [`NAMES`] in order of length, and of their initials.
 const SORTED: [(&str, HeaderName); NAMES.len()] = sorted();
-/// For each length where its names begin and end in [`SORTED`].
-const BY_LENGTH: [[u8; 2]; NAME_LEN_MAX + 1] = by_length();
+/// For each length and initial where its names begin and end in [`SORTED`].
+const PLACES: [[[u8; 2]; INITIALS]; NAME_LEN_MAX + 1] = places();
 const NAME_LEN_MAX: usize = "P-Preferred-Identity".len();
+/// Letters have the same lower five bits in both cases.
+const INITIALS: usize = 1 << 5;
 
 const fn sorted() -> [(&'static str, HeaderName); NAMES.len()] {
     let mut sorted = [("", HeaderName::Other); NAMES.len()];
-    let (mut count, mut len) = (0, 0);
-    while len <= NAME_LEN_MAX {
+    let (mut count, mut shape) = (0, 0);
+    while shape < (NAME_LEN_MAX + 1) * INITIALS {
         let mut at = 0;
         while at < NAMES.len() {
-            if NAMES[at].0.len() == len {
+            if self::shape(NAMES[at].0) == shape {
                 sorted[count] = NAMES[at];
                 count += 1;
             }
             at += 1;
         }
-        len += 1;
+        shape += 1;
     }
     assert!(count == NAMES.len(), "no name is longer than NAME_LEN_MAX");
     sorted
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "there are fewer than 256 names")]
-const fn by_length() -> [[u8; 2]; NAME_LEN_MAX + 1] {
-    let mut ranges = [[0; 2]; NAME_LEN_MAX + 1];
+const fn places() -> [[[u8; 2]; INITIALS]; NAME_LEN_MAX + 1] {
+    let mut places = [[[0; 2]; INITIALS]; NAME_LEN_MAX + 1];
     let mut at = 0;
     while at < SORTED.len() {
-        let len = SORTED[at].0.len();
-        if ranges[len][1] == 0 {
-            ranges[len][0] = at as u8;
+        let shape = shape(SORTED[at].0);
+        let [from, to] = &mut places[shape / INITIALS][shape % INITIALS];
+        if *to == 0 {
+            *from = at as u8;
         }
         at += 1;
-        ranges[len][1] = at as u8;
+        *to = at as u8;
     }
-    ranges
+    places
+}
+
+/// Length and initial of a name, as one number.
+const fn shape(name: &str) -> usize {
+    name.len() * INITIALS + name.as_bytes()[0] as usize % INITIALS
 }
 
 const _: () = assert!(SINGLE_COUNT <= u16::BITS as usize && NAMES.len() < 256);

@@ -32,6 +32,8 @@ pub struct Via<'a> {
     pub rport: Option<Option<u16>>,
     params: &'a [u8],
     is_well_formed: bool,
+    /// Whether its parameters are written back as they are: nothing is left out or filled in.
+    is_verbatim: bool,
 }
 
 impl<'a> Via<'a> {
@@ -53,12 +55,14 @@ impl<'a> Via<'a> {
         }
         let (mut branch, mut received, mut rport) = (None, None, None);
         let (mut rest, mut outside, mut has_empty_param) = (params, Outside::new(), false);
+        let mut written = 0;
         while let [b';', after @ ..] = rest {
             let end = outside.find(b';', after);
             let text = after[..end].trim_ascii();
             rest = &after[end..];
             has_empty_param |= text.is_empty();
             let param = Param::parse(text);
+            written += 1 + param.name.len() + param.raw_value.map_or(0, |value| 1 + value.len());
             let value = param.value.unwrap_or(&[]);
             match param.name {
                 name if name.eq_ignore_ascii_case(b"branch") => branch = Some(value),
@@ -68,7 +72,20 @@ impl<'a> Via<'a> {
             }
         }
         let is_well_formed = !stray && !has_empty_param;
-        Some(Self { text, transport, host, port, branch, received, rport, params, is_well_formed })
+        let is_verbatim =
+            is_well_formed && received.is_none() && rport.is_none() && written == params.len();
+        Some(Self {
+            text,
+            transport,
+            host,
+            port,
+            branch,
+            received,
+            rport,
+            params,
+            is_well_formed,
+            is_verbatim,
+        })
     }
 
     /// All parameters.
@@ -110,7 +127,23 @@ impl<'a> Via<'a> {
     pub fn write_with_source(&self, out: &mut Vec<u8>, source: SocketAddr) {
         let ip = source.ip().to_canonical();
         out.extend_from_slice(self.text[..self.text.len() - self.params.len()].trim_ascii());
-        for param in Params::new(self.params) {
+        if self.is_verbatim {
+            put!(out, self.params);
+        } else {
+            self.write_params(out, source);
+        }
+        let written = out.len();
+        put!(out, RECEIVED, ip);
+        // Mostly it is what stands there as the sender.
+        let is_senders = &out[written + RECEIVED.len()..] == self.host
+            || self.ip().map(|ip| ip.to_canonical()) == Some(ip);
+        if self.rport.is_none() && is_senders {
+            out.truncate(written);
+        }
+    }
+
+    fn write_params(&self, out: &mut Vec<u8>, source: SocketAddr) {
+        for param in self.params() {
             if param.name.eq_ignore_ascii_case(b"received") {
                 continue;
             }
@@ -121,11 +154,10 @@ impl<'a> Via<'a> {
                 put!(out, "=", value);
             }
         }
-        if self.rport.is_some() || self.ip().map(|ip| ip.to_canonical()) != Some(ip) {
-            put!(out, ";received=", ip);
-        }
     }
 }
+
+const RECEIVED: &str = ";received=";
 
 /// RFC 3261 section 8.1.1.7: begins every branch that is unique.
 const BRANCH_COOKIE: &[u8] = b"z9hG4bK";
