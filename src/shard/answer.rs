@@ -266,7 +266,8 @@ fn formats(media: &Media<'_>, sends: bool) -> ArrayVec<Format, FORMATS_MAX> {
         speech.find(|format| format.codec.is_speech())
     });
     formats.extend(chosen);
-    let others = media.formats().map(format).filter(|format| Some(*format) != chosen);
+    let is_chosen = |&of: &u8| chosen.is_some_and(|chosen| chosen.payload_type.0 == of);
+    let others = media.formats().filter(|of| !is_chosen(of)).map(format);
     formats.extend(others.take(FORMATS_MAX - formats.len()));
     formats
 }

@@ -12,7 +12,11 @@ use super::{
     response::{Status, write_bye},
     routes::Action,
 };
-use crate::{limits::TEXT_MAX, time::Timestamp, wire::sip::SipMessage};
+use crate::{
+    limits::TEXT_MAX,
+    time::Timestamp,
+    wire::{put::put, sip::SipMessage},
+};
 
 impl Shard {
     /// Does what is due for a dialog.
@@ -238,9 +242,10 @@ impl Shard {
         let Some(dialog) = self.dialogs.get(slot) else { return };
         self.signalling.attach(dialog.hash, dialog.id.serial);
         let call = self.call_ref(dialog.id.serial);
-        let source = dialog.peer.ip().to_string();
+        let mut source = Vec::with_capacity(ADDRESS_LEN);
+        put!(&mut source, dialog.peer.ip());
         let texts = [
-            (TextField::Source, source.as_bytes()),
+            (TextField::Source, &*source),
             (TextField::CallId, request.call_id().unwrap_or_default()),
             (TextField::From, request.from_uri()),
             (TextField::To, request.to_uri()),
@@ -266,6 +271,9 @@ impl Shard {
         media.map(super::stream::Stream::last_at).fold(dialog.last_heard, Timestamp::max)
     }
 }
+
+/// Room for an IPv4 address as text; others take more.
+const ADDRESS_LEN: usize = "255.255.255.255".len();
 
 /// Splits off as much of a text as has room in `len_max` bytes, but no part of a character.
 fn split_piece(text: &[u8], len_max: usize) -> (&[u8], &[u8]) {

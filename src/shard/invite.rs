@@ -424,7 +424,7 @@ impl Shard {
         let now = self.now.max(datagram.received_at);
         let interval = session_timer::interval(request).ok().flatten();
         let Some(dialog) = self.dialogs.get_mut(slot) else { return false };
-        dialog.is_offering = request.description().is_ok_and(|body| body.trim_ascii().is_empty());
+        dialog.is_offering = agreed.is_none();
         dialog.set_session(interval);
         // Offer and answer that a reliable response before it has are not said again.
         let is_early = dialog.action == Action::Early || dialog.is_offering;

@@ -23,17 +23,18 @@ impl Shard {
             return;
         }
         self.health.sip_messages += 1;
-        let Ok(message) = SipMessage::parse(datagram.payload) else {
+        let parsed = SipMessage::parse(datagram.payload);
+        let Ok(message) = &parsed else {
             self.health.sip_malformed += 1;
             self.signalling.count_malformed();
             return;
         };
-        self.signalling.receive(datagram, &message);
+        self.signalling.receive(datagram, message);
         match message.start_line() {
             StartLine::Request { method, uri, .. } => {
-                self.on_request(datagram, &message, method, uri, out);
+                self.on_request(datagram, message, method, uri, out);
             }
-            StartLine::Response { code, .. } => self.on_response(&message, code),
+            StartLine::Response { code, .. } => self.on_response(message, code),
         }
     }
 
