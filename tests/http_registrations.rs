@@ -193,6 +193,24 @@ fn what_is_taken_back_or_over_is_not_listed() {
     assert_eq!(list(&all.serve(), "")["total"], 0);
 }
 
+#[test]
+fn a_list_is_made_anew_within_a_second_whatever_the_clock_does() {
+    let mut all = Shards::new(RegistrarSettings::default());
+    let listed = |all: &mut Shards| all.calls.snapshot(all.now).registered.len();
+    for (user, after, expected) in [("ann", 0, 1), ("bob", 999, 1), ("carl", 1000, 3)] {
+        all.register(user, "192.0.2.1:5060", "Contact: <sip:1@h>\r\n");
+        all.tell(usize::MAX);
+        let begun = all.now;
+        all.now = begun + Duration::from_millis(after);
+        assert_eq!(listed(&mut all), expected, "{user}");
+        all.now = begun;
+    }
+    all.now = all.now - Duration::from_secs(3600);
+    all.register("dora", "192.0.2.1:5060", "Contact: <sip:1@h>\r\n");
+    all.tell(usize::MAX);
+    assert_eq!(listed(&mut all), 4);
+}
+
 /// Where control does not take what is told, a shard remembers as many users as it has room for.
 #[test]
 fn what_finds_no_room_is_told_later_or_counted_and_ends_by_itself() {

@@ -59,7 +59,9 @@ impl Registered {
     /// The list for a snapshot at `now`: at most a second old, as a copy of it is long.
     pub(super) fn shown(&mut self, now: Timestamp) -> Arc<Vec<RegisteredUser>> {
         let (made_at, shown) = &mut self.shown;
-        if self.has_changed && now.since(*made_at) >= SHOWN_EVERY {
+        // A clock that steps back must not keep it from being made.
+        let is_due = now.since(*made_at) >= SHOWN_EVERY || now < *made_at;
+        if self.has_changed && is_due {
             self.has_changed = false;
             // Where a shard could not tell of an end, there is one all the same.
             self.users.retain(|_, bindings| bindings.iter().any(|it| it.expires_at > now));
