@@ -98,6 +98,23 @@ fn phones_send_notify_outside_any_dialog() {
     assert_eq!(reports(&mut world, "x").len(), 6);
 }
 
+/// Over UDP the answer may be lost (RFC 3261 section 17.1.2).
+#[test]
+fn a_report_that_is_sent_again_counts_once() {
+    let mut world = World::new(ShardConfig::default());
+    let first = send(&mut world, "PUBLISH", EVENT, &body("again"));
+    for _ in 0..3 {
+        world.run_for(Duration::from_millis(500));
+        let again = send(&mut world, "PUBLISH", EVENT, &body("again"));
+        assert_eq!((again.status(), again.bytes), (200, first.bytes.clone()));
+    }
+    assert_eq!(reports(&mut world, "again").len(), 2);
+    assert_eq!(world.shard.health().phone_reports, 1);
+    // The next one may say the same.
+    send(&mut world, "PUBLISH", &format!("{EVENT}SIP-If-Match: 1\r\n"), &body("again"));
+    assert_eq!(reports(&mut world, "again").len(), 4);
+}
+
 #[test]
 fn what_is_no_report_is_refused_with_the_reason() {
     let mut world = World::new(ShardConfig::default());
@@ -131,8 +148,8 @@ fn what_is_kept_is_bounded() {
     assert_eq!(snapshot.phone_reports.iter().count(), 2000);
     assert!(snapshot.phone_reports.of("call-99").is_empty());
     assert_eq!(snapshot.phone_reports.of("call-100").len(), 2);
-    for _ in 0..30 {
-        send(&mut world, "PUBLISH", EVENT, &body("many"));
+    for n in 0..30 {
+        send(&mut world, "PUBLISH", &format!("{EVENT}SIP-If-Match: {n}\r\n"), &body("many"));
     }
     assert_eq!(reports(&mut world, "many").len(), 20);
     // Call-IDs that are cut are told apart by their length.

@@ -71,6 +71,10 @@ impl Shard {
             // RFC 3261 section 20.43: 399, miscellaneous.
             (Status::BAD_REQUEST, format!("Warning: 399 voxplane \"{error}\"\r\n"))
         })?;
+        // Its sender has not heard our answer, and has said nothing new.
+        if self.signalling.is_again() {
+            return Ok(());
+        }
         self.health.phone_reports += 1;
         out.report(Report::Phone(of(datagram, &report, Side::Local, report.local())));
         if let Some(remote) = report.remote() {

@@ -138,6 +138,11 @@ impl Signalling {
         self.count_again(self.current, is_again);
     }
 
+    /// Whether the message received last had come before.
+    pub(super) const fn is_again(&self) -> bool {
+        self.is_again
+    }
+
     /// Messages that the shard has sent at `at`: those in the outbox from `from` on.
     pub(super) fn send(&mut self, at: Timestamp, from: usize, out: &mut Outbox) {
         for (index, (transmit, bytes)) in out.transmits().enumerate().skip(from) {
