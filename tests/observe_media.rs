@@ -790,26 +790,33 @@ fn fax_after_speech_leaves_the_speech_as_it_was() {
 }
 
 /// The description is one part of a multipart body (RFC 5621), as SIP-I and emergency calls have
-/// it.
+/// it, and not that of the early session (RFC 3959) before it. One whose boundary is lost is found
+/// as well.
 #[test]
 fn a_description_may_be_a_part_of_the_body() {
-    let mut talk = Talk::new("multipart");
-    let part = |sdp: &str| {
-        format!(
-            "--cut\r\nContent-Type: application/isup;version=itu-t92+\r\n\r\n\x01\x02\r\n\
-             --cut\r\nContent-Type: application/sdp\r\n\r\n{sdp}\r\n--cut--\r\n"
-        )
-    };
-    (talk.offer, talk.answer) = (part(&talk.offer), part(&talk.answer));
-    talk.more = "Content-Type: multipart/mixed;boundary=cut\r\n".into();
-    let mut tap = Tap::default();
-    tap.set_up(secs(0), &talk);
-    tap.talk(ms(600), &talk, 100);
-    tap.hang_up(secs(5), &talk);
-    let seen = tap.run();
-    let call = seen.only_call();
-    assert_whole(&call, talk.ssrc, 100);
-    assert_whole(&call, talk.ssrc_back(), 100);
+    let early = "v=0\r\nc=IN IP4 203.0.113.99\r\nm=audio 9 RTP/AVP 8\r\n";
+    for (boundary, early) in [("cut", early), ("other", "nothing")] {
+        let mut talk = Talk::new("multipart");
+        let part = |sdp: &str| {
+            format!(
+                "--cut\r\nContent-Type: application/sdp\r\n\
+                 Content-Disposition: early-session\r\n\r\n{early}\r\n\
+                 --cut\r\nContent-Type: application/sdp\r\n\r\n{sdp}\r\n\
+                 --cut\r\nContent-Type: application/isup\r\n\r\n\x01\x02\r\n--cut--\r\n"
+            )
+        };
+        (talk.offer, talk.answer) = (part(&talk.offer), part(&talk.answer));
+        talk.more = format!("Content-Type: multipart/mixed;boundary={boundary}\r\n");
+        let mut tap = Tap::default();
+        tap.set_up(secs(0), &talk);
+        tap.talk(ms(600), &talk, 100);
+        tap.hang_up(secs(5), &talk);
+        let seen = tap.run();
+        let call = seen.only_call();
+        assert_whole(&call, talk.ssrc, 100);
+        assert_whole(&call, talk.ssrc_back(), 100);
+        seen.assert_no_orphans();
+    }
 }
 
 /// Loss, duplicates and reordering, each direction with its own: the counts are what was done.

@@ -422,10 +422,14 @@ fn observed(
 
 /// The session description in a message, alone or as a part among others (RFC 5621).
 fn session_description<'a>(message: &SipMessage<'a>) -> Option<SessionDescription<'a>> {
+    let is_one = |text: &[u8]| text.trim_ascii_start().starts_with(b"v=");
     let body = message.body();
-    let is_alone = body.trim_ascii_start().starts_with(b"v=");
-    let start = if is_alone { 0 } else { memchr::memmem::find(body, b"\nv=0")? + 1 };
-    SessionDescription::parse(&body[start..]).ok()
+    // What is malformed may have one in it all the same.
+    let found = message.description().ok().filter(|text| is_one(text)).or_else(|| {
+        let start = memchr::memmem::find(body, b"\nv=0")? + 1;
+        body.get(start..)
+    });
+    SessionDescription::parse(found?).ok()
 }
 
 /// What tells transactions apart: the branch of the topmost Via (RFC 3261 section 8.1.1.7), or
