@@ -3,13 +3,15 @@
 //! A deadline is never taken back: whoever is woken looks at the time it keeps itself and
 //! ignores a call that is too early.
 
-use std::{cmp::Reverse, collections::BinaryHeap};
+mod agenda;
+
+pub(super) use agenda::Agenda;
 
 use crate::time::Timestamp;
 
 /// The deadlines of one shard.
 #[derive(Debug, Default)]
-pub(crate) struct Timers(BinaryHeap<Reverse<(Timestamp, Timer)>>);
+pub(crate) struct Timers(Agenda<Timer>);
 
 /// Whom a deadline wakes. The serial tells a slot's owner from the one it had before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,20 +28,21 @@ impl Timers {
     /// Wakes `timer` at `at`; never, for [`Timestamp::MAX`].
     pub(crate) fn wake(&mut self, at: Timestamp, timer: Timer) {
         if at < Timestamp::MAX {
-            self.0.push(Reverse((at, timer)));
+            match timer {
+                // Nothing is allocated for a stream that goes on.
+                Timer::Stream { .. } => self.0.push_to_heap(at, timer),
+                Timer::Dialog { .. } | Timer::Registrar => self.0.push(at, timer),
+            }
         }
     }
 
     /// The next one that is due.
     pub(crate) fn pop_due(&mut self, now: Timestamp) -> Option<Timer> {
-        if self.next()? > now {
-            return None;
-        }
-        self.0.pop().map(|Reverse((_, timer))| timer)
+        self.0.pop_due(now)
     }
 
     /// When the next one is due.
     pub(crate) fn next(&self) -> Option<Timestamp> {
-        self.0.peek().map(|&Reverse((at, _))| at)
+        self.0.next()
     }
 }

@@ -4,8 +4,7 @@
 //! It sees messages and nothing else, so that an appliance that answers calls and a capture of the
 //! same calls have the same figures. It never changes what happens to a call.
 
-use core::{cmp::Reverse, hash::BuildHasher as _, hash::Hasher as _, time::Duration};
-use std::collections::BinaryHeap;
+use core::{hash::BuildHasher as _, hash::Hasher as _, time::Duration};
 
 use memchr::memmem;
 
@@ -23,6 +22,7 @@ use super::{
     index::{INDEX_MIN, Index},
     outbox::Outbox,
     report::Report,
+    timers::Agenda,
 };
 use crate::{
     id::{CallRef, ShardId},
@@ -44,7 +44,7 @@ pub(super) struct Signalling {
     sessions_max: usize,
     serial: u64,
     /// When each is to be looked at, at the latest; one entry each.
-    due: BinaryHeap<Reverse<(Timestamp, u32, u64)>>,
+    due: Agenda<(u32, u64)>,
     /// Sessions of which something is to be told.
     changed: Vec<u32>,
     /// What the message received last is to a session, while it is answered.
@@ -98,7 +98,7 @@ impl Signalling {
             free: Vec::new(),
             sessions_max,
             serial: 0,
-            due: BinaryHeap::new(),
+            due: Agenda::default(),
             changed: Vec::new(),
             current: None,
             is_again: false,
@@ -211,10 +211,7 @@ impl Signalling {
 
     /// Does what is due by `now`.
     pub(super) fn settle(&mut self, now: Timestamp) {
-        while let Some(&Reverse((at, slot, serial))) = self.due.peek()
-            && at <= now
-        {
-            self.due.pop();
+        while let Some((slot, serial)) = self.due.pop_due(now) {
             self.look(slot, serial, now);
         }
     }
@@ -475,7 +472,7 @@ impl Signalling {
         self.serial += 1;
         let mut session = Session::new(hash, self.serial, state, at, cseq);
         session.due_at = at + TRANSACTION;
-        self.due.push(Reverse((session.due_at, slot, self.serial)));
+        self.due.push(session.due_at, (slot, self.serial));
         self.slots[slot as usize] = Some(session);
         self.by_name.insert(hash, slot);
         Some(slot)
@@ -512,7 +509,7 @@ impl Signalling {
             session.due_at = now + if is_over { LINGER } else { TRANSACTION };
         }
         let next = session.due_at.min(now + TRANSACTION);
-        self.due.push(Reverse((next, slot, serial)));
+        self.due.push(next, (slot, serial));
         self.note(slot);
     }
 }
