@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use arrayvec::ArrayVec;
 use percent_encoding::percent_decode;
 
 use crate::sound::Sound;
@@ -118,10 +119,10 @@ impl Routes {
     pub fn action(&self, user: &[u8]) -> Action {
         // Parameters of a number (RFC 3966) are no part of it.
         let end = memchr::memchr(b';', user).unwrap_or(user.len()).min(USER_MAX);
-        let user: Vec<u8> =
+        let user: ArrayVec<u8, USER_MAX> =
             percent_decode(&user[..end]).map(|byte| byte.to_ascii_lowercase()).collect();
         let by_prefix = || self.prefixes.iter().find(|(prefix, _)| user.starts_with(prefix));
-        let exact = self.exact.get(&user).copied();
+        let exact = self.exact.get(&*user).copied();
         exact
             .or_else(|| by_prefix().map(|&(_, action)| action))
             .or_else(|| code(&user).map(Action::Refuse))

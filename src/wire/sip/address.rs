@@ -81,7 +81,8 @@ pub struct Param<'a> {
 impl<'a> Param<'a> {
     /// Reads what stands between two `;`, without blanks around it.
     pub(super) fn parse(text: &'a [u8]) -> Self {
-        let Some(equals) = memchr(b'=', text) else {
+        // Names are short.
+        let Some(equals) = text.iter().position(|&byte| byte == b'=') else {
             return Self { name: text, value: None, raw_value: None };
         };
         let raw = text[equals + 1..].trim_ascii();
@@ -230,8 +231,9 @@ impl<'a> Uri<'a> {
 /// Splits a scheme off, if there is one (RFC 3986 section 3.1).
 fn split_scheme(text: &[u8]) -> (&[u8], &[u8]) {
     let is_scheme = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
-    match memchr(b':', text) {
-        Some(colon) if text[..colon].iter().all(is_scheme) => (&text[..colon], &text[colon + 1..]),
+    let len = text.iter().take_while(|byte| is_scheme(byte)).count();
+    match text.get(len) {
+        Some(b':') => (&text[..len], &text[len + 1..]),
         _ => (&[], text),
     }
 }

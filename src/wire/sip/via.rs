@@ -42,8 +42,10 @@ impl<'a> Via<'a> {
     pub fn parse(value: &'a [u8]) -> Option<Self> {
         let value = value.trim_ascii_start();
         let text = value[..Outside::new().find(b',', value)].trim_ascii();
-        let name = memchr(b'/', text)?;
-        let version = name + 1 + memchr(b'/', &text[name + 1..])?;
+        // Of name and version, which are short.
+        let slash = |text: &[u8]| text.iter().position(|&byte| byte == b'/');
+        let name = slash(text)?;
+        let version = name + 1 + slash(&text[name + 1..])?;
         let sent = text[version + 1..].trim_ascii_start();
         let blank = sent.iter().position(u8::is_ascii_whitespace)?;
         let (transport, sent_by) = sent.split_at(blank);
