@@ -69,8 +69,9 @@ impl Shard {
         let Some(dialog) = self.dialogs.get_mut(slot) else { return };
         let Some(answer) = dialog.answer.take() else { return };
         answer.send(out);
-        dialog.response = Some(answer.clone());
-        dialog.resend = Some(Resend::new(*answer, Awaits::Ack(dialog.invite_cseq), now));
+        let sent = Sent::clone(&answer);
+        dialog.resend = Some(Resend::new(sent, Awaits::Ack(dialog.invite_cseq), now));
+        dialog.response = Some(answer);
         dialog.confirm_session(now);
         if let Phase::Ringing { .. } = dialog.phase {
             dialog.phase = Phase::Answered;
@@ -242,10 +243,11 @@ impl Shard {
         let Some(dialog) = self.dialogs.get(slot) else { return };
         self.signalling.attach(dialog.hash, dialog.id.serial);
         let call = self.call_ref(dialog.id.serial);
-        let mut source = Vec::with_capacity(ADDRESS_LEN);
-        put!(&mut source, dialog.peer.ip());
+        let source = &mut self.scratch;
+        source.clear();
+        put!(source, dialog.peer.ip());
         let texts = [
-            (TextField::Source, &*source),
+            (TextField::Source, &**source),
             (TextField::CallId, request.call_id().unwrap_or_default()),
             (TextField::From, request.from_uri()),
             (TextField::To, request.to_uri()),
@@ -271,9 +273,6 @@ impl Shard {
         media.map(super::stream::Stream::last_at).fold(dialog.last_heard, Timestamp::max)
     }
 }
-
-/// Room for an IPv4 address as text; others take more.
-const ADDRESS_LEN: usize = "255.255.255.255".len();
 
 /// Splits off as much of a text as has room in `len_max` bytes, but no part of a character.
 fn split_piece(text: &[u8], len_max: usize) -> (&[u8], &[u8]) {

@@ -195,8 +195,10 @@ impl Dialogs {
 
     pub(crate) fn remove(&mut self, slot: u32) {
         self.unindex_media(slot);
-        let Some(dialog) = self.slots.get_mut(slot as usize).and_then(Option::take) else { return };
-        self.by_name.remove(dialog.hash, slot);
+        let Some(place) = self.slots.get_mut(slot as usize) else { return };
+        let Some(hash) = place.as_ref().map(|dialog| dialog.hash) else { return };
+        *place = None;
+        self.by_name.remove(hash, slot);
         self.free.push(slot);
         self.tidy_lingering();
     }

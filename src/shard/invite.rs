@@ -309,18 +309,16 @@ impl Shard {
         let call_id = request.call_id().unwrap_or_default();
         let tag = remote_tag(request);
         let number = request.cseq().map_or(0, |cseq| cseq.number);
-        let mut local = Vec::new();
-        write_to(
-            &mut local,
-            request.to().unwrap_or_default(),
-            Some(self.local_tag(datagram, request)),
-        );
+        let our_tag = self.local_tag(datagram, request);
+        let local = &mut self.scratch;
+        local.clear();
+        write_to(local, request.to().unwrap_or_default(), Some(our_tag));
         let routes: Vec<_> = request.values(HeaderName::RecordRoute).collect();
         let texts = Texts::pack([
             call_id,
             tag,
             request.from().unwrap_or_default(),
-            &local,
+            local,
             contact_uri(request).or_else(|| sound_uri(request.from_uri())).unwrap_or(uri),
             &routes.join(&b", "[..]),
         ]);

@@ -2,7 +2,7 @@
 //!
 //! Never changes how a message reads.
 
-use memchr::memchr2;
+use memchr::{memchr, memchr2};
 
 use super::{
     HeaderName, Method, NameAddr, SipMessage, StartLine, Uri,
@@ -153,17 +153,30 @@ fn numbers(message: &SipMessage<'_>) -> Result<(), Defect> {
 }
 
 fn addresses(message: &SipMessage<'_>) -> Result<(), Defect> {
+    // Most messages have no quotes to look for.
+    let has_quotes = memchr(b'"', message.head).is_some();
+    let has_open_quote = |value: &[u8]| has_quotes && has_open_quote(value);
     for (name, party) in [(HeaderName::From, message.from), (HeaderName::To, message.to)] {
         let (value, party) = message.first_of(name).zip(party).ok_or(Defect::Missing(name))?;
-        address(name, value, party.address)?;
+        if has_open_quote(value) {
+            return Err(Defect::OpenQuote(name));
+        }
+        if party.address.uri.is_empty() {
+            return Err(Defect::Malformed(name));
+        }
     }
     for value in message.values(HeaderName::Contact) {
         if has_open_quote(value) {
             return Err(Defect::OpenQuote(HeaderName::Contact));
         }
         for element in elements(value) {
+            if has_open_quote(element) {
+                return Err(Defect::OpenQuote(HeaderName::Contact));
+            }
             let contact = NameAddr::parse(element);
-            address(HeaderName::Contact, element, contact)?;
+            if contact.uri.is_empty() {
+                return Err(Defect::Malformed(HeaderName::Contact));
+            }
             if contact.param("expires").is_some_and(|text| decimal::<u32>(text).is_none()) {
                 return Err(Defect::Number(HeaderName::Contact));
             }
@@ -173,13 +186,6 @@ fn addresses(message: &SipMessage<'_>) -> Result<(), Defect> {
         Some(via) if via.is_well_formed() => Ok(()),
         _ => Err(Defect::Malformed(HeaderName::Via)),
     }
-}
-
-fn address(name: HeaderName, value: &[u8], address: NameAddr<'_>) -> Result<(), Defect> {
-    if has_open_quote(value) {
-        return Err(Defect::OpenQuote(name));
-    }
-    if address.uri.is_empty() { Err(Defect::Malformed(name)) } else { Ok(()) }
 }
 
 /// A quote behind a backslash does not open a quoted string: some phones escape the quotes around
