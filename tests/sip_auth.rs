@@ -208,6 +208,16 @@ fn a_count_opens_once_and_what_is_over_is_stale() {
     assert_eq!(client.world.shard.health().registrations.failed_4xx, 0);
 }
 
+/// Two of one address are asked at one instant, as they are when their requests stand together in
+/// a TCP connection; what one has used is not the other's.
+#[test]
+fn nonces_of_one_instant_differ() {
+    let mut client = Client::new(settings());
+    let (first, second) = (client.nonce(), client.nonce());
+    assert_ne!(first, second);
+    assert_eq!([&first, &second].map(|nonce| client.sign_in(nonce, ANN)), [200, 200]);
+}
+
 #[test]
 fn clients_of_rfc_2069_are_let_in_where_that_is_said() {
     let old = Answer { count: None, ..ANN };

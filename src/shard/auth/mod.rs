@@ -9,7 +9,10 @@ mod nonce;
 mod settings;
 mod users;
 
-use core::hash::{BuildHasher, Hasher};
+use core::{
+    hash::{BuildHasher, Hasher},
+    time::Duration,
+};
 use std::{fmt::Write as _, sync::Arc};
 
 use md5::{Digest as _, Md5};
@@ -26,9 +29,12 @@ use super::{
     outbox::Outbox,
     response::{Content, Status},
 };
-use crate::wire::{
-    Datagram,
-    sip::{Credentials, HeaderName, Method, SipMessage, StartLine, Uri, is_same_user},
+use crate::{
+    time::Timestamp,
+    wire::{
+        Datagram,
+        sip::{Credentials, HeaderName, Method, SipMessage, StartLine, Uri, is_same_user},
+    },
 };
 
 /// What all shards share: who can sign in, and the key of this run.
@@ -55,7 +61,24 @@ pub enum Algorithm {
 #[derive(Debug, Default)]
 pub(crate) struct Door {
     used: Used,
+    /// The time of the last nonce.
+    asked_at: Timestamp,
 }
+
+impl Door {
+    /// The time that a nonce made now is to have: each has its own, though requests that are read
+    /// from a connection together have come at one time. Two clients of one address would have one
+    /// nonce, and the second to use it would be told that it is stale.
+    fn ask_at(&mut self, now: Timestamp) -> Timestamp {
+        let is_taken = now <= self.asked_at && self.asked_at.since(now) < TOGETHER_MAX;
+        self.asked_at = if is_taken { self.asked_at + Duration::from_nanos(1) } else { now };
+        self.asked_at
+    }
+}
+
+/// More nonces than nanoseconds of this are not made at one time; a clock that is set back by more
+/// has its way.
+const TOGETHER_MAX: Duration = Duration::from_millis(1);
 
 /// What credentials are worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,7 +132,8 @@ impl Shard {
             Verdict::Admitted => self.admission.learn(datagram.src.ip()),
             Verdict::Forbidden => self.respond(datagram, request, Status::FORBIDDEN, "", out),
             _ => {
-                let nonce = auth.key.nonce(datagram.received_at, datagram.src.ip(), self.config.id);
+                let at = self.door.ask_at(datagram.received_at);
+                let nonce = auth.key.nonce(at, datagram.src.ip(), self.config.id);
                 let headers = auth.settings.challenges(&nonce, verdict == Verdict::Stale);
                 let content = Content { headers: &headers, ..Content::default() };
                 self.respond_with(datagram, request, Status::UNAUTHORIZED, content, out);
