@@ -106,8 +106,13 @@ pub const FIRST_REPORT: Duration = Duration::from_millis(1200);
 /// of RTCP; a test number may be held without RTP, and a stream that comes back is taken up).
 pub const STREAM_IDLE: Duration = Duration::from_secs(30);
 
-/// The longest nap of a loaded shard: the packets of 500 µs fill a batch at 100,000 a second.
+/// The longest nap of a shard that has media: the packets of 500 µs fill a batch at 100,000 a
+/// second.
 pub const NAP_MAX: Duration = Duration::from_micros(500);
+
+/// The longest nap of a shard that has signalling only, which a millisecond more does not harm: the
+/// shortest time that SIP knows is T1, 500 ms.
+pub const SIP_NAP_MAX: Duration = Duration::from_millis(1);
 
 /// The jitter buffer that scores assume by default: fixed, with this delay over the fastest packet.
 pub const JITTER_BUFFER: Duration = Duration::from_millis(60);

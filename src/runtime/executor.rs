@@ -17,7 +17,11 @@ use super::{
     systemd::Beat,
     turn::{Done, HEALTH_INTERVAL, Load, Parts, Turn},
 };
-use crate::{limits::NAP_MAX, source::clock, time::Timestamp};
+use crate::{
+    limits::{NAP_MAX, SIP_NAP_MAX},
+    source::clock,
+    time::Timestamp,
+};
 
 /// How a shard is woken and ended, and shows that it lives.
 pub(super) struct Life {
@@ -111,23 +115,27 @@ impl Pace {
     }
 
     fn after(&mut self, done: &Done, now: Timestamp) -> Rest {
-        let until_next = done.next.map_or(SLEEP_MAX, |next| next.since(now)).min(SLEEP_MAX);
-        if done.has_more || until_next.is_zero() {
+        if done.has_more {
             // More than a turn's work has come in one nap: the next one is shorter.
             self.nap = (self.nap / 2).max(NAP_MIN);
             self.idle_turns = 0;
             return Rest::None;
         }
-        if done.datagrams > 0 {
-            self.idle_turns = 0;
-        } else {
-            self.idle_turns += 1;
-        }
-        if self.idle_turns >= IDLE_TURNS {
+        let until = |due: Option<Timestamp>| due.map_or(SLEEP_MAX, |due| due.since(now));
+        self.idle_turns = if done.datagrams > 0 { 0 } else { self.idle_turns + 1 };
+        let has_media = done.has_media || done.next_media.is_some();
+        let nap_max = if has_media { NAP_MAX } else { SIP_NAP_MAX };
+        self.nap = (self.nap + self.nap / 8).min(nap_max);
+        let until_next = until(done.next).min(SLEEP_MAX);
+        if self.idle_turns >= IDLE_TURNS && until_next > self.nap {
             return Rest::Sleep(until_next);
         }
-        self.nap = (self.nap + self.nap / 8).min(NAP_MAX);
-        Rest::Nap(self.nap.min(until_next))
+        // A far end hears when its media leaves; all else that is due may be a nap late. At 1,000
+        // calls a second something is due every 100 µs.
+        match self.nap.min(until(done.next_media)) {
+            Duration::ZERO => Rest::None,
+            nap => Rest::Nap(nap),
+        }
     }
 
     /// Whether the turn that ends now, or the rest before it, has taken so long that calls may
@@ -171,7 +179,7 @@ mod tests {
     use super::*;
 
     fn done(datagrams: usize, has_more: bool) -> Done {
-        Done { datagrams, has_more, next: None }
+        Done { datagrams, has_more, has_media: true, ..Done::default() }
     }
 
     #[test]
@@ -184,6 +192,15 @@ mod tests {
             assert_eq!(pace.after(&done(0, false), Timestamp::MIN), Rest::Nap(NAP_MAX));
         }
         assert_eq!(pace.after(&done(0, false), Timestamp::MIN), Rest::Sleep(SLEEP_MAX));
+        assert_eq!(pace.after(&done(1, false), Timestamp::MIN), Rest::Nap(NAP_MAX));
+    }
+
+    #[test]
+    fn a_shard_without_media_naps_longer() {
+        let mut pace = Pace::new(Timestamp::MIN);
+        let sip = Done { datagrams: 1, ..Done::default() };
+        let naps: Vec<Rest> = (0..100).map(|_| pace.after(&sip, Timestamp::MIN)).collect();
+        assert_eq!(naps.last(), Some(&Rest::Nap(SIP_NAP_MAX)));
         assert_eq!(pace.after(&done(1, false), Timestamp::MIN), Rest::Nap(NAP_MAX));
     }
 
@@ -215,11 +232,31 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_cuts_the_nap_short() {
+    fn media_to_send_cuts_the_nap_short_and_other_deadlines_do_not() {
         let mut pace = Pace::new(Timestamp::MIN);
         let next = Some(Timestamp::MIN + Duration::from_micros(70));
-        let soon = Done { datagrams: 1, has_more: false, next };
-        assert_eq!(pace.after(&soon, Timestamp::MIN), Rest::Nap(Duration::from_micros(70)));
+        let soon = Done { datagrams: 1, has_media: true, next, ..Done::default() };
+        assert_eq!(pace.after(&soon, Timestamp::MIN), Rest::Nap(NAP_MAX));
+        let media = Done { next_media: next, ..soon };
+        assert_eq!(pace.after(&media, Timestamp::MIN), Rest::Nap(Duration::from_micros(70)));
+        let is_due = Timestamp::MIN + Duration::from_micros(90);
+        assert_eq!(pace.after(&media, is_due), Rest::None);
+        assert_eq!(pace.after(&soon, is_due), Rest::Nap(NAP_MAX));
+    }
+
+    #[test]
+    fn a_shard_without_traffic_sleeps_until_its_next_deadline_unless_that_is_near() {
+        let mut pace = Pace::new(Timestamp::MIN);
+        let idle = |next_us| Done {
+            next: Some(Timestamp::MIN + Duration::from_micros(next_us)),
+            has_media: true,
+            ..Done::default()
+        };
+        for _ in 0..IDLE_TURNS {
+            assert_eq!(pace.after(&idle(100), Timestamp::MIN), Rest::Nap(NAP_MAX));
+        }
+        let far = Duration::from_millis(40);
+        assert_eq!(pace.after(&idle(40_000), Timestamp::MIN), Rest::Sleep(far));
     }
 
     #[test]

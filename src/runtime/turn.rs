@@ -78,10 +78,14 @@ pub(super) struct Load {
 pub(super) struct Done {
     /// Datagrams handled.
     pub(super) datagrams: usize,
-    /// Whether a socket had more than this turn would take.
+    /// Whether there was more to do than this turn would.
     pub(super) has_more: bool,
     /// When the shard next has something to do.
     pub(super) next: Option<Timestamp>,
+    /// When it next has media to send.
+    pub(super) next_media: Option<Timestamp>,
+    /// Whether media has come of late.
+    pub(super) has_media: bool,
 }
 
 impl Load {
@@ -151,11 +155,13 @@ impl Turn {
         while let Ok(command) = self.commands.pop() {
             self.shard.obey(command, now, &mut self.outbox);
         }
-        self.shard.poll(now, &mut self.outbox);
+        let next = self.shard.poll(now, &mut self.outbox);
+        done.has_more |= next.is_some_and(|next| next <= now);
         self.receive_sip(&mut done);
         self.receive_streams(&mut done);
         self.receive_handed_in(&mut done);
-        done.next = self.shard.next_deadline();
+        done.has_media = self.media.iter().any(|media| media.hot > 0);
+        (done.next, done.next_media) = (self.shard.next_deadline(), self.shard.next_media());
         self.flush();
         self.report_health(now, load);
         done
@@ -211,7 +217,7 @@ impl Turn {
             if count < BATCH {
                 return;
             }
-            done.has_more = round + 1 == BATCHES_PER_TURN;
+            done.has_more |= round + 1 == BATCHES_PER_TURN;
         }
     }
 
@@ -428,8 +434,8 @@ fn note_drops(shard: &mut Shard, batch: &RecvBatch, seen: &mut u32) {
 /// How long a socket that had something is looked at in every turn: 100 ms of naps.
 const HOT_TURNS: u16 = 200;
 
-/// Sockets without traffic that are looked at in one turn: all of 32 within 16 ms.
-const COLD_PER_TURN: usize = 1;
+/// Sockets without traffic that are looked at in one turn: all of 32 within 16 naps.
+const COLD_PER_TURN: usize = 2;
 
 /// How often a shard reports its own state.
 pub(super) const HEALTH_INTERVAL: Duration = Duration::from_secs(1);

@@ -294,6 +294,12 @@ impl Shard {
         self.timers.next().into_iter().chain(self.pacing.next()).min()
     }
 
+    /// When media of ours is next to be sent.
+    #[must_use]
+    pub fn next_media(&self) -> Option<Timestamp> {
+        self.pacing.next()
+    }
+
     /// Answers nothing new from now on and hangs up what is up. [`calls_up`](Self::calls_up)
     /// and further polls tell when all is done.
     pub fn close(&mut self, now: Timestamp, out: &mut Outbox) {
