@@ -110,9 +110,9 @@ pub const STREAM_IDLE: Duration = Duration::from_secs(30);
 /// second.
 pub const NAP_MAX: Duration = Duration::from_micros(500);
 
-/// The longest nap of a shard that has signalling only, which a millisecond more does not harm: the
+/// The longest nap of a shard that has signalling only, which a few milliseconds do not harm: the
 /// shortest time that SIP knows is T1, 500 ms.
-pub const SIP_NAP_MAX: Duration = Duration::from_millis(1);
+pub const SIP_NAP_MAX: Duration = Duration::from_millis(2);
 
 /// The jitter buffer that scores assume by default: fixed, with this delay over the fastest packet.
 pub const JITTER_BUFFER: Duration = Duration::from_millis(60);
