@@ -149,7 +149,7 @@ impl Turn {
     pub(super) fn take(&mut self, load: Load) -> Done {
         let mut done = Done::default();
         // Media first: a BYE must not overtake the packets before it.
-        self.receive_media(&mut done);
+        self.receive_media(load.nap, &mut done);
         // Before SIP: its responses leave in this turn, and this is the turn's time.
         let now = clock::now();
         while let Ok(command) = self.commands.pop() {
@@ -185,7 +185,7 @@ impl Turn {
         self.streams.stop().await;
     }
 
-    fn receive_media(&mut self, done: &mut Done) {
+    fn receive_media(&mut self, nap: Duration, done: &mut Done) {
         for index in 0..self.media.len() {
             if self.media[index].hot > 0 {
                 self.receive_from(index, done);
@@ -193,7 +193,8 @@ impl Turn {
         }
         // The others in turn: a source that begins is seen within a few naps, and its packets
         // carry the kernel's time stamps in any case.
-        for _ in 0..COLD_PER_TURN.min(self.media.len()) {
+        let looks = nap.as_micros().div_ceil(COLD_EVERY.as_micros()).max(1);
+        for _ in 0..usize::try_from(looks).unwrap_or(1).min(self.media.len()) {
             self.next_cold = (self.next_cold + 1) % self.media.len();
             if self.media[self.next_cold].hot == 0 {
                 self.receive_from(self.next_cold, done);
@@ -434,8 +435,8 @@ fn note_drops(shard: &mut Shard, batch: &RecvBatch, seen: &mut u32) {
 /// How long a socket that had something is looked at in every turn: 100 ms of naps.
 const HOT_TURNS: u16 = 200;
 
-/// Sockets without traffic that are looked at in one turn: all of 32 within 16 naps.
-const COLD_PER_TURN: usize = 2;
+/// How often one of the sockets without traffic is looked at: all of 32 within 16 ms.
+const COLD_EVERY: Duration = Duration::from_micros(500);
 
 /// How often a shard reports its own state.
 pub(super) const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
