@@ -468,6 +468,24 @@ mod tests {
         assert_eq!(told(7, 2), [0, 2, 0, 0, 0]);
     }
 
+    #[test]
+    fn runs_are_news_when_something_has_changed() {
+        let (state, mut ledger) = run(&[0, 1]);
+        assert!(state.new_runs(true, Timestamp::MIN, &mut ledger).is_none());
+        let (mut state, mut ledger) = run(&[0, 51]);
+        let longest = |state: &Sequence, is_final, ledger: &mut Ledger| {
+            state.new_runs(is_final, Timestamp::MIN, ledger).map(|(_, longest)| longest)
+        };
+        assert_eq!(longest(&state, false, &mut ledger), Some(50));
+        assert_eq!(longest(&state, false, &mut ledger), None);
+        state.arrive(21, Timestamp::MIN, &mut ledger);
+        assert_eq!(longest(&state, false, &mut ledger), Some(50), "the run of 50 is no more");
+        state.arrive(1, Timestamp::MIN, &mut ledger);
+        assert_eq!(longest(&state, false, &mut ledger), Some(29));
+        assert_eq!(longest(&state, false, &mut ledger), None);
+        assert_eq!(longest(&state, true, &mut ledger), Some(29));
+    }
+
     /// What random packets add up to: lost by themselves or in bursts, held back, repeated, or
     /// played too late, against plain lists.
     #[test]
