@@ -20,16 +20,13 @@ mod live;
 mod store;
 use caller::Caller;
 use live::{Appliance, skip};
-use store::{calls, open, until};
+use store::{calls, held, until};
 
 #[test]
 fn a_file_that_is_held_is_written_when_it_is_let_go() {
     let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path());
+    let (store, other) = held(directory.path());
     let reader = store.reader();
-    until(|| reader.status().state == State::Ok);
-    let other = Connection::open(directory.path().join("history.db")).unwrap();
-    other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let calls = calls(50, 1);
     calls.iter().for_each(|call| store.feeder().call(call.clone()));
     until(|| reader.status().state == State::Busy);

@@ -30,7 +30,7 @@ mod store;
 use common::{Caller, US, World, addr, secs};
 use http::{at, get, start_with};
 use live::Appliance;
-use store::{loaded, open, open_with, until};
+use store::{held, loaded, open, open_with, until};
 
 const FAR: &str = "198.51.100.1:5070";
 
@@ -138,11 +138,8 @@ fn view() -> PhoneView {
 #[test]
 fn reports_wait_in_memory_while_the_disk_cannot_be_written() {
     let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path());
+    let (store, other) = held(directory.path());
     let reader = store.reader();
-    until(|| reader.status().state == State::Ok);
-    let other = Connection::open(directory.path().join("history.db")).unwrap();
-    other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let view = PhoneView { time: at(1), ..view() };
     store.feeder().report("waits".into(), Arc::new(view));
     until(|| reader.status().state == State::Busy);

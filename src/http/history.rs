@@ -194,13 +194,7 @@ fn read_filter(query: &Query) -> Result<Filter, Reply> {
         to: text("to"),
         user_agent: text("user_agent"),
         codec: text("codec"),
-        source: match query.get("source") {
-            None | Some("") => None,
-            Some(text) => {
-                let what = "a network like 192.0.2.0/24 or the beginning of an address";
-                Some(text.parse().map_err(|_| bad("source", text, what))?)
-            }
-        },
+        source: query.network("source")?,
     })
 }
 

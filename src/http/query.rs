@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 
 use super::reply::Reply;
-use crate::time::Timestamp;
+use crate::{store::Network, time::Timestamp};
 
 /// The parameters of one request.
 #[derive(Debug)]
@@ -88,6 +88,23 @@ impl Query {
             Err(_) => Err(bad(name, text, "a time like 2026-01-31T12:00:00Z (RFC 3339)")),
         }
     }
+
+    /// A network; `None` also if nothing stands there.
+    ///
+    /// # Errors
+    ///
+    /// 400 for anything else.
+    pub(super) fn network(&self, name: &str) -> Result<Option<Network>, Reply> {
+        let Some(text) = self.get(name).filter(|text| !text.is_empty()) else { return Ok(None) };
+        let what = "a network like 192.0.2.0/24 or the beginning of an address";
+        text.parse().map(Some).map_err(|_| bad(name, text, what))
+    }
+}
+
+/// What is sorted by, and whether the highest comes first, which a `-` before it says.
+pub(super) fn order(text: &str) -> (&str, bool) {
+    let descending = text.strip_prefix('-');
+    (descending.unwrap_or(text), descending.is_some())
 }
 
 /// The Call-ID that stands percent-encoded in a path.

@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::{
-    query::{Query, bad},
+    query::{Query, bad, order},
     reply::Reply,
 };
 use crate::{
@@ -61,10 +61,7 @@ pub(super) fn list(
 /// Sorts them; those that are equal stay in the order of their users.
 fn sort(found: &mut [Entry<'_>], by: Option<&str>) -> Result<(), Reply> {
     let text = by.unwrap_or("aor");
-    let (name, descending) = match text.strip_prefix('-') {
-        Some(name) => (name, true),
-        None => (text, false),
-    };
+    let (name, descending) = order(text);
     match name {
         // So they come.
         "aor" => {}
@@ -86,13 +83,7 @@ fn sort(found: &mut [Entry<'_>], by: Option<&str>) -> Result<(), Reply> {
 
 impl<'a> Filter<'a> {
     fn read(query: &'a Query) -> Result<Self, Reply> {
-        let source = match query.get("source") {
-            None | Some("") => None,
-            Some(text) => {
-                let what = "a network like 192.0.2.0/24 or the beginning of an address";
-                Some(text.parse().map_err(|_| bad("source", text, what))?)
-            }
-        };
+        let source = query.network("source")?;
         let (aor, contact) = (query.get("aor"), query.get("contact"));
         Ok(Self { aor, contact, user_agent: query.get("user_agent"), source })
     }

@@ -333,10 +333,7 @@ enum Key {
 
 impl Order {
     fn parse(text: &str) -> Result<Self, Reply> {
-        let (name, descending) = match text.strip_prefix('-') {
-            Some(name) => (name, true),
-            None => (text, false),
-        };
+        let (name, descending) = query::order(text);
         let key = match name {
             "mos" => Key::Mos,
             "loss" => Key::Loss,

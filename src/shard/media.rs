@@ -123,8 +123,11 @@ impl Shard {
 
     /// Measures a batch and empties it.
     fn measure(&mut self, batch: &mut Batch<'_>, out: &mut Outbox) {
-        let hashes: ArrayVec<u64, BATCH> = batch.iter().map(|parsed| parsed.hash).collect();
-        self.streams.touch(&hashes);
+        // Loads of a whole batch overlap, where those of one packet after the other would queue.
+        batch.iter().for_each(|parsed| self.streams.touch_index(parsed.hash));
+        let likely: ArrayVec<_, BATCH> =
+            batch.iter().filter_map(|parsed| self.streams.likely(parsed.hash)).collect();
+        self.streams.touch(&likely);
         self.health.rtp_packets += batch.len() as u64;
         for parsed in &*batch {
             self.handle_rtp(parsed, out);

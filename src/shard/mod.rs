@@ -291,7 +291,7 @@ impl Shard {
     /// When something is next due.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.timers.next().into_iter().chain(self.pacing.next()).min()
+        self.timers.next().into_iter().chain(self.next_media()).min()
     }
 
     /// When media of ours is next to be sent.

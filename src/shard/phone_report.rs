@@ -13,7 +13,7 @@ use super::{
     Shard,
     outbox::Outbox,
     report::{CALL_ID_PIECE, PhoneReport, Report, Side},
-    response::Status,
+    response::{Status, warning},
 };
 use crate::wire::{
     Datagram,
@@ -67,10 +67,8 @@ impl Shard {
         if !is_type {
             return Err((Status::UNSUPPORTED_MEDIA_TYPE, format!("Accept: {CONTENT_TYPE}\r\n")));
         }
-        let report = VqReport::parse(request.body()).map_err(|error| {
-            // RFC 3261 section 20.43: 399, miscellaneous.
-            (Status::BAD_REQUEST, format!("Warning: 399 voxplane \"{error}\"\r\n"))
-        })?;
+        let report = VqReport::parse(request.body())
+            .map_err(|error| (Status::BAD_REQUEST, warning(&error)))?;
         // Its sender has not heard our answer, and has said nothing new.
         if self.signalling.is_again() {
             return Ok(());

@@ -288,6 +288,11 @@ fn write_vias(out: &mut Vec<u8>, request: &SipMessage<'_>, source: SocketAddr, n
     }
 }
 
+/// A header that tells people what is wrong (RFC 3261 section 20.43: 399, miscellaneous).
+pub(crate) fn warning(what: &impl core::fmt::Display) -> String {
+    format!("Warning: 399 voxplane \"{what}\"\r\n")
+}
+
 fn write_body(out: &mut Vec<u8>, sdp: &[u8], names: &Names) {
     if !sdp.is_empty() {
         header(out, names.content_type, b"application/sdp");

@@ -6,11 +6,8 @@ use core::{
     ops::Range,
 };
 
-use arrayvec::ArrayVec;
-
 use super::{
     index::{INDEX_MIN, Index},
-    media::BATCH,
     stream::{State, Stream, StreamKey},
 };
 
@@ -50,21 +47,26 @@ impl Streams {
         self.index.find(hash, |slot| self.slots[slot as usize].has_key(key))
     }
 
-    /// Brings in the cache lines that packets of streams with these hashes need. One short pass
-    /// after the other, so that the loads of all of them overlap, where those of one packet after
-    /// the other would queue: the index, the streams, and those buckets that only the streams
-    /// tell.
+    /// Brings in what [`likely`](Self::likely) reads.
     #[inline]
-    pub(crate) fn touch(&self, hashes: &[u64]) {
-        for &hash in hashes {
-            black_box(self.index.touched(hash));
-        }
-        let mut slots = ArrayVec::<u32, BATCH>::new();
-        slots.extend(hashes.iter().filter_map(|&hash| self.index.find(hash, |_| true)));
-        for &slot in &slots {
+    pub(crate) fn touch_index(&self, hash: u64) {
+        black_box(self.index.touched(hash));
+    }
+
+    /// The slot that `find` will most likely give, read without a look at any stream.
+    #[inline]
+    pub(crate) fn likely(&self, hash: u64) -> Option<u32> {
+        self.index.find(hash, |_| true)
+    }
+
+    /// Brings the cache lines of streams in; which of the buckets are needed only the lines before
+    /// them tell.
+    #[inline]
+    pub(crate) fn touch(&self, slots: &[u32]) {
+        for &slot in slots {
             black_box(self.slots[slot as usize].touched());
         }
-        for &slot in &slots {
+        for &slot in slots {
             black_box(self.slots[slot as usize].touched_buckets());
         }
     }

@@ -8,7 +8,7 @@ use super::{
     invite::has_to_tag,
     outbox::Outbox,
     phone_report::ALLOW_EVENTS,
-    response::{ALLOW, Content, Status, response_address, write_response},
+    response::{ALLOW, Content, Status, response_address, warning, write_response},
 };
 use crate::wire::{
     Datagram,
@@ -258,8 +258,7 @@ fn explanation(request: &SipMessage<'_>, defect: Defect) -> String {
     match defect {
         Defect::ContentType => format!("{ACCEPT}Accept-Encoding: identity\r\n"),
         Defect::NotAcceptable => ACCEPT.to_owned(),
-        // RFC 3261 section 20.43: 399, miscellaneous.
-        Defect::Multipart => format!("Warning: 399 voxplane \"{defect}\"\r\n"),
+        Defect::Multipart => warning(&defect),
         Defect::UnknownMethodMismatch => ALLOW.to_owned(),
         Defect::Extension => {
             let names: Vec<_> = request.unsupported().map(String::from_utf8_lossy).collect();

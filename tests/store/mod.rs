@@ -11,12 +11,13 @@ use std::{
 };
 
 use fastrand::Rng;
+use rusqlite::Connection;
 use voxplane::{
     control::record::{CallRecord, CallState, EndedBy, Integrity},
     id::Trunk,
     quality::{MosBasis, MosKind, Scale, Source},
     source::clock,
-    store::{Options, Reader, Settings, Store},
+    store::{Options, Reader, Settings, State, Store},
     time::Timestamp,
 };
 
@@ -37,6 +38,15 @@ pub(crate) fn day() -> Timestamp {
 pub(crate) fn open_with(directory: &Path, settings: Settings, clock: fn() -> Timestamp) -> Store {
     let path = directory.join("history.db");
     Store::start(Options { path, settings, clock }).unwrap()
+}
+
+/// A store in `directory`, and the connection that keeps it from writing.
+pub(crate) fn held(directory: &Path) -> (Store, Connection) {
+    let store = open(directory);
+    until(|| store.reader().status().state == State::Ok);
+    let other = Connection::open(directory.join("history.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    (store, other)
 }
 
 /// A store in `directory` that has these calls on disk.

@@ -9,7 +9,7 @@ use crate::{
     limits::BINDING_TEXT_MAX,
     shard::Shard,
     time::Timestamp,
-    wire::{Datagram, Transport, sip::SipMessage},
+    wire::{Datagram, Transport, put::put, sip::SipMessage},
 };
 
 /// One contact of a user.
@@ -65,11 +65,9 @@ impl Binding {
             if param.name.eq_ignore_ascii_case(b"expires") {
                 continue;
             }
-            params.push(b';');
-            params.extend_from_slice(param.name);
+            put!(&mut params, ";", param.name);
             if let Some(value) = param.raw_value {
-                params.push(b'=');
-                params.extend_from_slice(value);
+                put!(&mut params, "=", value);
             }
         }
         Self {

@@ -155,28 +155,23 @@ fn numbers(message: &SipMessage<'_>) -> Result<(), Defect> {
 fn addresses(message: &SipMessage<'_>) -> Result<(), Defect> {
     // Most messages have no quotes to look for.
     let has_quotes = memchr(b'"', message.head).is_some();
-    let has_open_quote = |value: &[u8]| has_quotes && has_open_quote(value);
+    let quotes_are_closed = |name, value: &[u8]| match has_quotes && has_open_quote(value) {
+        true => Err(Defect::OpenQuote(name)),
+        false => Ok(()),
+    };
+    let is_sound = |name, value: &[u8], address: NameAddr<'_>| {
+        quotes_are_closed(name, value)?;
+        if address.uri.is_empty() { Err(Defect::Malformed(name)) } else { Ok(()) }
+    };
     for (name, party) in [(HeaderName::From, message.from), (HeaderName::To, message.to)] {
         let (value, party) = message.first_of(name).zip(party).ok_or(Defect::Missing(name))?;
-        if has_open_quote(value) {
-            return Err(Defect::OpenQuote(name));
-        }
-        if party.address.uri.is_empty() {
-            return Err(Defect::Malformed(name));
-        }
+        is_sound(name, value, party.address)?;
     }
     for value in message.values(HeaderName::Contact) {
-        if has_open_quote(value) {
-            return Err(Defect::OpenQuote(HeaderName::Contact));
-        }
+        quotes_are_closed(HeaderName::Contact, value)?;
         for element in elements(value) {
-            if has_open_quote(element) {
-                return Err(Defect::OpenQuote(HeaderName::Contact));
-            }
             let contact = NameAddr::parse(element);
-            if contact.uri.is_empty() {
-                return Err(Defect::Malformed(HeaderName::Contact));
-            }
+            is_sound(HeaderName::Contact, element, contact)?;
             if contact.param("expires").is_some_and(|text| decimal::<u32>(text).is_none()) {
                 return Err(Defect::Number(HeaderName::Contact));
             }
